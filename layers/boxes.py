@@ -1,0 +1,80 @@
+"""Boxes: two ways to write one, how much two overlap, and how a network describes one.
+
+xyxy      left, top, right, bottom in pixels. Used everywhere.
+cxcywh    centre x, centre y, width, height in pixels. Used only inside encode and decode.
+"""
+import math
+
+import torch
+
+# The network predicts deltas in these units, so that each of the four has about unit variance.
+DELTA_SCALE = (0.1, 0.1, 0.2, 0.2)
+# No box grows beyond this many times its prior, whatever an untrained network says: exp() must stay finite.
+MAX_STRETCH = 1000 / 16
+
+
+def xyxy_to_cxcywh(boxes):
+    """Corners [..., 4] -> centre and size [..., 4]."""
+    top_left, bottom_right = boxes.split(2, dim=-1)
+    return torch.cat([(top_left + bottom_right) / 2, bottom_right - top_left], dim=-1)
+
+
+def cxcywh_to_xyxy(boxes):
+    """Centre and size [..., 4] -> corners [..., 4]."""
+    centre, size = boxes.split(2, dim=-1)
+    return torch.cat([centre - size / 2, centre + size / 2], dim=-1)
+
+
+def area(boxes):
+    """[..., 4] -> [...] square pixels."""
+    left, top, right, bottom = boxes.unbind(dim=-1)
+    return (right - left) * (bottom - top)
+
+
+def intersection(boxes, others):
+    """Shared area of every pair in square pixels: [N, 4], [M, 4] -> [N, M]."""
+    left, top, right, bottom = boxes[:, None].unbind(dim=-1)
+    other_left, other_top, other_right, other_bottom = others[None].unbind(dim=-1)
+    width = (torch.minimum(right, other_right) - torch.maximum(left, other_left)).clamp_(min=0)
+    height = (torch.minimum(bottom, other_bottom) - torch.maximum(top, other_top)).clamp_(min=0)
+    return width.mul_(height)
+
+
+def iou(boxes, others):
+    """Intersection over union of every pair, 0 apart to 1 identical: [N, 4], [M, 4] -> [N, M]."""
+    shared = intersection(boxes, others)
+    union = area(boxes)[:, None] + area(others)[None] - shared
+    return shared.div_(union)
+
+
+def giou(boxes, others):
+    """Generalized IoU of each box with its other, -1 far apart to 1 identical: [..., 4], [..., 4] -> [...]."""
+    top_left, other_top_left = boxes[..., :2], others[..., :2]
+    bottom_right, other_bottom_right = boxes[..., 2:], others[..., 2:]
+    inner = (torch.minimum(bottom_right, other_bottom_right) - torch.maximum(top_left, other_top_left)).clamp(min=0)
+    outer = torch.maximum(bottom_right, other_bottom_right) - torch.minimum(top_left, other_top_left)
+    shared, hull = inner[..., 0] * inner[..., 1], outer[..., 0] * outer[..., 1]
+    union = area(boxes) + area(others) - shared
+    return shared / union - (hull - union) / hull
+
+
+def encode(boxes, priors):
+    """Describe each box relative to its prior (Faster R-CNN, Eq. 2): [..., 4], [..., 4] -> deltas [..., 4]."""
+    centre, size = xyxy_to_cxcywh(boxes).split(2, dim=-1)
+    prior_centre, prior_size = xyxy_to_cxcywh(priors).split(2, dim=-1)
+    deltas = torch.cat([(centre - prior_centre) / prior_size, torch.log(size / prior_size)], dim=-1)
+    return deltas / deltas.new_tensor(DELTA_SCALE)
+
+
+def decode(deltas, priors):
+    """Undo encode: deltas [..., A, 4], priors [A, 4] -> boxes [..., A, 4]."""
+    shift, stretch = (deltas * deltas.new_tensor(DELTA_SCALE)).split(2, dim=-1)
+    prior_centre, prior_size = xyxy_to_cxcywh(priors).split(2, dim=-1)
+    size = prior_size * stretch.clamp(max=math.log(MAX_STRETCH)).exp()
+    return cxcywh_to_xyxy(torch.cat([prior_centre + shift * prior_size, size], dim=-1))
+
+
+def clip(boxes, image_size):
+    """Cut boxes [..., 4] at the border of an image of (height, width) pixels."""
+    height, width = image_size
+    return torch.minimum(boxes.clamp(min=0), boxes.new_tensor([width, height, width, height]))

@@ -1,0 +1,29 @@
+"""What stands at both ends of a network: pixels made small numbers, feature maps made one row per prior."""
+import torch
+from torch import nn
+
+
+class Normalize(nn.Module):
+    """Pixels 0..255 minus their mean, over their standard deviation: what the base network was trained to see.
+
+    The two are no weights: a checkpoint never holds them, the model's definition does.
+    """
+
+    def __init__(self, mean, std):
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images):
+        """[B, 3, H, W], uint8 or float -> float, the same shape."""
+        return (images - self.mean) / self.std
+
+
+def per_prior(prediction, numbers):
+    """[B, S * numbers, H, W] -> [B, H * W * S, numbers], ordered by row, column, shape."""
+    return prediction.permute(0, 2, 3, 1).reshape(len(prediction), -1, numbers)
+
+
+def predict(heads, maps, numbers):
+    """Each head reads its map; all levels in one list: [B, A, numbers], finest level first."""
+    return torch.cat([per_prior(head(x), numbers) for head, x in zip(heads, maps)], dim=1)

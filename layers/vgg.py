@@ -1,0 +1,48 @@
+"""VGG-16 (Simonyan & Zisserman, 2015), its two fully connected layers made convolutional as SSD does."""
+from torch import nn
+
+
+def stage(in_channels, out_channels, convs):
+    """3x3 convolutions, each followed by ReLU."""
+    layers = []
+    for _ in range(convs):
+        layers += [nn.Conv2d(in_channels, out_channels, 3, padding=1), nn.ReLU(inplace=True)]
+        in_channels = out_channels
+    return nn.Sequential(*layers)
+
+
+class VGG(nn.Module):
+    """SSD, Sec. 3: pool5 no longer halves the map, and fc6 is dilated to see as far as it did when it was halved."""
+
+    channels = (512, 1024)
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = stage(3, 64, convs=2)
+        self.conv2 = stage(64, 128, convs=2)
+        self.conv3 = stage(128, 256, convs=3)
+        self.conv4 = stage(256, 512, convs=3)
+        self.conv5 = stage(512, 512, convs=3)
+        self.fc = nn.Sequential(
+            nn.Conv2d(512, 1024, 3, padding=6, dilation=6), nn.ReLU(inplace=True),
+            nn.Conv2d(1024, 1024, 1), nn.ReLU(inplace=True),
+        )
+        self.halve = nn.MaxPool2d(2, ceil_mode=True)  # 75 -> 38, as in the paper
+        self.smooth = nn.MaxPool2d(3, stride=1, padding=1)
+
+    def stages(self):
+        """Its parts from the pixels up, as many of which may be kept from learning."""
+        return [self.conv1, self.conv2, self.conv3, self.conv4, self.conv5, self.fc]
+
+    def convolutions(self):
+        """The thirteen of VGG-16, then fc6 and fc7, in their order."""
+        return [layer for layer in self.modules() if isinstance(layer, nn.Conv2d)]
+
+    def forward(self, images):
+        """[B, 3, H, W] -> conv4 [B, 512, H / 8, W / 8], fc7 [B, 1024, H / 16, W / 16]."""
+        x = self.halve(self.conv1(images))
+        x = self.halve(self.conv2(x))
+        x = self.halve(self.conv3(x))
+        conv4 = self.conv4(x)
+        x = self.conv5(self.halve(conv4))
+        return conv4, self.fc(self.smooth(x))
