@@ -1,0 +1,118 @@
+"""Look at a dataset before an hour is lost on it.
+
+    python -m data.check --dataset voc --root my/folder --sheet sheet.png
+
+Takes train.py's flags. Ends with 1 when training would fail.
+"""
+from pathlib import Path
+
+import numpy as np
+
+from data.dataset import Dataset
+from data.examine import examine
+from utils import draw, options
+from utils.build import build_detector, build_transform, read
+
+REACHED = 0.5  # IoU of an object with some prior: what matching asks for
+SIZES = ((0, 16), (16, 32), (32, 96), (96, 9999))  # pixels, as the network sees them
+
+
+def describe(dataset, judged, recipe):
+    """What a training says about its data before it begins: lines about both splits."""
+    model, _ = build_detector(recipe, len(dataset.classes))
+    yield "\ntrain"
+    yield from summary(dataset, model.levels, build_transform(recipe))
+    yield f"\nval\n{len(judged)} images, {(~judged.records.ignore).sum()} objects"
+    yield from judged.records.notes
+
+
+def summary(dataset, levels, transform):
+    """Lines about one split: its classes, images and object sizes, what the priors reach, what the reader noticed."""
+    records, classes = dataset.records, dataset.classes
+    real = ~records.ignore
+    counts = np.bincount(records.labels[real], minlength=len(classes))
+    per_image = np.diff(records.offsets)
+    yield (f"{len(records)} images, {counts.sum()} objects of {len(classes)} classes, {(~real).sum()} to ignore; "
+           f"{(per_image == 0).sum()} images without any, at most {per_image.max(initial=0)} in one")
+    yield "  ".join(f"{name} {count}" for name, count in zip(classes, counts))
+    if real.any():
+        yield from reach_lines(resized(records, transform)[real], levels)
+    ids = records.category_ids
+    if ids and (min(ids) != 1 or max(ids) != len(ids)):
+        yield f"the dataset's own class numbers, {min(ids)} to {max(ids)}, have gaps; they are kept in what eval writes"
+    yield from records.notes
+
+
+def reach_lines(boxes, levels):
+    """What share of the boxes, all of them and by size, some prior reaches; and advice, where it is low."""
+    best = best_overlap(boxes, levels)
+    sides = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))
+    low, middle, high = np.percentile(sides, (5, 50, 95))
+    parts = []
+    for smallest, largest in SIZES:
+        mine = (sides >= smallest) & (sides < largest)
+        if mine.any():
+            parts.append(f"{smallest} to {largest} px: {(best[mine] >= REACHED).mean():.0%} of {mine.sum()}")
+    yield f"objects are {low:.0f} to {high:.0f} px large as the network sees them, half of them over {middle:.0f}"
+    yield f"priors reach {(best >= REACHED).mean():.1%} of them (best IoU >= {REACHED}): " + ", ".join(parts)
+    if (best >= REACHED).mean() < 0.9:
+        missed = boxes[best < REACHED]
+        width, height = np.median(missed[:, 2:] - missed[:, :2], axis=0)
+        yield (f"advice: what is missed is typically {width:.0f} x {height:.0f} px; a larger --resize, or in a recipe "
+               "of your own smaller prior_sizes or other prior_ratios, would reach it")
+
+
+def resized(records, transform):
+    """All boxes [K, 4] as the network sees them."""
+    sizes = np.array([transform.fit(*size) for size in records.sizes.tolist()]).reshape(-1, 2)
+    scale = np.repeat(sizes / records.sizes, np.diff(records.offsets), axis=0)[:, [1, 0, 1, 0]]
+    return records.boxes * scale
+
+
+def best_overlap(boxes, levels):
+    """The best IoU that each box [N, 4] has with any prior of the levels -> [N].
+
+    Of the priors of one shape, it is always one of those whose centre is nearest.
+    """
+    centre, size = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+    best = np.zeros(len(boxes))
+    for stride, shapes in levels:
+        nearest = (np.floor(centre / stride) + 0.5) * stride
+        for shape in shapes:
+            shared = np.minimum(centre + size / 2, nearest + np.divide(shape, 2))
+            shared = (shared - np.maximum(centre - size / 2, nearest - np.divide(shape, 2))).clip(min=0).prod(axis=1)
+            best = np.maximum(best, shared / (size.prod(axis=1) + np.prod(shape) - shared))
+    return best
+
+
+def sheet(dataset, count=16):
+    """Images with their boxes as training sees them, after augmentation -> one picture."""
+    random = np.random.default_rng(0)
+    pictures = []
+    for index in random.permutation(len(dataset))[:count]:
+        image, target = dataset[0, int(index)]
+        pictures.append(draw.draw(image, target["boxes"], target["labels"], [*dataset.classes, "ignore"]))
+    return draw.sheet(pictures)
+
+
+def main():
+    parser = options.train_parser(__doc__)
+    parser.add_argument("--sheet", type=Path, metavar="FILE", help="draw 16 images and boxes as training sees them")
+    flags = options.parse(parser)
+    recipe = options.resolve(flags, options.named_recipe(flags))
+    names, problems = recipe.classes or None, []
+    for split in ("train", "val"):
+        names, records = read(recipe, split, names)
+        model, _ = build_detector(recipe, len(names))
+        dataset = Dataset(names, records, build_transform(recipe, train=split == "train"), recipe.seed)
+        unreadable, notes = examine(records)
+        problems += [*records.problems, *unreadable.values()]
+        print(f"\n{split}", *summary(dataset, model.levels, build_transform(recipe)), *notes, sep="\n")
+        if split == "train" and flags.sheet and len(dataset):
+            draw.save(flags.sheet, sheet(dataset))
+    print("", *problems, f"{len(problems)} problems", sep="\n")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    options.script(main)

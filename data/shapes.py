@@ -1,0 +1,121 @@
+"""Shapes: rectangles, ellipses and triangles on cloudy ground, drawn once into a folder. No download."""
+import json
+import os
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from data import coco
+from data.errors import UserError
+
+CLASSES = ("rectangle", "ellipse", "triangle")
+IMAGES = {"train": 1200, "val": 200}
+SIDES = ((128, 160), (160, 128))  # height, width
+EMPTY = 0.05  # the share of images without any object
+HIDDEN = 0.3  # no object covers more than this share of another
+
+
+def read(root, split, names=None):
+    """Draw the dataset if it is not there yet, then read it as any COCO dataset -> classes, records."""
+    if not Path(root, "annotations").is_dir():
+        write(Path(root))
+    return coco.read(root, split, names)
+
+
+def write(root):
+    """All images and both annotation files. They appear under their name only when whole."""
+    print(f"drawing the shapes dataset into {root}")
+    unfinished = root.with_name(f"{root.name}.unfinished-{os.getpid()}")
+    try:
+        for part, (split, count) in enumerate(IMAGES.items()):
+            (unfinished / split).mkdir(parents=True)
+            (unfinished / "annotations").mkdir(exist_ok=True)
+            content = draw_split(unfinished / split, count, part)
+            (unfinished / f"annotations/instances_{split}.json").write_text(json.dumps(content))
+        root.mkdir(exist_ok=True)
+        # The annotations come last: as long as they are missing, the dataset counts as not drawn.
+        for folder in (*IMAGES, "annotations"):
+            shutil.rmtree(root / folder, ignore_errors=True)
+            (unfinished / folder).rename(root / folder)
+    except OSError as error:
+        raise UserError(f"cannot write the shapes dataset to {root}: {error.strerror}") from None
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def draw_split(folder, count, part):
+    """Images as files, their annotations as COCO's dictionary."""
+    images, annotations = [], []
+    for number in range(count):
+        image, objects = draw(np.random.default_rng((part, number)))
+        name = f"{number:04d}.jpg"
+        cv2.imwrite(str(folder / name), image, [cv2.IMWRITE_JPEG_QUALITY, 92])
+        images.append(dict(id=number, file_name=name, height=image.shape[0], width=image.shape[1]))
+        for (left, top, right, bottom), label in objects:
+            box = [left, top, right - left, bottom - top]
+            annotations.append(dict(id=len(annotations) + 1, image_id=number, category_id=label + 1, bbox=box,
+                                    area=box[2] * box[3], iscrowd=0))
+    categories = [dict(id=i, name=name) for i, name in enumerate(CLASSES, start=1)]
+    return dict(images=images, annotations=annotations, categories=categories)
+
+
+def draw(random):
+    """One image [H, W, 3] and its objects: ((left, top, right, bottom), label), up to eight."""
+    height, width = SIDES[random.integers(len(SIDES))]
+    image = background(random, height, width)
+    objects = []
+    for _ in range(0 if random.random() < EMPTY else random.integers(1, 9)):
+        side = round(min(height, width) * np.exp(random.uniform(np.log(1 / 12), np.log(1 / 2))))
+        stretch = np.sqrt(random.uniform(2 / 3, 3 / 2))
+        box_width, box_height = max(round(side * stretch), 10), max(round(side / stretch), 10)
+        left = int(random.integers(0, width - box_width + 1))
+        top = int(random.integers(0, height - box_height + 1))
+        box = (left, top, left + box_width, top + box_height)
+        if all(covered(other, box) < HIDDEN and covered(box, other) < HIDDEN for other, _ in objects):
+            label = int(random.integers(len(CLASSES)))
+            draw_shape(image, box, label, random)
+            objects.append((box, label))
+    noise = random.normal(scale=4, size=image.shape)
+    return np.clip(image + noise, 0, 255).astype(np.uint8), objects
+
+
+def background(random, height, width):
+    """Clouds of two colours, and a few lines that are nobody's edge."""
+    image = random.uniform(40, 200, size=(4, 5, 3)) * 0.6 + random.uniform(0, 100, size=3)
+    image = cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC).clip(0, 255).astype(np.uint8)
+    for _ in range(random.integers(0, 5)):
+        start, end = (tuple(int(random.integers(limit)) for limit in (width, height)) for _ in range(2))
+        cv2.line(image, start, end, random.integers(0, 256, 3).tolist(), 1, cv2.LINE_AA)
+    return image
+
+
+def draw_shape(image, box, label, random):
+    """A filled rectangle, ellipse or triangle that touches all four sides of its box, unlike the ground in colour."""
+    left, top, right, bottom = box
+    ground = image[top:bottom, left:right].mean(axis=(0, 1))
+    colour = random.uniform(0, 255, 3)
+    while np.abs(colour - ground).max() < 60:
+        colour = random.uniform(0, 255, 3)
+    # Four times the size, then shrunk: edges fall between pixels, as in a photograph.
+    size = (4 * (right - left), 4 * (bottom - top))
+    mask = np.zeros(size[::-1], np.uint8)
+    if CLASSES[label] == "rectangle":
+        mask[:] = 255
+    elif CLASSES[label] == "ellipse":
+        cv2.ellipse(mask, (size[0] // 2, size[1] // 2), (size[0] // 2, size[1] // 2), 0, 0, 360, 255, -1)
+    else:
+        tip = random.integers(0, size[0])
+        cv2.fillPoly(mask, [np.array([(tip, 0), (size[0] - 1, size[1] - 1), (0, size[1] - 1)], np.int32)], 255)
+    mask = cv2.resize(mask, (right - left, bottom - top), interpolation=cv2.INTER_AREA)[..., None] / 255
+    shade = colour + random.uniform(-20, 20, 3) * np.linspace(-1, 1, bottom - top)[:, None, None]
+    region = image[top:bottom, left:right]
+    region[:] = (region * (1 - mask) + shade.clip(0, 255) * mask).astype(np.uint8)
+
+
+def covered(box, other):
+    """The share of box that lies within other."""
+    width = min(box[2], other[2]) - max(box[0], other[0])
+    height = min(box[3], other[3]) - max(box[1], other[1])
+    return max(width, 0) * max(height, 0) / ((box[2] - box[0]) * (box[3] - box[1]))
