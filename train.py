@@ -1,0 +1,96 @@
+"""Train a detector.
+
+    python train.py                                  # RetinaNet-18 on drawn shapes: minutes on any machine
+    python train.py --dataset coco --depth 50        # the classic
+    python train.py --dataset voc --root my/folder   # your own images
+    torchrun --nproc-per-node 8 train.py --dataset coco
+"""
+import torch
+from torch.utils.data import DataLoader
+
+from data.batch import TrainBatches
+from data.check import describe
+from data.errors import UserError
+from eval import evaluate, prediction_sheet, save_results, table
+from utils import checkpoint, options, parallel
+from utils.build import build_collate, build_dataset, build_detector, build_optimizer
+from utils.pretrained import load_weights
+from utils.run import Run, checkpoint_to_resume, new_folder
+from utils.schedule import in_iterations
+from utils.stop import leave_signals_to_parent
+
+
+def train(recipe, folder, device, dataset, judged, resume=None):
+    """Train on dataset, judge on judged, keep everything in folder -> exit code."""
+    torch.manual_seed(recipe.seed)
+
+    # What learns, what corrects it, and how.
+    model, criterion = build_detector(recipe, len(dataset.classes))
+    if not resume:
+        with parallel.one_first():
+            print(*load_weights(model, dataset.classes, recipe), "", sep="\n")
+    model.to(device, memory_format=torch.channels_last).train()
+    optimizer = build_optimizer(recipe, model)
+    network = parallel.wrap(parallel.Network(model, device, recipe.full_precision), device)
+
+    # What it learns from, and where it stands.
+    batches = TrainBatches(dataset.records.sizes, recipe.batch, recipe.accumulate, recipe.seed)
+    run = Run(folder, recipe, model, optimizer, dataset.classes, batches.per_epoch, resume)
+    batches.start(run.done, parallel.rank(), parallel.world())
+    loader = DataLoader(dataset, batch_sampler=batches, collate_fn=build_collate(recipe), num_workers=recipe.workers,
+                        pin_memory=device.type == "cuda", worker_init_fn=leave_signals_to_parent)
+
+    for iteration, parts in run.iterations(loader):
+        rate = run.rate(iteration)
+        optimizer.zero_grad()
+        for images, targets in parts:
+            images, targets = parallel.to_device(images, targets, device)
+            box_deltas, class_logits = network(images)
+            box_loss, class_loss = criterion(box_deltas, class_logits, model.priors(images.shape[-2:]), targets)
+            loss = box_loss + class_loss
+            insist_finite(loss, box_loss, class_loss, iteration, rate, dataset, targets)
+            (loss / len(parts)).backward()
+        gradient = torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+        optimizer.step()
+
+        run.stepped(iteration, box_loss.detach(), class_loss.detach(), gradient, rate)
+        if run.due(iteration, recipe.eval_every):
+            average, each, found = evaluate(run.shown, judged, recipe, device)
+            run.judged(iteration, average, lambda found=found: prediction_sheet(judged, found))
+        if run.due(iteration, recipe.save_every) or run.stop or run.satisfied:
+            run.save(iteration)
+
+    if run.result is not None and not run.stop and parallel.rank() == 0:
+        print(table(average, each, judged.records))
+        save_results(folder, judged, found)
+    return run.finish()
+
+
+def insist_finite(loss, box_loss, class_loss, iteration, rate, dataset, targets):
+    """Stop before a step that would spoil every weight, and say which images led to it."""
+    if not torch.isfinite(loss):
+        files = ", ".join(dataset.records.path(target["index"]) for target in targets)
+        raise UserError(f"the loss is not finite at iteration {iteration}: box {box_loss:.3g}, class {class_loss:.3g}, "
+                        f"learning rate {rate:.3g}, images {files}; a lower --lr or a longer --warmup may help")
+
+
+def main():
+    flags = options.parse(options.train_parser(__doc__))
+    device, content = parallel.start(flags.device), None
+    if flags.resume is None:
+        recipe = options.resolve(flags, options.named_recipe(flags))
+        folder = parallel.same(lambda: new_folder(flags.save_folder, flags.name, f"{recipe.model}_{recipe.dataset}"))
+    else:
+        path = checkpoint_to_resume(flags.save_folder, flags.name, flags.resume)
+        content, folder = checkpoint.load(path), path.parent
+        recipe = options.resolve(flags, checkpoint.recipe_of(content))
+    with parallel.one_first():
+        dataset = build_dataset(recipe, "train", content and content["classes"])
+        judged = build_dataset(recipe, "val", dataset.classes)
+    recipe = in_iterations(recipe, len(dataset))
+    print(options.describe(recipe), *describe(dataset, judged, recipe), sep="\n")
+    return train(recipe, folder, device, dataset, judged, content)
+
+
+if __name__ == "__main__":
+    options.script(main)

@@ -1,0 +1,95 @@
+"""From the words in a recipe to the objects they name."""
+from pathlib import Path
+
+import torch
+
+from data import coco, csv_file
+from data.augment import Compose, Mirror, Resize, SSDAugmentation, Stretch
+from data.batch import Collate
+from data.dataset import READERS, Dataset
+from data.errors import UserError
+from data.examine import examine
+from layers.losses import FocalLoss, MultiBoxLoss
+from retinanet import MEAN, RATIOS, SCALES, SIZES, RetinaNet
+from ssd import MEAN as SSD_MEAN
+from ssd import SSD
+
+# Where a detector's name says what it is: the side of the images that SSD takes.
+SIDES = {"ssd300": 300, "ssd512": 512}
+MODELS = ("retinanet", *SIDES)
+OPTIMIZERS = ("sgd", "adam", "adamw")
+
+
+def build_detector(recipe, num_classes):
+    """The network, and the loss that trains it."""
+    if recipe.model in SIDES:
+        model = SSD(num_classes, SIDES[recipe.model], recipe.prior_sizes, recipe.prior_ratios)
+        criterion = MultiBoxLoss(force_match=recipe.force_match)
+    else:
+        model = RetinaNet(
+            num_classes, recipe.depth, recipe.prior_sizes or SIZES, recipe.prior_scales or SCALES,
+            recipe.prior_ratios or RATIOS, recipe.channels, recipe.head_convs, recipe.head_norm,
+            frozen_norm=recipe.frozen_norm and recipe.weights != "none")
+        criterion = FocalLoss(box_loss=recipe.box_loss, force_match=recipe.force_match)
+    for stage in model.base.stages()[:recipe.freeze]:
+        stage.requires_grad_(False)
+    return model, criterion
+
+
+def build_dataset(recipe, split, names=None):
+    """A split of the recipe's dataset, augmented if it is train. names: its classes, in the detector's order."""
+    classes, records = read(recipe, split, names or recipe.classes or None)
+    if records.problems and not recipe.skip_bad:
+        more = f" (and {len(records.problems) - 1} problems more)" if len(records.problems) > 1 else ""
+        raise UserError(f"{records.problems[0]}{more}: python -m data.check lists all; --skip-bad goes on without them")
+    if recipe.skip_bad:
+        unreadable, _ = examine(records)
+        records = records.subset([i for i in range(len(records)) if i not in unreadable])
+        print(f"left out of {split}: {len(unreadable) + len(records.problems)} that cannot be read")
+    if not len(records):
+        raise UserError(f"no images in the {split} split of {recipe.annotations or folder_of(recipe)}")
+    return Dataset(classes, records, build_transform(recipe, train=split == "train"), recipe.seed)
+
+
+def read(recipe, split, names):
+    """What the recipe's reader finds: in single files where it names them, else in the folder -> classes, records."""
+    if not recipe.annotations:
+        return READERS[recipe.dataset](folder_of(recipe), split, names)
+    own = split == "train" or recipe.val_annotations
+    annotations = recipe.val_annotations if split == "val" and own else recipe.annotations
+    part = None if recipe.val_annotations else split
+    if recipe.dataset == "csv":
+        names = names or (csv_file.read_classes(recipe.class_list) if recipe.class_list else None)
+        return csv_file.read_files(annotations, names, part)
+    images = recipe.val_images if split == "val" and recipe.val_images else recipe.images
+    return coco.read_files(images or Path(annotations).parent, annotations, names, part)
+
+
+def folder_of(recipe):
+    return Path(recipe.root or f"data/{recipe.dataset}")
+
+
+def build_transform(recipe, train=False):
+    """What the detector's images go through, from the file to the batch."""
+    if recipe.model in SIDES:
+        size = (SIDES[recipe.model],) * 2
+        return SSDAugmentation(size, SSD_MEAN) if train and recipe.augment else Stretch(size)
+    if train and recipe.augment:
+        return Compose(Resize(recipe.jitter or recipe.resize, recipe.max_size), Mirror())
+    return Resize(recipe.resize, recipe.max_size)
+
+
+def build_collate(recipe):
+    """How its images become one tensor: SSD's are of one size, RetinaNet's are padded to what its strides divide."""
+    return Collate(SSD_MEAN, multiple=1) if recipe.model in SIDES else Collate(MEAN, multiple=32)
+
+
+def build_optimizer(recipe, model):
+    """Weights decay; biases and the values of normalisation layers, being single numbers, do not."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [dict(params=[one for one in parameters if one.ndim > 1], weight_decay=recipe.weight_decay),
+              dict(params=[one for one in parameters if one.ndim <= 1], weight_decay=0.0)]
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(groups, recipe.lr, recipe.momentum, fused=True)
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer]
+    return kind(groups, recipe.lr, fused=True)
