@@ -1,0 +1,52 @@
+"""What several tests need: targets by hand, and tiny datasets on disk."""
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+ROOT = Path(__file__).parent.parent
+
+
+def make_target(*objects):
+    """(left, top, right, bottom, label[, ignore]) ... -> the target of one image, without arguments an empty one."""
+    return dict(boxes=torch.tensor([one[:4] for one in objects], dtype=torch.float32).reshape(-1, 4),
+                labels=torch.tensor([one[4] for one in objects], dtype=torch.long),
+                ignore=torch.tensor([len(one) > 5 and one[5] for one in objects], dtype=torch.bool))
+
+
+def write_image(path, height=64, width=96, seed=0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = np.random.default_rng(seed).integers(0, 256, (height // 8, width // 8, 3)).astype(np.uint8)
+    cv2.imwrite(str(path), cv2.resize(image, (width, height)))
+
+
+def write_coco(root, objects, split="train", names=("cat", "dog"), ids=(1, 2)):
+    """A folder in COCO's layout: objects is a list, for each image, of (left, top, width, height, class number)."""
+    annotations = []
+    for image, boxes in enumerate(objects):
+        write_image(root / f"{split}2017/{image}.jpg", seed=image)
+        annotations += [dict(id=len(annotations) + i, image_id=image, category_id=ids[box[4]], bbox=list(box[:4]),
+                             area=box[2] * box[3], iscrowd=0) for i, box in enumerate(boxes, start=1)]
+    content = dict(images=[dict(id=i, file_name=f"{i}.jpg", height=64, width=96) for i in range(len(objects))],
+                   annotations=annotations, categories=[dict(id=i, name=name) for i, name in zip(ids, names)])
+    (root / "annotations").mkdir(exist_ok=True)
+    (root / f"annotations/instances_{split}2017.json").write_text(json.dumps(content))
+    return content
+
+
+def run_script(script, *arguments, code=0, cwd=ROOT, module=False):
+    """Run a script of the project as a user does -> what it printed; its exit code must be the expected one."""
+    how = ["-m", script.removesuffix(".py").replace("/", ".")] if module else [str(ROOT / script)]
+    done = subprocess.run([sys.executable, *how, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=300)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(autouse=True)
+def same_random_numbers():
+    torch.manual_seed(0)

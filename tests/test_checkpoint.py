@@ -1,0 +1,67 @@
+import pickle
+
+import pytest
+import torch
+
+from data.errors import UserError
+from utils import checkpoint
+from utils.build import build_detector
+from utils.recipes import RECIPES
+
+RECIPE = RECIPES["shapes"] | dict(channels=32, head_convs=1, head_norm="none")
+
+
+def save(path):
+    model, _ = build_detector(RECIPE, 2)
+    checkpoint.save(path, checkpoint.detector(model, RECIPE, ["cat", "dog"]))
+    return model
+
+
+def test_a_checkpoint_is_all_a_detector_needs(tmp_path):
+    model = save(tmp_path / "a.pth")
+    again, recipe, classes = checkpoint.load_detector(tmp_path / "a.pth")
+    assert recipe == RECIPE and classes == ["cat", "dog"]
+    images = torch.randint(0, 256, (1, 3, 64, 64))
+    torch.testing.assert_close(model.eval()(images), again(images))
+
+
+def test_half_a_checkpoint_is_refused_by_name(tmp_path):
+    save(tmp_path / "a.pth")
+    data = (tmp_path / "a.pth").read_bytes()
+    (tmp_path / "a.pth").write_bytes(data[:len(data) // 2])
+    with pytest.raises(UserError, match="a.pth: not a whole checkpoint"):
+        checkpoint.load(tmp_path / "a.pth")
+
+
+def test_a_failed_save_leaves_the_old_checkpoint_whole(tmp_path, monkeypatch):
+    save(tmp_path / "a.pth")
+    before = (tmp_path / "a.pth").read_bytes()
+
+    def full(content, file):
+        file.write(b"some bytes")
+        raise OSError(28, "No space left on device")
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(UserError, match=r"a.pth: cannot be written \(No space left on device\)"):
+        save(tmp_path / "a.pth")
+    assert (tmp_path / "a.pth").read_bytes() == before and len(list(tmp_path.iterdir())) == 1
+
+
+class Malicious:
+    def __reduce__(self):
+        return print, ("executed",)
+
+
+def test_a_pickle_with_code_in_it_is_refused_unexecuted(tmp_path, capsys):
+    torch.save(dict(model=Malicious()), tmp_path / "a.pth")
+    (tmp_path / "b.pth").write_bytes(pickle.dumps(Malicious()))
+    for name in ("a.pth", "b.pth"):
+        with pytest.raises(UserError, match=name):
+            checkpoint.load(tmp_path / name)
+    assert "executed" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("content", ({}, {"model": {}}, [1, 2]))
+def test_a_file_of_another_kind_is_refused(tmp_path, content):
+    torch.save(content, tmp_path / "a.pth")
+    with pytest.raises(UserError, match="a.pth: not a checkpoint of this program"):
+        checkpoint.load(tmp_path / "a.pth")

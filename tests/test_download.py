@@ -1,0 +1,91 @@
+"""The downloader against a server on this machine."""
+import hashlib
+import io
+import tarfile
+import threading
+import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from data.download import download
+from data.errors import UserError
+
+
+def zipped(name, text):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(name, text)
+    return file.getvalue()
+
+
+def tarred(name, text):
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        info = tarfile.TarInfo(name)
+        info.size = len(text)
+        archive.addfile(info, io.BytesIO(text.encode()))
+    return file.getvalue()
+
+
+FILES = {"/zips/images.zip": zipped("train2017/a.txt", "an image " * 1000), "/old/devkit.tar": tarred("VOCdevkit/b.txt", "b")}
+ARCHIVES = tuple((path[1:], hashlib.md5(content).hexdigest()) for path, content in FILES.items())
+
+
+@pytest.fixture
+def server():
+    """A server that breaks off the first answer of a file in the middle if it is told to, and knows ranges."""
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            content, server.asked = FILES.get(self.path), server.asked + [(self.path, self.headers.get("Range"))]
+            if content is None:
+                self.send_error(404)
+                return
+            start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-"))
+            if start >= len(content):
+                self.send_error(416)
+                return
+            self.send_response(206 if start else 200)
+            self.send_header("Content-Length", str(len(content) - start))
+            self.end_headers()
+            self.wfile.write(content[start:len(content) // 2] if server.breaks else content[start:])
+
+        def log_message(self, *arguments):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.asked, server.breaks = [], False
+    server.address = f"http://127.0.0.1:{server.server_port}"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+
+
+def test_archives_are_fetched_checked_and_unpacked_once(server, tmp_path):
+    for _ in range(2):
+        download("coco", tmp_path, server.address, ARCHIVES)
+    assert (tmp_path / "train2017/a.txt").exists() and (tmp_path / "VOCdevkit/b.txt").read_text() == "b"
+    assert len(server.asked) == 2 and not list(tmp_path.glob("*.zip"))
+
+
+def test_a_broken_download_is_continued(server, tmp_path):
+    server.breaks = True
+    with pytest.raises(UserError):
+        download("coco", tmp_path, server.address, ARCHIVES[:1])
+    server.breaks = False
+    download("coco", tmp_path, server.address, ARCHIVES[:1])
+    half = len(FILES["/zips/images.zip"]) // 2
+    assert server.asked[-1][1] == f"bytes={half}-" and (tmp_path / "train2017/a.txt").exists()
+
+
+def test_a_damaged_archive_is_refused_and_removed(server, tmp_path):
+    with pytest.raises(UserError, match="images.zip: damaged on its way"):
+        download("coco", tmp_path, server.address, [("zips/images.zip", "0" * 32)])
+    assert not (tmp_path / "images.zip").exists()
+
+
+def test_a_missing_file_or_server_is_one_line(server, tmp_path):
+    with pytest.raises(UserError, match="nothing.zip: the server answers 404"):
+        download("coco", tmp_path, server.address, [("nothing.zip", "0" * 32)])
+    with pytest.raises(UserError, match="cannot be fetched .*the same command again"):
+        download("coco", tmp_path, "http://127.0.0.1:9", [("a.zip", "0" * 32)])

@@ -1,0 +1,79 @@
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from data.errors import UserError
+from data.images import image_files, image_size, read_image
+
+PICTURE = np.zeros((40, 60, 3), np.uint8)
+PICTURE[:20, :30] = (250, 10, 10)  # red, at the upper left
+
+
+@pytest.mark.parametrize("mode", ("RGB", "RGBA", "L", "P", "1", "I;16", "CMYK"))
+def test_every_kind_of_image_becomes_three_channels_of_bytes(tmp_path, mode):
+    path = tmp_path / ("image.jpg" if mode == "CMYK" else "image.png")
+    if mode == "I;16":
+        cv2.imwrite(str(path), PICTURE[..., 0].astype(np.uint16) * 256)
+    else:
+        Image.fromarray(PICTURE).convert(mode).save(path)
+    image = read_image(path)
+    assert image.shape == (40, 60, 3) and image.dtype == np.uint8
+    assert image[:20, :30].mean() > image[20:].mean()
+    if mode in ("RGB", "RGBA", "P", "CMYK"):
+        assert image[5, 5, 0] > 200 > 100 > image[5, 5, 2]
+
+
+def rotated(path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(PICTURE).save(path, exif=exif, quality=95)
+    return path
+
+
+def test_a_turned_photo_arrives_the_right_way_up(tmp_path):
+    path = rotated(tmp_path / "photo.jpg")
+    assert image_size(path) == (60, 40)
+    image = read_image(path, (60, 40))
+    assert image.shape == (60, 40, 3) and image[5, 35, 0] > 200  # red, now at the upper right
+
+
+def test_boxes_drawn_before_turning_get_the_photo_before_turning(tmp_path):
+    image = read_image(rotated(tmp_path / "photo.jpg"), (40, 60))
+    assert image.shape == (40, 60, 3) and image[5, 5, 0] > 200
+
+
+def test_an_image_of_another_size_than_annotated_is_named(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), PICTURE)
+    with pytest.raises(UserError, match="a.png: 60 x 40 pixels, but its annotation says 70 x 50"):
+        read_image(tmp_path / "a.png", (50, 70))
+
+
+@pytest.mark.parametrize("content, message", ((b"", "an empty file"), (b"hello", "not a readable image")))
+def test_a_file_that_is_no_image_is_named(tmp_path, content, message):
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(UserError, match=f"a.jpg: {message}"):
+        read_image(tmp_path / "a.jpg")
+    with pytest.raises(UserError, match="a.jpg: not a readable image"):
+        image_size(tmp_path / "a.jpg")
+
+
+def test_a_truncated_image_is_named(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3)).astype(np.uint8)
+    for name in ("a.jpg", "a.png"):
+        data = cv2.imencode(name[1:], noise)[1].tobytes()
+        (tmp_path / name).write_bytes(data[:len(data) // 2])
+        with pytest.raises(UserError, match=f"{name}: .*"):
+            read_image(tmp_path / name)
+
+
+def test_a_missing_image_is_named(tmp_path):
+    with pytest.raises(UserError, match="none.jpg: cannot be read"):
+        read_image(tmp_path / "none.jpg")
+
+
+def test_images_are_found_in_subfolders(tmp_path):
+    (tmp_path / "sub").mkdir()
+    for name in ("b.PNG", "sub/a.jpg", "notes.txt"):
+        (tmp_path / name).write_bytes(b"")
+    assert image_files(tmp_path) == [str(tmp_path / "b.PNG"), str(tmp_path / "sub/a.jpg")]

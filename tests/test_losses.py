@@ -1,0 +1,141 @@
+import math
+
+import pytest
+import torch
+from torchvision.ops import generalized_box_iou_loss, sigmoid_focal_loss
+
+from layers.boxes import decode, encode
+from layers.losses import FocalLoss, MultiBoxLoss
+from tests.conftest import make_target
+
+PRIORS = torch.tensor([[0.0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10], [60, 0, 70, 10]])
+FOUND = make_target((0, 0, 10, 10, 2))
+
+
+def predictions(images, classes, scale=1.0):
+    return (torch.randn(images, 4, 4, requires_grad=True), (torch.randn(images, 4, classes) * scale).requires_grad_())
+
+
+def test_focal_loss_agrees_with_torchvision():
+    deltas, logits = predictions(2, 3, scale=4)
+    truth = torch.zeros(2, 4, 3)
+    truth[0, 0, 2] = truth[1, 3, 1] = 1
+    _, loss = FocalLoss()(deltas, logits, PRIORS, [FOUND, make_target((60, 0, 70, 10, 1))])
+    torch.testing.assert_close(loss, sigmoid_focal_loss(logits, truth, reduction="sum") / 2, rtol=1e-5, atol=1e-5)
+
+
+def test_focal_box_loss_of_a_known_error():
+    # One positive prior, wrong by one unit in one of four deltas: (1 - beta / 2) / 4.
+    deltas = torch.zeros(1, 4, 4)
+    deltas[0, 0, 0] = 1
+    box_loss, _ = FocalLoss()(deltas, torch.zeros(1, 4, 3), PRIORS, [FOUND])
+    assert box_loss.item() == pytest.approx((1 - 1 / 18) / 4)
+
+
+def test_giou_loss_agrees_with_torchvision():
+    deltas, logits = predictions(1, 3)
+    loss, _ = FocalLoss(box_loss="giou")(deltas, logits, PRIORS, [FOUND])
+    expected = generalized_box_iou_loss(decode(deltas[0, :1], PRIORS[:1]), FOUND["boxes"], reduction="sum")
+    torch.testing.assert_close(loss, expected)
+
+
+def test_an_untrained_retinanet_starts_near_the_known_loss():
+    # Every prior believes in an object with probability 0.01: one positive costs -0.25 * 0.99^2 * ln 0.01 = 1.128.
+    logits = torch.full((1, 4, 3), -math.log(99))
+    _, loss = FocalLoss()(torch.zeros(1, 4, 4), logits, PRIORS, [FOUND])
+    assert loss.item() == pytest.approx(1.128, abs=0.001)
+
+
+def test_a_confidently_wrong_prior_still_has_a_gradient():
+    logits = torch.full((1, 4, 1), 30.0, requires_grad=True)
+    FocalLoss()(torch.zeros(1, 4, 4), logits, PRIORS, [make_target()])[1].backward()
+    assert (logits.grad > 0.5).all()
+
+
+@pytest.mark.parametrize("logit", (-1000.0, 1000.0))
+def test_extreme_logits_stay_finite(logit):
+    logits = torch.full((1, 4, 3), logit, requires_grad=True)
+    loss = sum(FocalLoss()(torch.zeros(1, 4, 4), logits, PRIORS, [FOUND]))
+    loss.backward()
+    assert loss.isfinite() and logits.grad.isfinite().all()
+
+
+def test_empty_images_teach_the_background_and_nothing_else():
+    deltas, logits = predictions(2, 3)
+    box_loss, class_loss = FocalLoss()(deltas, logits, PRIORS, [make_target(), make_target()])
+    assert box_loss == 0 and class_loss > 0
+    (box_loss + class_loss).backward()
+    assert deltas.grad.abs().max() == 0 and logits.grad.abs().min() > 0
+
+
+def test_ignored_priors_count_nothing():
+    deltas, logits = predictions(1, 3)
+    box_loss, class_loss = FocalLoss()(deltas, logits, PRIORS, [make_target((15, 0, 35, 10, 0, True))])
+    class_loss.backward()
+    assert logits.grad[0, 1].abs().max() == 0 and logits.grad[0, 0].abs().min() > 0
+
+
+def test_losses_are_shared_among_the_positives_of_the_whole_batch():
+    deltas, logits = torch.zeros(2, 4, 4), torch.zeros(2, 4, 3)
+    both = FocalLoss()(deltas, logits, PRIORS, [FOUND, FOUND])
+    alone = FocalLoss()(deltas[:1], logits[:1], PRIORS, [FOUND])
+    torch.testing.assert_close(both, alone)
+
+
+def test_deltas_of_the_true_box_cost_nothing():
+    target = make_target((1, 1, 10, 9, 0))
+    deltas = encode(target["boxes"].expand(4, 4), PRIORS)[None]
+    assert FocalLoss()(deltas, torch.zeros(1, 4, 1), PRIORS, [target])[0] < 1e-9
+
+
+def test_zero_logits_cost_ln_of_the_classes_for_a_positive_and_its_three_negatives():
+    for classes in (2, 20, 80):
+        _, loss = MultiBoxLoss()(torch.zeros(1, 4, 4), torch.zeros(1, 4, 1 + classes), PRIORS, [FOUND | dict(labels=torch.tensor([1]))])
+        assert loss.item() == pytest.approx((1 + 3) * math.log(1 + classes))
+
+
+@pytest.mark.parametrize("images", (1, 2, 3))
+@pytest.mark.parametrize("objects", (0, 1, 4))
+def test_multibox_loss_is_finite_for_any_number_of_images_and_objects(images, objects):
+    deltas, logits = predictions(images, 4)
+    target = make_target(*[(20 * i, 0, 20 * i + 10, 10, i % 3) for i in range(objects)])
+    box_loss, class_loss = MultiBoxLoss()(deltas, logits, PRIORS, [target] * images)
+    (box_loss + class_loss).backward()
+    assert (box_loss > 0) == (objects > 0) and class_loss > 0 and logits.grad.isfinite().all()
+
+
+def test_the_negatives_kept_are_the_hardest():
+    logits = torch.zeros(1, 6, 2, requires_grad=True)
+    with torch.no_grad():
+        logits[0, :, 1] = torch.tensor([0, 3.0, 1, 5, 2, 4])  # how sure each is of an object
+    priors = torch.tensor([[20.0 * i, 0, 20 * i + 10, 10] for i in range(6)])
+    MultiBoxLoss()(torch.zeros(1, 6, 4), logits, priors, [make_target((0, 0, 10, 10, 0))])[1].backward()
+    assert (logits.grad[0].abs().sum(dim=1) > 0).tolist() == [True, True, False, True, False, True]
+
+
+def test_each_image_has_its_own_negatives():
+    logits = torch.zeros(2, 4, 2)
+    logits[1, :, 1] = 10
+    _, loss = MultiBoxLoss(negatives_per_positive=1)(torch.zeros(2, 4, 4), logits, PRIORS,
+                                                     [make_target((0, 0, 10, 10, 0))] * 2)
+    # One positive and one negative each: ln 2 twice; almost nothing, and almost 10.
+    assert loss.item() == pytest.approx((2 * math.log(2) + 10) / 2, abs=1e-3)
+
+
+def test_an_empty_image_teaches_a_few_negatives():
+    logits = torch.zeros(1, 4, 2, requires_grad=True)
+    _, loss = MultiBoxLoss()(torch.zeros(1, 4, 4), logits, PRIORS, [make_target()])
+    assert loss.item() == pytest.approx(3 * math.log(2))
+
+
+def test_multibox_never_takes_an_ignored_prior_for_background():
+    logits = torch.zeros(1, 4, 2, requires_grad=True)
+    MultiBoxLoss()(torch.zeros(1, 4, 4), logits, PRIORS, [make_target((15, 0, 75, 10, 0, True))])[1].backward()
+    assert (logits.grad[0].abs().sum(dim=1) > 0).tolist() == [True, False, False, False]
+
+
+def test_multibox_box_loss_of_a_known_error():
+    deltas = torch.zeros(1, 4, 4)
+    deltas[0, 0] = torch.tensor([2.0, 0, 0, 0.5])
+    loss, _ = MultiBoxLoss()(deltas, torch.zeros(1, 4, 4), PRIORS, [FOUND])
+    assert loss.item() == pytest.approx((2 - 0.5) + 0.5 * 0.5 ** 2)

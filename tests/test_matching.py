@@ -1,0 +1,86 @@
+import torch
+
+from layers.boxes import encode, iou
+from layers.matching import BACKGROUND, IGNORED, assign, best_priors, match
+from layers.priors import Level, pyramid_priors
+from tests.conftest import make_target
+
+PRIORS = torch.tensor([[0.0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10], [60, 0, 70, 10]])
+
+
+def matches_of(*objects, **options):
+    target = make_target(*objects)
+    return match(target["boxes"], target["ignore"], PRIORS, **(dict(positive_iou=0.5, negative_iou=0.4) | options)).tolist()
+
+
+def test_a_prior_finds_the_object_it_overlaps_most():
+    assert matches_of((20, 0, 30, 10, 0), (0, 0, 10, 9, 1)) == [1, 0, BACKGROUND, BACKGROUND]
+
+
+def test_overlap_between_the_thresholds_is_ignored():
+    # 4.5 / 10 of the first prior; the object itself is forced on the second.
+    assert matches_of((0, 0, 4.5, 10, 0), force=False)[0] == IGNORED
+    assert matches_of((0, 0, 3, 10, 0), force=False)[0] == BACKGROUND
+
+
+def test_every_object_gets_a_prior_however_small():
+    assert matches_of((44, 4, 45, 5, 0)) == [BACKGROUND, BACKGROUND, 0, BACKGROUND]
+    assert matches_of((44, 4, 45, 5, 0), force=False) == [BACKGROUND] * 4
+
+
+def test_two_objects_with_one_best_prior_both_keep_one():
+    matches = matches_of((20, 0, 30, 9, 0), (20, 0, 30, 10, 1))
+    assert matches[1] == 1 and 0 in matches
+
+
+def test_objects_that_no_prior_touches_get_different_ones():
+    assert sorted(best_priors(torch.zeros(3, 5)).tolist()) == sorted(set(best_priors(torch.zeros(3, 5)).tolist()))
+
+
+def test_the_larger_overlap_chooses_first():
+    overlap = torch.tensor([[0.9, 0.5, 0.1], [0.8, 0.7, 0.0], [0.85, 0.75, 0.2]])
+    # 0 takes prior 0; of the other two, 2 wants prior 1 more; 1 is left with prior 2.
+    assert best_priors(overlap).tolist() == [0, 2, 1]
+
+
+def test_best_priors_is_greedy_over_all_pairs():
+    for _ in range(20):
+        overlap = torch.rand(6, 9)
+        rest, expected = overlap.clone(), [0] * 6
+        for _ in range(6):
+            row, column = divmod(rest.argmax().item(), 9)
+            expected[row] = column
+            rest[row], rest[:, column] = -1, -1
+        assert best_priors(overlap).tolist() == expected
+
+
+def test_a_six_pixel_object_owns_a_prior_that_decodes_back_to_it():
+    priors = pyramid_priors((256, 256), (Level(8, ((32.0, 32.0), (45.0, 23.0))), Level(16, ((64.0, 64.0),))))
+    target = make_target((101, 57, 107, 63, 0))
+    labels, boxes = assign([target], priors, positive_iou=0.5, negative_iou=0.4)
+    assert (labels == 0).sum() == 1
+    assert boxes[labels == 0].tolist() == [[101, 57, 107, 63]]
+
+
+def test_priors_inside_an_object_to_ignore_are_neither_object_nor_background():
+    matches = matches_of((20, 0, 55, 10, 0, True), (0, 0, 10, 10, 1))
+    assert matches == [1, IGNORED, IGNORED, BACKGROUND]
+
+
+def test_an_object_inside_a_crowd_is_still_found():
+    assert matches_of((15, 0, 55, 10, 0, True), (20, 0, 30, 10, 1)) == [BACKGROUND, 1, IGNORED, BACKGROUND]
+
+
+def test_an_image_without_objects_is_all_background():
+    labels, boxes = assign([make_target()], PRIORS, positive_iou=0.5, negative_iou=0.4)
+    assert (labels == BACKGROUND).all()
+    assert encode(boxes[0], PRIORS).abs().max() == 0
+
+
+def test_every_object_of_a_crowded_image_gets_a_prior():
+    corner = torch.rand(150, 2) * 250
+    boxes = torch.cat([corner, corner + 5], dim=1)
+    priors = pyramid_priors((256, 256), (Level(8, ((32.0, 32.0),)),))
+    matches = match(boxes, torch.zeros(150, dtype=torch.bool), priors, 0.5, 0.5)
+    assert set(range(150)) <= set(matches.tolist())
+    assert iou(boxes, priors).shape == (150, len(priors))

@@ -1,0 +1,105 @@
+import pytest
+import torch
+
+from layers.heads import per_prior
+from layers.losses import FocalLoss
+from layers.resnet import DEPTHS, ResNet
+from retinanet import RetinaNet
+from tests.conftest import make_target
+
+
+def tiny(**options):
+    return RetinaNet(3, **(dict(depth=18, channels=32, head_convs=1) | options))
+
+
+def test_800_by_1344_pixels_have_201600_priors():
+    assert tiny().priors((800, 1344)).shape == (201_600, 4)
+
+
+def test_the_first_priors_are_the_papers():
+    first = tiny().priors((64, 64))[:9]
+    width, height = (first[:, 2:] - first[:, :2]).T
+    torch.testing.assert_close((width * height).sqrt(), torch.tensor([32, 40.3175, 50.7968] * 3))
+    torch.testing.assert_close(height / width, torch.tensor([0.5] * 3 + [1] * 3 + [2] * 3))
+    assert (first[3] + 12).tolist() == [0, 0, 32, 32]
+
+
+def test_parameters_are_as_many_as_torchvisions():
+    model = RetinaNet(91, 50, p6_from="p5")
+    norms = sum(value.numel() for norm in model.base.norms() for value in norm.parameters())
+    assert sum(value.numel() for value in model.parameters()) - norms == 34_014_999
+
+
+@pytest.mark.parametrize("size", ((64, 96), (65, 33)))
+def test_every_prior_has_its_prediction(size):
+    deltas, logits = tiny()(torch.zeros(2, 3, *size))
+    priors = tiny().priors(size)
+    assert deltas.shape == (2, len(priors), 4) and logits.shape == (2, len(priors), 3)
+
+
+@pytest.mark.parametrize("ratios", ((1.0,), (1.0, 2.0), (0.2, 0.5, 1.0, 2.0, 5.0)))
+def test_heads_follow_the_prior_shapes(ratios):
+    model = tiny(ratios=ratios, scales=(1.0, 1.5))
+    assert model(torch.zeros(1, 3, 64, 64))[1].shape[1] == len(model.priors((64, 64)))
+
+
+def test_a_prediction_and_its_prior_stand_in_the_same_row():
+    # Light up one cell of a head's map: row 2, column 1, second of three shapes, third number.
+    prediction = torch.zeros(1, 3 * 4, 5, 6)
+    prediction[0, 1 * 4 + 2, 2, 1] = 1
+    assert per_prior(prediction, 4)[0, (2 * 6 + 1) * 3 + 1].tolist() == [0, 0, 1, 0]
+
+
+def test_bytes_and_floats_are_the_same_image():
+    model, images = tiny().eval(), torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
+    torch.testing.assert_close(model(images), model(images.float()))
+
+
+def test_an_untrained_network_believes_in_little():
+    scores = tiny().scores(tiny()(torch.randint(0, 256, (1, 3, 64, 64)))[1])
+    assert 0.005 < scores.mean() < 0.02
+
+
+def test_a_checkpoint_holds_no_mean_and_no_priors():
+    assert not [name for name in tiny().state_dict() if "normalize" in name or "prior" in name]
+
+
+def test_frozen_norm_stays_frozen_through_train():
+    model = tiny(frozen_norm=True).train()
+    before = {name: value.clone() for name, value in model.base.state_dict().items() if "running" in name}
+    model(torch.randint(0, 256, (2, 3, 64, 64)))
+    assert all(torch.equal(value, model.base.state_dict()[name]) for name, value in before.items())
+    assert not any(value.requires_grad for norm in model.base.norms() for value in norm.parameters())
+
+
+def test_without_freezing_everything_learns():
+    model = tiny().train()
+    before = model.base.bn1.running_mean.clone()
+    model(torch.randint(0, 256, (2, 3, 64, 64)))
+    assert not torch.equal(before, model.base.bn1.running_mean)
+    assert all(value.requires_grad for value in model.parameters())
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_every_depth_gives_three_maps(depth):
+    base = ResNet(depth).eval()
+    maps = base(torch.zeros(1, 3, 64, 96))
+    assert [tuple(one.shape[1:]) for one in maps] == [(c, 64 // s, 96 // s) for c, s in zip(base.channels, (8, 16, 32))]
+
+
+def test_group_norm_stands_behind_each_convolution_of_the_heads():
+    assert sum(isinstance(layer, torch.nn.GroupNorm) for layer in tiny(norm="group", head_convs=2).modules()) == 4
+
+
+def test_ten_steps_on_one_image_halve_the_loss():
+    model, criterion = tiny(sizes=(16, 32, 64, 128, 256), norm="group", channels=64), FocalLoss()
+    images, targets = torch.randint(0, 256, (1, 3, 64, 64)), [make_target((10, 10, 40, 40, 1))]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    losses = []
+    for _ in range(12):
+        loss = sum(criterion(*model(images), model.priors((64, 64)), targets))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] / 2
