@@ -1,0 +1,141 @@
+"""A run that was killed at any moment and resumed ends as one that was left alone: bit for bit."""
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from tests.conftest import ROOT, run_script, write_coco
+from utils import checkpoint
+from utils.log import read
+
+OBJECTS = [[(10, 20, 30, 40, 1)], [], [(0, 0, 50, 50, 0), (5, 5, 9, 9, 1)], [(40, 10, 50, 50, 0)], [(1, 1, 20, 30, 1)]]
+
+
+@pytest.fixture
+def data(tmp_path):
+    write_coco(tmp_path / "data", OBJECTS)
+    write_coco(tmp_path / "data", OBJECTS[:2], split="val")
+    return tmp_path / "data"
+
+
+def flags(data, recipe, workers, iterations):
+    return ["--recipe", recipe, "--dataset", "coco", "--root", str(data), "--resize", "64", "--batch", "2", "--workers", str(workers),
+            "--iters", str(iterations), "--warmup", "3", "--save-every", "2", "--eval-every", "7", "--log-every", "1"]
+
+
+def start(arguments):
+    return subprocess.Popen([sys.executable, "train.py", *arguments], cwd=ROOT, stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, text=True)
+
+
+def run(arguments):
+    process = start(arguments)
+    printed = process.communicate(timeout=300)[0]
+    assert process.returncode == 0, printed
+
+
+def interrupted(arguments, folder, kills, longest):
+    """Train to the end, through so many kills, each at most so many seconds after the run's first sign of life."""
+    dice = random.Random(0)
+    for _ in range(kills):
+        process = start(["--resume", str(folder / "last.pth")] if (folder / "last.pth").exists() else arguments)
+        while process.poll() is None and "iteration" not in process.stdout.readline():
+            pass
+        time.sleep(dice.uniform(0, longest))
+        process.kill()
+        process.communicate()
+    run(["--resume", str(folder / "last.pth")] if (folder / "last.pth").exists() else arguments)
+
+
+def compare(straight, broken):
+    first, second = (checkpoint.load(folder / "last.pth") for folder in (straight, broken))
+    assert all(torch.equal(value, second["model"][name]) for name, value in first["model"].items())
+    assert first["best"] == second["best"] and first["iteration"] == second["iteration"]
+    logs = [[{name: value for name, value in entry.items() if name not in ("images_per_second", "data_wait")}
+             for entry in read(folder / "log.jsonl")] for folder in (straight, broken)]
+    assert logs[0] == logs[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe, workers, iterations, kills, longest", (("shapes", 0, 12, 2, 1), ("shapes", 2, 12, 2, 1),
+                                                                         ("ssd300_shapes", 0, 4, 1, 4)))
+def test_a_killed_and_resumed_run_ends_with_the_same_weights_and_log(data, tmp_path, recipe, workers, iterations, kills, longest):
+    arguments = [*flags(data, recipe, workers, iterations), "--save-folder", str(tmp_path)]
+    run([*arguments, "--name", "straight"])
+    interrupted([*arguments, "--name", "broken"], tmp_path / "broken", kills, longest)
+    compare(tmp_path / "straight", tmp_path / "broken")
+
+
+@pytest.fixture
+def finished(data, tmp_path):
+    run([*flags(data, "shapes", 0, 4), "--save-folder", str(tmp_path), "--name", "run"])
+    return tmp_path / "run"
+
+
+def test_a_checkpoint_cut_short_is_refused_and_the_one_before_it_offered(finished):
+    data = (finished / "last.pth").read_bytes()
+    (finished / "last.pth").write_bytes(data[:len(data) // 2])
+    printed = run_script("train.py", "--resume", finished / "last.pth", code=2)
+    assert "last.pth: not a whole checkpoint" in printed and f"the one before it: {finished / 'previous.pth'}" in printed
+    assert checkpoint.load(finished / "previous.pth")["iteration"] == 2
+
+
+def test_resuming_a_finished_run_changes_nothing(finished):
+    before = (finished / "last.pth").read_bytes()
+    run_script("train.py", "--resume", finished / "last.pth")
+    assert (finished / "last.pth").read_bytes() == before
+
+
+def test_best_weights_have_nothing_to_resume_from(finished):
+    assert "resume from last.pth" in run_script("train.py", "--resume", finished / "best.pth", code=2)
+
+
+@pytest.mark.parametrize("number", (signal.SIGINT, signal.SIGTERM))
+def test_a_stopped_run_saves_and_says_how_to_go_on(data, tmp_path, number):
+    process = start([*flags(data, "shapes", 1, 100000), "--save-every", "100000", "--eval-every", "100000",
+                     "--save-folder", str(tmp_path), "--name", "run"])
+    while not (tmp_path / "run/log.jsonl").exists() or len(read(tmp_path / "run/log.jsonl")) < 3:
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(number)
+    printed = process.communicate(timeout=60)[0]
+    assert process.returncode == 128 + number, printed
+    assert f"go on with: python train.py --resume {tmp_path / 'run/last.pth'}" in printed and "Traceback" not in printed
+    assert checkpoint.load(tmp_path / "run/last.pth")["iteration"] >= 3
+
+
+def test_nan_in_a_weight_stops_before_the_step_and_names_the_files(finished):
+    content = checkpoint.load(finished / "last.pth")
+    content["model"]["base.conv1.weight"][:] = float("nan")
+    content["iteration"] = 2
+    torch.save(content, finished / "last.pth")
+    before = (finished / "last.pth").read_bytes()
+    printed = run_script("train.py", "--resume", finished / "last.pth", code=2)
+    assert "the loss is not finite at iteration 3" in printed and "train2017/" in printed
+    assert (finished / "last.pth").read_bytes() == before
+
+
+def test_periodic_checkpoints_are_kept_as_many_as_asked(data, tmp_path):
+    run([*flags(data, "shapes", 0, 8), "--keep", "2", "--save-folder", str(tmp_path), "--name", "run"])
+    assert sorted(path.name for path in (tmp_path / "run").glob("iteration_*")) == ["iteration_0000006.pth", "iteration_0000008.pth"]
+
+
+def test_patience_ends_a_run_that_does_not_improve(data, tmp_path):
+    arguments = [*flags(data, "shapes", 0, 50), "--lr", "0", "--eval-every", "2", "--patience", "3"]
+    run([*arguments, "--save-folder", str(tmp_path), "--name", "run"])
+    assert checkpoint.load(tmp_path / "run/last.pth")["iteration"] <= 10
+
+
+def test_a_moving_average_is_judged_and_resumed(data, tmp_path):
+    arguments = [*flags(data, "shapes", 0, 8), "--ema", "0.9", "--save-folder", str(tmp_path)]
+    run([*arguments, "--name", "straight"])
+    interrupted([*arguments, "--name", "broken"], tmp_path / "broken", 1, 1)
+    compare(tmp_path / "straight", tmp_path / "broken")
+    content = checkpoint.load(tmp_path / "straight/last.pth")
+    assert not torch.equal(content["model"]["base.conv1.weight"], content["training"]["base.conv1.weight"])
+    assert json.loads((tmp_path / "straight/recipe.json").read_text())["ema"] == 0.9
