@@ -95,6 +95,13 @@ def wrap(network, device):
     return network
 
 
+def mean(values):
+    """A tensor's mean over all processes."""
+    if world() > 1:
+        dist.all_reduce(values)
+    return values / world()
+
+
 def together(found):
     """What each process found, image number -> detections, in one dictionary that every process gets."""
     if world() == 1:

@@ -62,6 +62,7 @@ class Run:
         """Note what an iteration was like."""
         if self.ema:
             self.ema.update_parameters(self.model)
+        box_loss, class_loss = parallel.mean(torch.stack([box_loss, class_loss]))
         self.plateau.note(iteration, box_loss + class_loss)
         self.log.step(iteration, box_loss=box_loss, class_loss=class_loss, gradient=gradient, lr=rate)
         self.stop.agree()

@@ -1,5 +1,4 @@
 """Watching a run from elsewhere: visdom and TensorBoard."""
-import logging
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -13,14 +12,14 @@ class Visdom:
     def __init__(self, address, name):
         import visdom
 
-        # Its own lines about a lost connection would come again for every point.
-        logging.getLogger("visdom").setLevel(logging.CRITICAL)
         place = urlsplit(address if "//" in address else f"http://{address}")
-        self.address, self.alive = f"http://{place.hostname}:{place.port or 8097}", True
+        self.address = f"http://{place.hostname}:{place.port or 8097}"
+        self.alive, self.known = True, set()
         try:
             self.server = visdom.Visdom(server=f"http://{place.hostname}", port=place.port or 8097, env=name,
                                         raise_exceptions=True, use_incoming_socket=False)
-            reached = self.server.check_connection()
+            # Its check_connection() believes only in environments that exist, and main always does.
+            reached = self.server.win_exists("", env="main") is not None
         except (ConnectionError, OSError):
             reached = False
         if not reached:
@@ -30,8 +29,11 @@ class Visdom:
     def points(self, window, iteration, **values):
         """One more point of each named curve of a window."""
         for name, value in values.items():
-            self.tell("line", [value], [iteration], win=window, name=name, update="append",
-                      opts=dict(title=window, xlabel="iteration", showlegend=True))
+            # A window cannot be appended to before it exists; a resumed run finds it there.
+            known = window in self.known or self.tell("win_exists", window)
+            self.known.add(window)
+            self.tell("line", np.array([value]), np.array([iteration]), win=window, name=name,
+                      update="append" if known else None, opts=dict(title=window, xlabel="iteration", showlegend=True))
 
     def picture(self, window, image):
         """[H, W, 3] RGB uint8 in a window, instead of the one before."""
@@ -39,12 +41,13 @@ class Visdom:
 
     def tell(self, what, *arguments, **options):
         if not self.alive:
-            return
+            return None
         try:
-            getattr(self.server, what)(*arguments, **options)
+            return getattr(self.server, what)(*arguments, **options)
         except (ConnectionError, OSError) as error:
             self.alive = False
             print(f"warning: the visdom server at {self.address} is gone ({type(error).__name__}); training goes on")
+            return None
 
 
 class TensorBoard:

@@ -1,0 +1,91 @@
+"""Watching a run on a real visdom server, started here, and in TensorBoard's files."""
+import json
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+
+from tests.conftest import ROOT, run_script, write_coco
+from utils.log import read
+
+OBJECTS = [[(10, 20, 30, 40, 1)], [(40, 10, 50, 50, 0)]]
+
+
+def free_port():
+    with socket.socket() as place:
+        place.bind(("127.0.0.1", 0))
+        return place.getsockname()[1]
+
+
+@pytest.fixture
+def server(tmp_path):
+    port = free_port()
+    (tmp_path / "visdom").mkdir()
+    process = subprocess.Popen([sys.executable, "-m", "visdom.server", "-port", str(port), "-env_path", str(tmp_path / "visdom")],
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for _ in range(150):
+        time.sleep(0.2)
+        try:
+            urllib.request.urlopen(f"http://localhost:{port}", timeout=1)
+            break
+        except OSError:
+            continue
+    yield process, port
+    process.kill()
+
+
+def flags(folder, iterations):
+    write_coco(folder / "data", OBJECTS)
+    write_coco(folder / "data", OBJECTS, split="val")
+    return ["--recipe", "shapes", "--dataset", "coco", "--root", str(folder / "data"), "--resize", "64", "--batch", "2", "--workers", "0",
+            "--iters", str(iterations), "--log-every", "1", "--save-folder", str(folder), "--name", "run"]
+
+
+def window(port, title):
+    """The curves of a window as the server has them: name -> (x, y)."""
+    request = urllib.request.Request(f"http://localhost:{port}/win_data", json.dumps(dict(win=title, eid="run")).encode())
+    content = json.loads(urllib.request.urlopen(request).read())["content"]
+    return {curve["name"]: (curve["x"], curve["y"]) for curve in content["data"]}
+
+
+@pytest.mark.slow
+def test_the_points_on_the_server_are_those_of_the_log(server, tmp_path):
+    run_script("train.py", *flags(tmp_path, 5), "--visdom", f"localhost:{server[1]}")
+    entries = [entry for entry in read(tmp_path / "run/log.jsonl") if "lr" in entry]
+    for title, names in (("loss", ("box_loss", "class_loss")), ("learning rate", ("lr",))):
+        curves = window(server[1], title)
+        for name in names:
+            assert curves[name][0] == [1, 2, 3, 4, 5]
+            assert curves[name][1] == pytest.approx([entry[name] for entry in entries])
+    assert window(server[1], "average precision")["AP"][0] == [5]
+
+
+@pytest.mark.slow
+def test_a_server_that_dies_is_one_warning_and_the_run_goes_on(server, tmp_path):
+    process = subprocess.Popen([sys.executable, "train.py", *flags(tmp_path, 60), "--visdom", f"localhost:{server[1]}"], cwd=ROOT,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    while not (tmp_path / "run/log.jsonl").exists() or len(read(tmp_path / "run/log.jsonl")) < 3:
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.05)
+    server[0].kill()
+    printed = process.communicate(timeout=120)[0]
+    assert process.returncode == 0, printed
+    assert printed.count("warning: the visdom server") == 1
+
+
+def test_a_server_that_is_not_there_is_one_line_with_the_command_that_starts_it(tmp_path):
+    port = free_port()
+    printed = run_script("train.py", *flags(tmp_path, 5), "--visdom", f"localhost:{port}", code=2)
+    assert f"no visdom server at http://localhost:{port}: start one with python -m visdom.server -port {port}" in printed
+    assert "Traceback" not in printed
+
+
+def test_tensorboard_gets_its_files(tmp_path):
+    run_script("train.py", *flags(tmp_path, 3), "--logdir", tmp_path / "board")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    board = EventAccumulator(str(tmp_path / "board")).Reload()
+    expected = [entry["box_loss"] for entry in read(tmp_path / "run/log.jsonl") if "lr" in entry]
+    assert [point.value for point in board.Scalars("loss/box_loss")] == pytest.approx(expected)
