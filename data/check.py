@@ -24,6 +24,10 @@ def describe(dataset, judged, recipe):
     yield from summary(dataset, model.levels, build_transform(recipe))
     yield f"\nval\n{len(judged)} images, {(~judged.records.ignore).sum()} objects"
     yield from judged.records.notes
+    passes = recipe.iterations * recipe.batch / len(dataset)
+    yield f"\n{recipe.iterations} iterations of {recipe.batch} images are {passes:.0f} passes over the training images"
+    if passes > 200:
+        yield f"advice: so many are rarely worth their time; --recipe {recipe.model}_own is made for a few hundred images"
 
 
 def summary(dataset, levels, transform):
