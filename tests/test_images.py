@@ -77,3 +77,13 @@ def test_images_are_found_in_subfolders(tmp_path):
     for name in ("b.PNG", "sub/a.jpg", "notes.txt"):
         (tmp_path / name).write_bytes(b"")
     assert image_files(tmp_path) == [str(tmp_path / "b.PNG"), str(tmp_path / "sub/a.jpg")]
+
+
+def test_a_million_pixels_wide_are_read_and_resized(tmp_path):
+    from data.augment import Resize
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((4, 1_000_000, 3), np.uint8))
+    image, target = read_image(tmp_path / "a.png"), dict(boxes=np.float32([[0, 0, 500_000, 4]]))
+    assert image_size(tmp_path / "a.png") == (4, 1_000_000)
+    image, target = Resize(600, 1000)(image, target, None)
+    assert image.shape == (1, 1000, 3)
+    np.testing.assert_allclose(target["boxes"], [[0, 0, 500, 1]], rtol=1e-5)
