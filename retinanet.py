@@ -44,7 +44,7 @@ class RetinaNet(nn.Module):
     """
 
     def __init__(self, num_classes, depth=50, sizes=SIZES, scales=SCALES, ratios=RATIOS, channels=256, head_convs=4,
-                 norm="none", p6_from="c5", frozen_norm=False):
+                 norm="none", p6_from="c5", p7_relu=True, frozen_norm=False):
         super().__init__()
         self.num_classes = num_classes
         self.levels = tuple(Level(stride, prior_shapes(size, scales, ratios)) for stride, size in zip(STRIDES, sizes))
@@ -52,7 +52,7 @@ class RetinaNet(nn.Module):
 
         self.normalize = Normalize(MEAN, STD)
         self.base = ResNet(depth, frozen_norm)
-        self.pyramid = FPN(self.base.channels, channels, p6_from)
+        self.pyramid = FPN(self.base.channels, channels, p6_from, p7_relu)
         self.box_head = head(channels, shapes * 4, head_convs, norm)
         self.class_head = head(channels, shapes * num_classes, head_convs, norm)
         nn.init.constant_(self.class_head[-1].bias, -log((1 - RARE) / RARE))

@@ -14,21 +14,21 @@ from data.errors import UserError
 from eval import evaluate, prediction_sheet, save_results, table
 from utils import checkpoint, options, parallel
 from utils.build import build_collate, build_dataset, build_detector, build_optimizer
-from utils.pretrained import load_weights
+from utils.pretrained import load_weights, open_source
 from utils.run import Run, checkpoint_to_resume, new_folder
 from utils.schedule import in_iterations
 from utils.stop import leave_signals_to_parent
 
 
-def train(recipe, folder, device, dataset, judged, resume=None):
-    """Train on dataset, judge on judged, keep everything in folder -> exit code."""
+def train(recipe, folder, device, dataset, judged, source=None, resume=None):
+    """Train on dataset from source's weights, judge on judged, keep everything in folder -> exit code."""
     torch.manual_seed(recipe.seed)
 
     # What learns, what corrects it, and how.
     model, criterion = build_detector(recipe, len(dataset.classes))
     if not resume:
         with parallel.one_first():
-            print(*load_weights(model, dataset.classes, recipe), "", sep="\n")
+            print(*load_weights(model, dataset.classes, recipe, source), "", sep="\n")
     model.to(device, memory_format=torch.channels_last).train()
     optimizer = build_optimizer(recipe, model)
     network = parallel.wrap(parallel.Network(model, device, recipe.full_precision), device)
@@ -76,10 +76,9 @@ def insist_finite(loss, box_loss, class_loss, iteration, rate, dataset, targets)
 
 def main():
     flags = options.parse(options.train_parser(__doc__))
-    device, content = parallel.start(flags.device), None
+    device, content, source = parallel.start(flags.device), None, None
     if flags.resume is None:
         recipe = options.resolve(flags, options.named_recipe(flags))
-        folder = parallel.same(lambda: new_folder(flags.save_folder, flags.name, f"{recipe.model}_{recipe.dataset}"))
     else:
         path = checkpoint_to_resume(flags.save_folder, flags.name, flags.resume)
         content, folder = checkpoint.load(path), path.parent
@@ -87,9 +86,13 @@ def main():
     with parallel.one_first():
         dataset = build_dataset(recipe, "train", content and content["classes"])
         judged = build_dataset(recipe, "val", dataset.classes)
+        if not content:
+            recipe, source = open_source(recipe)
+    if not content:
+        folder = parallel.same(lambda: new_folder(flags.save_folder, flags.name, f"{recipe.model}_{recipe.dataset}"))
     recipe = in_iterations(recipe, len(dataset))
     print(options.describe(recipe), *describe(dataset, judged, recipe), sep="\n")
-    return train(recipe, folder, device, dataset, judged, content)
+    return train(recipe, folder, device, dataset, judged, source, content)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def describe(dataset, judged, recipe):
     passes = recipe.iterations * recipe.batch / len(dataset)
     yield f"\n{recipe.iterations} iterations of {recipe.batch} images are {passes:.0f} passes over the training images"
     if passes > 200:
-        yield f"advice: so many are rarely worth their time; --recipe {recipe.model}_own is made for a few hundred images"
+        yield f"advice: so many are rarely worth their time; --recipe {recipe.model}_own is made for few images"
 
 
 def summary(dataset, levels, transform):

@@ -9,24 +9,15 @@ from layers.detections import detections
 from layers.losses import MultiBoxLoss
 from ssd import SSD
 from tests.published import assert_relative, figures, pixels, published_state
-from utils.pretrained import load_vgg
+from utils.families import convert
 
 FIGURES = figures("ssd300_voc")
 
 
 @pytest.fixture(scope="module")
 def model():
-    state = published_state(FIGURES)
     model = SSD(20).eval()
-    load_vgg(model, {name: value for name, value in state.items() if name.startswith("vgg")})
-    names = {"scale": "L2Norm.weight"}
-    for i in range(6):
-        names |= {f"box_heads.{i}.{kind}": f"loc.{i}.{kind}" for kind in ("weight", "bias")}
-        names |= {f"class_heads.{i}.{kind}": f"conf.{i}.{kind}" for kind in ("weight", "bias")}
-    for i in range(4):
-        names |= {f"extras.{i}.{2 * j}.{kind}": f"extras.{2 * i + j}.{kind}" for j in (0, 1) for kind in ("weight", "bias")}
-    missing, unexpected = model.load_state_dict({ours: state[theirs] for ours, theirs in names.items()}, strict=False)
-    assert not unexpected and all(name.startswith("base") for name in missing)
+    model.load_state_dict(convert(published_state(FIGURES))[0])
     return model
 
 

@@ -130,4 +130,4 @@ def test_weights_that_cannot_be_fetched_are_named(monkeypatch, tmp_path):
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
     monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
     with pytest.raises(UserError, match=r"resnet50-\w+.pth is missing .*: put it there, or .* --weights none"):
-        pretrained.load_weights(RetinaNet(2), ["a", "b"], RECIPES["retinanet_coco"])
+        pretrained.load_weights(RetinaNet(2), ["a", "b"], RECIPES["retinanet_coco"], None)

@@ -29,7 +29,7 @@ def build_detector(recipe, num_classes):
         model = RetinaNet(
             num_classes, recipe.depth, recipe.prior_sizes or SIZES, recipe.prior_scales or SCALES,
             recipe.prior_ratios or RATIOS, recipe.channels, recipe.head_convs, recipe.head_norm,
-            frozen_norm=recipe.frozen_norm and recipe.weights != "none")
+            recipe.p6_from, recipe.p7_relu, frozen_norm=recipe.frozen_norm and recipe.weights != "none")
         criterion = FocalLoss(box_loss=recipe.box_loss, force_match=recipe.force_match)
     for stage in model.base.stages()[:recipe.freeze]:
         stage.requires_grad_(False)

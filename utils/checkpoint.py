@@ -33,7 +33,15 @@ def detector(model, recipe, classes):
 
 
 def load(path):
-    """The content of a checkpoint, as it was saved; tensors on the CPU."""
+    """The content of one of our checkpoints, as it was saved; tensors on the CPU."""
+    content = read(path)
+    if not {"model", "recipe", "classes"} <= set(content):
+        raise UserError(f"{path}: not a checkpoint of this program: no model, recipe and classes in it")
+    return content
+
+
+def read(path):
+    """The dictionary in anybody's file of tensors. Nothing in it is executed."""
     before = path.with_name("previous.pth")
     hint = f"; the one before it: {before}" if path.name == "last.pth" and before.exists() else ""
     try:
@@ -42,8 +50,8 @@ def load(path):
         raise UserError(f"{path}: no such checkpoint{hint}") from None
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise UserError(f"{path}: not a whole checkpoint ({str(error).splitlines()[0][:120]}){hint}") from None
-    if not isinstance(content, dict) or not {"model", "recipe", "classes"} <= set(content):
-        raise UserError(f"{path}: not a checkpoint of this program: no model, recipe and classes in it")
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: not a checkpoint of this program, nor a dictionary of tensors")
     return content
 
 

@@ -11,6 +11,8 @@ class Recipe:
     channels: int = 256                 # of RetinaNet's pyramid and heads
     head_convs: int = 4                 # of RetinaNet's heads, before the one that predicts
     head_norm: str = "none"             # or group: GroupNorm after each of them
+    p6_from: str = "c5"                 # or p5; as its checkpoints want, like the next
+    p7_relu: bool = True
     prior_sizes: tuple = ()             # pixels, of each level; the detector's own where empty, as with the next two
     prior_scales: tuple = ()            # RetinaNet's, times the size
     prior_ratios: tuple = ()            # RetinaNet's: height / width; SSD's: a tuple for each level
