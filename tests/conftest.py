@@ -1,8 +1,12 @@
 """What several tests need: targets by hand, and tiny datasets on disk."""
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+# Two tests run at a time: each has one core to itself, and so have the scripts that it starts.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import cv2
 import numpy as np
