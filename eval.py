@@ -26,8 +26,9 @@ def evaluate(model, dataset, recipe, device):
     """
     network = parallel.Network(model, device, recipe.full_precision)
     batches = EvalBatches(dataset.records.sizes, recipe.batch, parallel.rank(), parallel.world())
-    loader = DataLoader(dataset, batch_sampler=batches, collate_fn=build_collate(recipe), num_workers=recipe.workers,
-                        pin_memory=device.type == "cuda", worker_init_fn=leave_signals_to_parent)
+    loader = DataLoader(
+        dataset, batch_sampler=batches, collate_fn=build_collate(recipe), num_workers=parallel.loaders(recipe),
+        pin_memory=device.type == "cuda", worker_init_fn=leave_signals_to_parent)
     training = model.training
     model.eval()
     found = {}

@@ -37,8 +37,9 @@ def train(recipe, folder, device, dataset, judged, source=None, resume=None):
     batches = TrainBatches(dataset.records.sizes, recipe.batch, recipe.accumulate, recipe.seed)
     run = Run(folder, recipe, model, optimizer, dataset.classes, batches.per_epoch, resume)
     batches.start(run.done, parallel.rank(), parallel.world())
-    loader = DataLoader(dataset, batch_sampler=batches, collate_fn=build_collate(recipe), num_workers=recipe.workers,
-                        pin_memory=device.type == "cuda", worker_init_fn=leave_signals_to_parent)
+    loader = DataLoader(
+        dataset, batch_sampler=batches, collate_fn=build_collate(recipe), num_workers=parallel.loaders(recipe),
+        pin_memory=device.type == "cuda", worker_init_fn=leave_signals_to_parent)
 
     for iteration, parts in run.iterations(loader):
         rate = run.rate(iteration)
