@@ -7,16 +7,14 @@ import json
 from pathlib import Path
 
 import numpy as np
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from data.batch import EvalBatches
 from utils import checkpoint, draw, options, parallel
-from utils.build import build_collate, build_dataset
+from utils.build import build_dataset, build_loader
 from utils.files import write
 from utils.metrics import judge
 from utils.predict import predict, to_original
-from utils.stop import leave_signals_to_parent
 
 
 def evaluate(model, dataset, recipe, device):
@@ -26,9 +24,7 @@ def evaluate(model, dataset, recipe, device):
     """
     network = parallel.Network(model, device, recipe.full_precision)
     batches = EvalBatches(dataset.records.sizes, recipe.batch, parallel.rank(), parallel.world())
-    loader = DataLoader(
-        dataset, batch_sampler=batches, collate_fn=build_collate(recipe), num_workers=parallel.loaders(recipe),
-        pin_memory=device.type == "cuda", worker_init_fn=leave_signals_to_parent)
+    loader = build_loader(dataset, batches, recipe, device)
     training = model.training
     model.eval()
     found = {}

@@ -6,18 +6,16 @@
     torchrun --nproc-per-node 8 train.py --dataset coco
 """
 import torch
-from torch.utils.data import DataLoader
 
 from data.batch import TrainBatches
 from data.check import describe
 from data.errors import UserError
 from eval import evaluate, prediction_sheet, save_results, table
 from utils import checkpoint, options, parallel
-from utils.build import build_collate, build_dataset, build_detector, build_optimizer
+from utils.build import build_dataset, build_detector, build_loader, build_optimizer
 from utils.pretrained import load_weights, open_source
 from utils.run import Run, checkpoint_to_resume, new_folder
 from utils.schedule import in_iterations
-from utils.stop import leave_signals_to_parent
 
 
 def train(recipe, folder, device, dataset, judged, source=None, resume=None):
@@ -26,6 +24,7 @@ def train(recipe, folder, device, dataset, judged, source=None, resume=None):
 
     # What learns, what corrects it, and how.
     model, criterion = build_detector(recipe, len(dataset.classes))
+    print(*describe(dataset, judged, recipe, model.levels), sep="\n")
     if not resume:
         with parallel.one_first():
             print(*load_weights(model, dataset.classes, recipe, source), "", sep="\n")
@@ -37,9 +36,7 @@ def train(recipe, folder, device, dataset, judged, source=None, resume=None):
     batches = TrainBatches(dataset.records.sizes, recipe.batch, recipe.accumulate, recipe.seed)
     run = Run(folder, recipe, model, optimizer, dataset.classes, batches.per_epoch, resume)
     batches.start(run.done, parallel.rank(), parallel.world())
-    loader = DataLoader(
-        dataset, batch_sampler=batches, collate_fn=build_collate(recipe), num_workers=parallel.loaders(recipe),
-        pin_memory=device.type == "cuda", worker_init_fn=leave_signals_to_parent)
+    loader = build_loader(dataset, batches, recipe, device)
 
     for iteration, parts in run.iterations(loader):
         rate = run.rate(iteration)
@@ -92,7 +89,7 @@ def main():
     if not content:
         folder = parallel.same(lambda: new_folder(flags.save_folder, flags.name, f"{recipe.model}_{recipe.dataset}"))
     recipe = in_iterations(recipe, len(dataset))
-    print(options.describe(recipe), *describe(dataset, judged, recipe), sep="\n")
+    print(options.describe(recipe))
     return train(recipe, folder, device, dataset, judged, source, content)
 
 

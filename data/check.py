@@ -17,11 +17,10 @@ REACHED = 0.5  # IoU of an object with some prior: what matching asks for
 SIZES = ((0, 16), (16, 32), (32, 96), (96, 9999))  # pixels, as the network sees them
 
 
-def describe(dataset, judged, recipe):
-    """What a training says about its data before it begins: lines about both splits."""
-    model, _ = build_detector(recipe, len(dataset.classes))
+def describe(dataset, judged, recipe, levels):
+    """What a training says about its data before it begins: lines about both splits, seen with the priors' levels."""
     yield "\ntrain"
-    yield from summary(dataset, model.levels, build_transform(recipe))
+    yield from summary(dataset, levels, build_transform(recipe))
     yield f"\nval\n{len(judged)} images, {(~judged.records.ignore).sum()} objects"
     yield from judged.records.notes
     passes = recipe.iterations * recipe.batch / len(dataset)

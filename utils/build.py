@@ -1,7 +1,9 @@
 """From the words in a recipe to the objects they name."""
+import os
 from pathlib import Path
 
 import torch
+from torch.utils.data import DataLoader
 
 from data import coco, csv_file
 from data.augment import Compose, Mirror, Resize, SSDAugmentation, Stretch
@@ -13,6 +15,7 @@ from layers.losses import FocalLoss, MultiBoxLoss
 from retinanet import MEAN, RATIOS, SCALES, SIZES, RetinaNet
 from ssd import MEAN as SSD_MEAN
 from ssd import SSD
+from utils.stop import leave_signals_to_parent
 
 # Where a detector's name says what it is: the side of the images that SSD takes.
 SIDES = {"ssd300": 300, "ssd512": 512}
@@ -55,13 +58,12 @@ def read(recipe, split, names):
     """What the recipe's reader finds: in single files where it names them, else in the folder -> classes, records."""
     if not recipe.annotations:
         return READERS[recipe.dataset](folder_of(recipe), split, names)
-    own = split == "train" or recipe.val_annotations
-    annotations = recipe.val_annotations if split == "val" and own else recipe.annotations
+    annotations = split == "val" and recipe.val_annotations or recipe.annotations
     part = None if recipe.val_annotations else split
     if recipe.dataset == "csv":
         names = names or (csv_file.read_classes(recipe.class_list) if recipe.class_list else None)
         return csv_file.read_files(annotations, names, part)
-    images = recipe.val_images if split == "val" and recipe.val_images else recipe.images
+    images = split == "val" and recipe.val_images or recipe.images
     return coco.read_files(images or Path(annotations).parent, annotations, names, part)
 
 
@@ -82,6 +84,13 @@ def build_transform(recipe, train=False):
 def build_collate(recipe):
     """How its images become one tensor: SSD's are of one size, RetinaNet's are padded to what its strides divide."""
     return Collate(SSD_MEAN, multiple=1) if recipe.model in SIDES else Collate(MEAN, multiple=32)
+
+
+def build_loader(dataset, batches, recipe, device):
+    """The batches as tensors, loaded by no more processes than there are cores."""
+    return DataLoader(
+        dataset, batch_sampler=batches, collate_fn=build_collate(recipe), pin_memory=device.type == "cuda",
+        num_workers=min(recipe.workers, os.cpu_count() or 1), worker_init_fn=leave_signals_to_parent)
 
 
 def build_optimizer(recipe, model):

@@ -102,11 +102,6 @@ def mean(values):
     return values / world()
 
 
-def loaders(recipe):
-    """How many processes load images: no more than there are cores."""
-    return min(recipe.workers, os.cpu_count() or 1)
-
-
 def together(found):
     """What each process found, image number -> detections, in one dictionary that every process gets."""
     if world() == 1:

@@ -14,8 +14,6 @@ from utils.transfer import adopt
 FOLDER = Path("weights")
 ARCHITECTURE = ("model", "depth", "channels", "head_convs", "head_norm", "p6_from", "p7_relu", "prior_sizes",
                 "prior_scales", "prior_ratios")
-
-
 COCO = {"retinanet": "retinanet_resnet50_fpn_v2", "ssd300": "ssd300_vgg16"}  # torchvision's detectors trained on COCO
 
 
@@ -25,8 +23,7 @@ def open_source(recipe):
     The second is None where they are random or only the base's. Published detectors are known by the names of their
     tensors. For starting from: where other programs round their priors or shift them by half a cell, we do not.
     """
-    path = Path(recipe.weights)
-    path = path if path.exists() else FOLDER / path
+    path = located(recipe.weights)
     if recipe.weights in ("none", "imagenet") or path.name.startswith("vgg16") and path.exists():
         return recipe, None
     if recipe.weights == "coco":
@@ -65,9 +62,13 @@ def load_weights(model, classes, recipe, source):
     if recipe.weights == "imagenet":
         load_imagenet(model, recipe)
         return ["weights      ImageNet's, in the base"]
-    path = Path(recipe.weights)
-    load_vgg(model, checkpoint.read(path if path.exists() else FOLDER / path))
-    return [f"weights      {path}, in the base"]
+    load_vgg(model, checkpoint.read(located(recipe.weights)))
+    return [f"weights      {recipe.weights}, in the base"]
+
+
+def located(name):
+    """A file as it was named, or else within weights/."""
+    return Path(name) if Path(name).exists() else FOLDER / name
 
 
 def load_imagenet(model, recipe):
@@ -82,13 +83,11 @@ def load_imagenet(model, recipe):
 
 def load_vgg(model, state):
     """VGG's convolutions, by their order. torchvision's file has the first thirteen, ssd.pytorch's fc6 and fc7, too."""
-    weights = [state[name] for name in state if name.endswith("weight") and state[name].ndim == 4]
-    biases = [state[name.replace("weight", "bias")] for name in state
-              if name.endswith("weight") and state[name].ndim == 4]
+    names = [name for name in state if name.endswith("weight") and state[name].ndim == 4]
     with torch.no_grad():
-        for layer, weight, bias in zip(model.base.convolutions(), weights, biases):
-            layer.weight.copy_(weight)
-            layer.bias.copy_(bias)
+        for layer, name in zip(model.base.convolutions(), names):
+            layer.weight.copy_(state[name])
+            layer.bias.copy_(state[name.replace("weight", "bias")])
         # They were trained on pixels that were not divided by a deviation.
         model.base.conv1[0].weight.mul_(model.normalize.std)
 
