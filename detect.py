@@ -10,17 +10,18 @@ import numpy as np
 
 from data.errors import UserError
 from data.images import image_files, read_image
-from utils import checkpoint, draw, options, parallel
+from utils import draw, options, parallel
 from utils.build import build_collate, build_transform
 from utils.files import write
 from utils.predict import predict, to_original
+from utils.published import load_detector
 
 
 class Detector:
     """A checkpoint as a function from an image [H, W, 3] RGB uint8 to its detections, in the image's own pixels."""
 
     def __init__(self, path, device, full_precision=False):
-        self.model, self.recipe, self.classes = checkpoint.load_detector(path)
+        self.model, self.recipe, self.classes = load_detector(path)
         self.device = device
         self.model.to(device)
         self.network = parallel.Network(self.model, device, full_precision).eval()

@@ -10,11 +10,12 @@ import numpy as np
 from tqdm import tqdm
 
 from data.batch import EvalBatches
-from utils import checkpoint, draw, options, parallel
+from utils import draw, options, parallel
 from utils.build import build_dataset, build_loader
 from utils.files import write
 from utils.metrics import judge
 from utils.predict import predict, to_original
+from utils.published import load_detector
 
 
 def evaluate(model, dataset, recipe, device):
@@ -93,7 +94,7 @@ def main():
     flags = options.parse(parser)
 
     device = parallel.start(flags.device)
-    model, recipe, classes = checkpoint.load_detector(flags.checkpoint)
+    model, recipe, classes = load_detector(flags.checkpoint)
     recipe = options.resolve(flags, recipe)
     with parallel.one_first():
         dataset = build_dataset(recipe, flags.split, list(recipe.classes) or classes)

@@ -5,7 +5,7 @@ from torch import nn
 
 from layers.fpn import FPN
 from layers.heads import Normalize, predict
-from layers.priors import Level, pyramid_priors
+from layers.priors import centred, pyramid_priors
 from layers.resnet import ResNet
 
 STRIDES = (8, 16, 32, 64, 128)
@@ -16,9 +16,11 @@ RARE = 0.01  # the probability of an object that every prior starts out believin
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of ImageNet's pixels
 
 
-def prior_shapes(size, scales=SCALES, ratios=RATIOS):
-    """Every scale of every ratio, (width, height) in pixels: Sec. 4."""
-    return tuple((size * scale / sqrt(ratio), size * scale * sqrt(ratio)) for ratio in ratios for scale in scales)
+def prior_levels(sizes=SIZES, scales=SCALES, ratios=RATIOS):
+    """The priors of each level: every scale of every ratio of its size. Sec. 4."""
+    shapes = [(scale / sqrt(ratio), scale * sqrt(ratio)) for ratio in ratios for scale in scales]
+    return tuple(centred(stride, [(size * width, size * height) for width, height in shapes])
+                 for stride, size in zip(STRIDES, sizes))
 
 
 def head(channels, out_channels, convs, norm):
@@ -39,16 +41,16 @@ def head(channels, out_channels, convs, norm):
 class RetinaNet(nn.Module):
     """ResNet, pyramid, two heads that read every level of it.
 
-    sizes, scales, ratios shape the priors; channels and head_convs are the paper's 256 and 4; norm is "none" or, after
-    each convolution of the heads, "group"; frozen_norm keeps the base's batch norm as loaded.
+    levels are its priors; channels and head_convs are the paper's 256 and 4; norm is "none" or, after each convolution
+    of the heads, "group"; frozen_norm keeps the base's batch norm as loaded.
     """
 
-    def __init__(self, num_classes, depth=50, sizes=SIZES, scales=SCALES, ratios=RATIOS, channels=256, head_convs=4,
-                 norm="none", p6_from="c5", p7_relu=True, frozen_norm=False):
+    def __init__(self, num_classes, depth=50, levels=(), channels=256, head_convs=4, norm="none", p6_from="c5",
+                 p7_relu=True, frozen_norm=False):
         super().__init__()
         self.num_classes = num_classes
-        self.levels = tuple(Level(stride, prior_shapes(size, scales, ratios)) for stride, size in zip(STRIDES, sizes))
-        shapes = len(scales) * len(ratios)
+        self.levels = levels or prior_levels()
+        shapes = len(self.levels[0].cell)
 
         self.normalize = Normalize(MEAN, STD)
         self.base = ResNet(depth, frozen_norm)

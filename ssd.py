@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from layers.heads import Normalize, predict
-from layers.priors import Level, pyramid_priors
+from layers.priors import centred, pyramid_priors
 from layers.vgg import VGG
 
 # By the side of the image: strides; sizes, the side in pixels of each level's smaller square, of which the next level's
@@ -31,6 +31,13 @@ def prior_shapes(size, next_size, ratios):
     return tuple(shapes)
 
 
+def prior_levels(side, sizes=(), ratios=()):
+    """The priors of each level; the published ones for images of this side where nothing else is given."""
+    sizes, ratios = sizes or SIZES[side], ratios or RATIOS[side]
+    return tuple(centred(stride, prior_shapes(*shape))
+                 for stride, *shape in zip(STRIDES[side], sizes, sizes[1:], ratios))
+
+
 def shrink(in_channels, out_channels, kernel=3, stride=1, padding=0):
     """A 1x1 convolution to half the channels, then one that makes the map smaller. Fig. 2."""
     return nn.Sequential(
@@ -42,15 +49,13 @@ def shrink(in_channels, out_channels, kernel=3, stride=1, padding=0):
 class SSD(nn.Module):
     """VGG-16, a few more maps, and a pair of heads for each map.
 
-    side is 300 or 512 pixels; sizes (one more than levels) and ratios (a tuple for each level) shape the priors.
+    side is 300 or 512 pixels, and levels are its priors.
     """
 
-    def __init__(self, num_classes, side=300, sizes=(), ratios=()):
+    def __init__(self, num_classes, side=300, levels=()):
         super().__init__()
         self.num_classes = num_classes
-        sizes, ratios = sizes or SIZES[side], ratios or RATIOS[side]
-        self.levels = tuple(Level(stride, prior_shapes(*shape))
-                            for stride, *shape in zip(STRIDES[side], sizes, sizes[1:], ratios))
+        self.levels = levels or prior_levels(side)
 
         self.normalize = Normalize(MEAN, STD)
         self.base = VGG()
@@ -60,7 +65,7 @@ class SSD(nn.Module):
         for out_channels, conv in EXTRAS[side]:
             self.extras.append(shrink(channels[-1], out_channels, **conv))
             channels.append(out_channels)
-        shapes = [len(level.shapes) for level in self.levels]
+        shapes = [len(level.cell) for level in self.levels]
         self.box_heads = nn.ModuleList(nn.Conv2d(c, s * 4, 3, padding=1) for c, s in zip(channels, shapes))
         self.class_heads = nn.ModuleList(
             nn.Conv2d(c, s * (1 + num_classes), 3, padding=1) for c, s in zip(channels, shapes))

@@ -7,40 +7,6 @@ import cv2
 import numpy as np
 
 
-class Resize:
-    """RetinaNet's: the short side to `short` pixels, but the long one never over `longest`.
-
-    short is a number or, to draw it anew for each image, a (smallest, largest) pair. Each side is rounded, and boxes
-    follow what it really became.
-    """
-
-    def __init__(self, short, longest):
-        self.short, self.longest = short, longest
-
-    def __call__(self, image, target, random):
-        short = self.short if np.isscalar(self.short) else random.integers(self.short[0], self.short[1] + 1)
-        return resize(image, target, self.fit(*image.shape[:2], short))
-
-    def fit(self, height, width, short=None):
-        """The size (height, width) that an image gets; with the largest of the short sides if none is given."""
-        scale = min((short or np.max(self.short)) / min(height, width), self.longest / max(height, width))
-        return max(round(height * scale), 1), max(round(width * scale), 1)
-
-
-class Stretch:
-    """SSD's: every image to one size (height, width), whatever its aspect."""
-
-    def __init__(self, size):
-        self.size = size
-
-    def __call__(self, image, target, random):
-        return resize(image, target, self.size)
-
-    def fit(self, height, width):
-        """The size (height, width) that an image of this size gets."""
-        return self.size
-
-
 class Mirror:
     """Left becomes right for every second image."""
 
@@ -64,6 +30,10 @@ class SSDAugmentation:
     def __init__(self, size, colour):
         self.size, self.colour = size, tuple(round(value) for value in colour)
 
+    def enough(self, height, width):
+        """How small (height, width) an image may be decoded, so that the smallest crop still has all its pixels."""
+        return [side / SMALLEST for side in self.size]
+
     def __call__(self, image, target, random):
         window = expand(image.shape[:2], random)
         window, kept, _ = crop(window, target["boxes"], target["ignore"], random)
@@ -72,10 +42,10 @@ class SSDAugmentation:
 
 
 class Compose:
-    """One transform after another."""
+    """One transform after another, the first of which gives the image its size."""
 
     def __init__(self, *transforms):
-        self.transforms = transforms
+        self.transforms, self.enough = transforms, transforms[0].enough
 
     def __call__(self, image, target, random):
         for transform in self.transforms:
@@ -83,21 +53,12 @@ class Compose:
         return image, target
 
 
-def resize(image, target, size):
-    """Image and boxes stretched to (height, width)."""
-    height, width = image.shape[:2]
-    if (height, width) == tuple(size):
-        return image, target
-    scale = np.array([size[1] / width, size[0] / height] * 2, np.float32)
-    return cv2.resize(image, (size[1], size[0])), target | dict(boxes=target["boxes"] * scale)
-
-
 def select(target, kept):
     """The target with those objects only for which the mask kept [N] is true."""
     return target | {name: target[name][kept] for name in ("boxes", "labels", "ignore")}
 
 
-LARGEST = 4  # times the image's sides, when it is expanded
+LARGEST, SMALLEST = 4, 0.3  # times the image's sides, when it is expanded and when it is cropped
 CROPS = (None, 0.0, 0.1, 0.3, 0.5, 0.7, 0.9)  # the IoU a crop has with some object; None: no crop. Sec. 2.2
 TRIALS = 50  # of one of them, before another is tried
 
@@ -128,7 +89,7 @@ def crop(window, boxes, ignore, random):
         mode = CROPS[random.integers(len(CROPS))]
         if mode is None:
             return window, np.ones(len(boxes), bool), mode
-        size = random.uniform(0.3, 1, (TRIALS, 2)) * (right - left, bottom - top)
+        size = random.uniform(SMALLEST, 1, (TRIALS, 2)) * (right - left, bottom - top)
         corner = (left, top) + random.uniform(0, 1, (TRIALS, 2)) * ((right - left, bottom - top) - size)
         parts = np.concatenate([corner, corner + size], axis=1)
         ratio = size[:, 0] / size[:, 1]

@@ -62,23 +62,29 @@ class EvalBatches(torch.utils.data.Sampler):
 class Collate:
     """Images, padded at the right and below with one colour to a common size, become one tensor.
 
-    The sides of the common size, in pixels, are multiples of a number.
+    The sides of the common size are multiples of a number of pixels, and leave at least `border` pixels to be padded.
+    Where some of `sizes` (height, width) hold them, it is the smallest of those.
+    The tensor holds bytes, unless an image does not or the colour is to be exact.
     Targets stay a list, for every image has its own number of boxes. Each learns the size (height, width) in pixels
     that its image has within the batch.
     """
 
-    def __init__(self, colour, multiple=1):
-        self.colour, self.multiple = np.round(colour).astype(np.uint8), multiple
+    def __init__(self, colour, multiple=1, border=0, exact=False, sizes=()):
+        self.colour, self.multiple, self.border, self.exact = np.array(colour), multiple, border, exact
+        self.sizes = sorted(sizes, key=np.prod)
 
     def __call__(self, samples):
-        height, width = (-(-max(image.shape[side] for image, _ in samples) // self.multiple) * self.multiple
-                         for side in (0, 1))
-        images = np.empty((len(samples), height, width, 3), np.uint8)
+        height, width = (-(-max(image.shape[side] + self.border for image, _ in samples) // self.multiple)
+                         * self.multiple for side in (0, 1))
+        height, width = next((size for size in self.sizes if size[0] >= height and size[1] >= width), (height, width))
+        kind = np.result_type(np.float32 if self.exact else np.uint8, *(image.dtype for image, _ in samples))
+        colour = self.colour.astype(kind) if self.exact else np.round(self.colour).astype(kind)
+        images = np.empty((len(samples), height, width, 3), kind)
         targets = []
         for canvas, (image, target) in zip(images, samples):
             rows, columns = image.shape[:2]
             canvas[:rows, :columns] = image
-            canvas[rows:], canvas[:rows, columns:] = self.colour, self.colour
+            canvas[rows:], canvas[:rows, columns:] = colour, colour
             targets.append(dict(
                 boxes=torch.from_numpy(target["boxes"]), labels=torch.from_numpy(target["labels"]),
                 ignore=torch.from_numpy(target["ignore"]), index=target["index"], size=(rows, columns)))

@@ -79,12 +79,13 @@ def best_overlap(boxes, levels):
     """
     centre, size = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
     best = np.zeros(len(boxes))
-    for stride, shapes in levels:
-        nearest = (np.floor(centre / stride) + 0.5) * stride
-        for shape in shapes:
-            shared = np.minimum(centre + size / 2, nearest + np.divide(shape, 2))
-            shared = (shared - np.maximum(centre - size / 2, nearest - np.divide(shape, 2))).clip(min=0).prod(axis=1)
-            best = np.maximum(best, shared / (size.prod(axis=1) + np.prod(shape) - shared))
+    for level in levels:
+        for prior in np.array(level.cell):
+            prior_centre, prior_size = (prior[:2] + prior[2:]) / 2, prior[2:] - prior[:2]
+            nearest = np.round((centre - prior_centre) / level.stride) * level.stride + prior_centre
+            shared = np.minimum(centre + size / 2, nearest + prior_size / 2)
+            shared = (shared - np.maximum(centre - size / 2, nearest - prior_size / 2)).clip(min=0).prod(axis=1)
+            best = np.maximum(best, shared / (size.prod(axis=1) + prior_size.prod() - shared))
     return best
 
 

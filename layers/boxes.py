@@ -8,7 +8,8 @@ import math
 import torch
 
 # The network predicts deltas in these units, so that each of the four has about unit variance.
-DELTA_SCALE = (0.1, 0.1, 0.2, 0.2)
+CENTRE_SCALE, SIZE_SCALE = 0.1, 0.2
+DELTA_SCALE = (CENTRE_SCALE, CENTRE_SCALE, SIZE_SCALE, SIZE_SCALE)
 # No box grows beyond this many times its prior, whatever an untrained network says: exp() must stay finite.
 MAX_STRETCH = 1000 / 16
 
@@ -33,10 +34,11 @@ def area(boxes):
 
 def intersection(boxes, others):
     """Shared area of every pair in square pixels: [N, 4], [M, 4] -> [N, M]."""
-    left, top, right, bottom = boxes[:, None].unbind(dim=-1)
-    other_left, other_top, other_right, other_bottom = others[None].unbind(dim=-1)
-    width = (torch.minimum(right, other_right) - torch.maximum(left, other_left)).clamp_(min=0)
-    height = (torch.minimum(bottom, other_bottom) - torch.maximum(top, other_top)).clamp_(min=0)
+    # Each side of all boxes in one piece of memory: several times faster than every fourth number.
+    left, top, right, bottom = boxes.T.contiguous()[:, :, None]
+    other_left, other_top, other_right, other_bottom = others.T.contiguous()
+    width = torch.minimum(right, other_right).sub_(torch.maximum(left, other_left)).clamp_(min=0)
+    height = torch.minimum(bottom, other_bottom).sub_(torch.maximum(top, other_top)).clamp_(min=0)
     return width.mul_(height)
 
 
@@ -62,16 +64,18 @@ def encode(boxes, priors):
     """Describe each box relative to its prior (Faster R-CNN, Eq. 2): [..., 4], [..., 4] -> deltas [..., 4]."""
     centre, size = xyxy_to_cxcywh(boxes).split(2, dim=-1)
     prior_centre, prior_size = xyxy_to_cxcywh(priors).split(2, dim=-1)
-    deltas = torch.cat([(centre - prior_centre) / prior_size, torch.log(size / prior_size)], dim=-1)
-    return deltas / deltas.new_tensor(DELTA_SCALE)
+    shift = (centre - prior_centre) / (prior_size * CENTRE_SCALE)
+    stretch = torch.log(size / prior_size) / SIZE_SCALE
+    return torch.cat([shift, stretch], dim=-1)
 
 
 def decode(deltas, priors):
     """Undo encode: deltas [..., A, 4], priors [A, 4] -> boxes [..., A, 4]."""
-    shift, stretch = (deltas * deltas.new_tensor(DELTA_SCALE)).split(2, dim=-1)
+    shift, stretch = deltas.split(2, dim=-1)
     prior_centre, prior_size = xyxy_to_cxcywh(priors).split(2, dim=-1)
-    size = prior_size * stretch.clamp(max=math.log(MAX_STRETCH)).exp()
-    return cxcywh_to_xyxy(torch.cat([prior_centre + shift * prior_size, size], dim=-1))
+    centre = prior_centre + shift * (prior_size * CENTRE_SCALE)
+    size = prior_size * (stretch * SIZE_SCALE).clamp(max=math.log(MAX_STRETCH)).exp()
+    return cxcywh_to_xyxy(torch.cat([centre, size], dim=-1))
 
 
 def clip(boxes, image_size):

@@ -1,15 +1,44 @@
 """From raw predictions to the few boxes worth showing."""
+import torch
 from torchvision.ops import batched_nms
 
+from layers.boxes import clip, decode
 
-def detections(boxes, scores, min_score=0.05, max_iou=0.5, candidates=1000, limit=100):
+
+def detections(box_deltas, scores, priors, image_size, levels=None, min_score=0.05, max_iou=0.5, candidates=1000,
+               limit=100):
     """Keep confident boxes, best first, no two of a class overlapping by more than max_iou (RetinaNet, Sec. 4.1).
 
-    One image: boxes [A, 4], scores [A, C] -> dict of boxes [D, 4], scores [D], labels [D]. Only the best `candidates`
-    of all priors and classes are looked at, and at most `limit` kept.
+    One image: box_deltas [A, 4], scores [A, C], priors [A, 4] -> dict of boxes [D, 4], scores [D], labels [D], in
+    pixels and cut at the border of image_size, (height, width), unless that is None. Only so many candidates are
+    decoded, and at most `limit` kept. levels, the number of priors of each, makes it so many of every level, as in
+    RetinaNet; without, it is so many of every class, as in SSD.
     """
-    prior, label = (scores > min_score).nonzero(as_tuple=True)
-    score, best = scores[prior, label].topk(min(candidates, len(prior)))
-    box, label = boxes[prior[best]], label[best]
-    keep = batched_nms(box, score, label, max_iou)[:limit]
-    return dict(boxes=box[keep], scores=score[keep], labels=label[keep])
+    prior, label, score = best_of_levels(scores, levels, candidates) if levels else best_of_classes(scores, candidates)
+    sure = score > min_score
+    prior, label, score = prior[sure], label[sure], score[sure]
+    boxes = decode(box_deltas[prior], priors[prior])
+    boxes = clip(boxes, image_size) if image_size else boxes
+    keep = batched_nms(boxes, score, label, max_iou)[:limit]
+    return dict(boxes=boxes[keep], scores=score[keep], labels=label[keep])
+
+
+def best_of_levels(scores, levels, count):
+    """The best scores [A, C] of each level -> prior, label, score of each.
+
+    They must all belong to the priors with the best scores of their own: only those are sorted.
+    """
+    found, start = [], 0
+    for part in scores.split(levels):
+        _, best = part.amax(dim=1).topk(min(count, len(part)))
+        score, flat = part[best].flatten().topk(min(count, part[best].numel()))
+        found.append((start + best[flat // part.shape[1]], flat % part.shape[1], score))
+        start += len(part)
+    return [torch.cat(one) for one in zip(*found)]
+
+
+def best_of_classes(scores, count):
+    """The best scores [A, C] of each class -> prior, label, score of each."""
+    score, prior = scores.T.contiguous().topk(min(count, len(scores)))
+    label = torch.arange(len(score), device=score.device)[:, None].expand_as(score)
+    return prior.flatten(), label.flatten(), score.flatten()

@@ -5,29 +5,56 @@ from typing import NamedTuple
 
 import torch
 
-from layers.boxes import cxcywh_to_xyxy
+from layers.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 
 
 class Level(NamedTuple):
-    """One feature map: the pixels between its cells, and the (width, height) in pixels of each of its priors."""
+    """One feature map: the pixels between its cells, and the priors of its first cell, xyxy in pixels.
+
+    The other two are for published detectors: `fitted` takes as stride what divides the image into the map's cells,
+    rounded down; `clamp` cuts the "sizes" of priors, or the "centres" as well, to those of the image.
+    """
     stride: int
-    shapes: tuple
+    cell: tuple
+    fitted: bool = False
+    clamp: str = ""
+
+
+def centred(stride, shapes):
+    """A level whose shapes, (width, height) in pixels, stand in the middle of the cell."""
+    middle = stride / 2
+    return Level(stride, tuple((middle - width / 2, middle - height / 2, middle + width / 2, middle + height / 2)
+                               for width, height in shapes))
 
 
 def grid_priors(image_size, level, device=None):
-    """Centre every shape on every cell of a feature map.
+    """Lay the priors of the first cell over every cell of a feature map.
 
     image_size is (height, width) in pixels. Returns [H * W * S, 4], ordered by row, column, shape:
     the order in which heads predict.
     """
-    rows, columns = (math.ceil(side / level.stride) for side in image_size)
-    y = (torch.arange(rows, device=device) + 0.5) * level.stride
-    x = (torch.arange(columns, device=device) + 0.5) * level.stride
+    cells = [math.ceil(side / level.stride) for side in image_size]
+    steps = [side // count if level.fitted else level.stride for side, count in zip(image_size, cells)]
+    y, x = (torch.arange(count, device=device) * step for count, step in zip(cells, steps))
     y, x = torch.meshgrid(y, x, indexing="ij")
-    shapes = torch.tensor(level.shapes, device=device)
-    centres = torch.stack([x, y], dim=-1)[:, :, None].expand(-1, -1, len(shapes), -1)
-    sizes = shapes.expand(rows, columns, -1, -1)
-    return cxcywh_to_xyxy(torch.cat([centres, sizes], dim=-1)).flatten(0, 2)
+    corners = torch.stack([x, y, x, y], dim=-1)[:, :, None]
+    priors = (corners + torch.tensor(level.cell, device=device)).flatten(0, 2)
+    return clamped(priors, image_size, level.clamp) if level.clamp else priors
+
+
+def clamped(priors, image_size, what):
+    """Priors no larger than the image and, if `what` is "centres", with their centres on it."""
+    height, width = image_size
+    centre, size = xyxy_to_cxcywh(priors).split(2, dim=-1)
+    limit = priors.new_tensor([width, height])
+    if what == "centres":
+        centre = torch.minimum(centre, limit)
+    return cxcywh_to_xyxy(torch.cat([centre, torch.minimum(size, limit)], dim=-1))
+
+
+def level_sizes(image_size, levels):
+    """How many priors each level has on an image of (height, width)."""
+    return [math.prod(math.ceil(side / level.stride) for side in image_size) * len(level.cell) for level in levels]
 
 
 @lru_cache(maxsize=64)

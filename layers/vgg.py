@@ -34,6 +34,10 @@ class VGG(nn.Module):
         """Its parts from the pixels up, as many of which may be kept from learning."""
         return [self.conv1, self.conv2, self.conv3, self.conv4, self.conv5, self.fc]
 
+    def norms(self):
+        """VGG is older than batch norm."""
+        return []
+
     def convolutions(self):
         """The thirteen of VGG-16, then fc6 and fc7, in their order."""
         return [layer for layer in self.modules() if isinstance(layer, nn.Conv2d)]

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from data import augment
-from data.augment import CROPS, Compose, Mirror, Resize, SSDAugmentation, Stretch, crop, distort, expand, look_through
+from data.augment import CROPS, Compose, Mirror, SSDAugmentation, crop, distort, expand, look_through
+from data.resize import Resize, Stretch
 
 RANDOM = np.random.default_rng(0)
 

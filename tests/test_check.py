@@ -8,15 +8,15 @@ import torch
 from PIL import Image
 
 from data import check, coco
-from data.augment import Resize, Stretch
 from data.dataset import Dataset
+from data.resize import Resize, Stretch
 from layers.boxes import iou
 from layers.priors import pyramid_priors
-from retinanet import SIZES, STRIDES, Level, prior_shapes
+from retinanet import prior_levels
 from tests.conftest import run_script, write_coco, write_image
 
 OBJECTS = [[(10, 20, 30, 40, 1)], [], [(0, 0, 50, 50, 0), (5, 5, 9, 9, 1)]]
-LEVELS = tuple(Level(stride, prior_shapes(size)) for stride, size in zip(STRIDES, SIZES))
+LEVELS = prior_levels()
 
 
 def test_the_best_overlap_is_that_with_all_priors():

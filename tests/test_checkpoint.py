@@ -6,6 +6,7 @@ import torch
 from data.errors import UserError
 from utils import checkpoint
 from utils.build import build_detector
+from utils.published import load_detector
 from utils.recipes import RECIPES
 
 RECIPE = RECIPES["shapes"] | dict(channels=32, head_convs=1, head_norm="none")
@@ -19,7 +20,7 @@ def save(path):
 
 def test_a_checkpoint_is_all_a_detector_needs(tmp_path):
     model = save(tmp_path / "a.pth")
-    again, recipe, classes = checkpoint.load_detector(tmp_path / "a.pth")
+    again, recipe, classes = load_detector(tmp_path / "a.pth")
     assert recipe == RECIPE and classes == ["cat", "dog"]
     images = torch.randint(0, 256, (1, 3, 64, 64))
     torch.testing.assert_close(model.eval()(images), again(images))

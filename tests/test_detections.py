@@ -19,9 +19,14 @@ def random_predictions(priors=60, classes=3):
     return torch.cat([corner, corner + 20], dim=1), torch.rand(priors, classes)
 
 
+def found_in(boxes, scores, **options):
+    """Detections of boxes that are their own priors, on an image that holds them all."""
+    return detections(torch.zeros_like(boxes), scores, boxes, (100, 100), [len(boxes)], **options)
+
+
 def test_each_class_is_suppressed_on_its_own():
     boxes, scores = random_predictions()
-    found = detections(boxes, scores, min_score=0.3)
+    found = found_in(boxes, scores, min_score=0.3)
     for label in range(3):
         sure = (scores[:, label] > 0.3).nonzero()[:, 0]
         expected = scores[sure, label][slow_nms(boxes[sure], scores[sure, label], 0.5)]
@@ -30,22 +35,50 @@ def test_each_class_is_suppressed_on_its_own():
 
 def test_one_class_agrees_with_torchvision():
     boxes, scores = random_predictions(classes=1)
-    found = detections(boxes, scores, min_score=0)
+    found = found_in(boxes, scores, min_score=0)
     torch.testing.assert_close(found["boxes"], boxes[nms(boxes, scores[:, 0], 0.5)])
 
 
 def test_the_best_come_first_and_no_more_than_the_limit():
-    found = detections(*random_predictions(), limit=7)
+    found = found_in(*random_predictions(), limit=7)
     assert len(found["scores"]) == 7
     assert found["scores"].tolist() == sorted(found["scores"].tolist(), reverse=True)
 
 
 def test_only_the_best_candidates_are_looked_at():
     boxes, scores = random_predictions()
-    found = detections(boxes, scores, candidates=5, max_iou=1.0)
+    found = found_in(boxes, scores, candidates=5, max_iou=1.0)
     torch.testing.assert_close(found["scores"], scores.flatten().sort(descending=True).values[:5])
 
 
 def test_nothing_above_the_threshold_is_no_detection():
-    found = detections(*random_predictions(), min_score=2.0)
+    found = found_in(*random_predictions(), min_score=2.0)
     assert found["boxes"].shape == (0, 4) and found["scores"].shape == found["labels"].shape == (0,)
+
+
+def brute_force(scores, groups, count, min_score):
+    """Scores that are among the best of their group: [A, C] and the group of each -> sorted."""
+    kept = [scores[groups == group].sort(descending=True).values[:count] for group in groups.unique()]
+    kept = torch.cat(kept)
+    return kept[kept > min_score].sort(descending=True).values
+
+
+def test_so_many_candidates_of_every_level_are_looked_at():
+    boxes, scores = random_predictions(priors=300, classes=4)
+    groups = torch.tensor([0] * 200 + [1] * 95 + [2] * 5)[:, None].expand(-1, 4)
+    found = detections(torch.zeros_like(boxes), scores, boxes, (100, 100), [200, 95, 5], max_iou=1.0, candidates=50, min_score=0.6, limit=999)
+    torch.testing.assert_close(found["scores"], brute_force(scores, groups, 50, 0.6))
+    torch.testing.assert_close(scores[torch.cdist(found["boxes"], boxes).argmin(dim=1), found["labels"]], found["scores"])
+
+
+def test_so_many_candidates_of_every_class_are_looked_at():
+    boxes, scores = random_predictions(priors=300, classes=4)
+    groups = torch.arange(4).expand(300, -1)
+    found = detections(torch.zeros_like(boxes), scores, boxes, (100, 100), max_iou=1.0, candidates=50, min_score=0.6, limit=999)
+    torch.testing.assert_close(found["scores"], brute_force(scores, groups, 50, 0.6))
+    torch.testing.assert_close(scores[torch.cdist(found["boxes"], boxes).argmin(dim=1), found["labels"]], found["scores"])
+
+
+def test_boxes_are_cut_at_the_border():
+    found = detections(torch.zeros(1, 4), torch.ones(1, 1), torch.tensor([[-5.0, 2, 30, 8]]), (6, 20))
+    assert found["boxes"].tolist() == [[0, 2, 20, 6]]

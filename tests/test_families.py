@@ -5,63 +5,72 @@ import torch
 from torchvision.models import detection
 
 from data.errors import UserError
-from layers.boxes import DELTA_SCALE, decode, xyxy_to_cxcywh
-from layers.detections import detections
+from layers.boxes import DELTA_SCALE, cxcywh_to_xyxy
 from layers.losses import FocalLoss
 from tests.conftest import run_script, write_coco
 from tests.published import assert_relative, figures, pixels, published_state
-from utils.build import build_detector
+from utils.build import build_collate, build_detector, build_transform
+from utils.checkpoint import recipe_of
 from utils.families import ODTK_ORDER, convert, family
-from utils.pretrained import names_of
-from utils.recipes import Recipe
+from utils.predict import predict, to_original
+from utils.published import as_ours
 
 UNSCALED = torch.tensor(DELTA_SCALE)
 
 
-def converted(state, classes):
-    """Our model with a published state dict in it, every tensor of ours accounted for."""
-    ours, changes = convert(state)
-    model, _ = build_detector(Recipe(weights="none") | changes, classes)
-    missing, unexpected = model.load_state_dict(ours, strict=False)
-    assert not unexpected and not [name for name in missing if "num_batches_tracked" not in name]
-    return model.eval()
+def converted(content):
+    """Our model of a published file's content, and its recipe; load_state_dict accounts for every tensor."""
+    ours, _ = as_ours(content)
+    recipe = recipe_of(ours)
+    model, _ = build_detector(recipe, len(ours["classes"]))
+    model.load_state_dict(ours["model"])
+    return model.eval(), recipe
 
 
-def outputs(name, classes, **normalisation):
+def outputs(name, dated=False, **normalisation):
+    """What our model computes with a published file's tensors. dated: an odtk file of the first release."""
     numbers = figures(name)
-    model = converted(published_state(numbers), classes)
+    state = published_state(numbers)
+    model, recipe = converted(state if dated else dict(state_dict=state, ratios=[1.0, 2.0, 0.5]))
     with torch.no_grad():
-        return numbers, model, *model(pixels(numbers, model, **normalisation))
+        return numbers, model, recipe, *model(pixels(numbers, model, **normalisation))
 
 
-@pytest.mark.parametrize("name, classes", (("yhenon_resnet18", 7), ("yhenon_resnet50", 5)))
-def test_pytorch_retinanet(name, classes):
-    numbers, model, deltas, logits = outputs(name, classes)
+def assert_priors(model, numbers, expected):
+    """Equal to within 1e-4 of the image's larger side."""
+    size = tuple(int(side) for side in numbers["shape"][-2:])
+    torch.testing.assert_close(model.priors(size), torch.as_tensor(expected).float(), rtol=0, atol=1e-4 * max(size))
+
+
+@pytest.mark.parametrize("name", ("yhenon_resnet18", "yhenon_resnet50"))
+def test_pytorch_retinanet(name):
+    numbers, model, _, deltas, logits = outputs(name)
     assert_relative(deltas, numbers["deltas"])
     assert_relative(model.scores(logits), numbers["scores"])
-    priors = model.priors(tuple(int(side) for side in numbers["shape"][-2:]))
-    torch.testing.assert_close(priors, torch.from_numpy(numbers["anchors"]).float(), rtol=1e-4, atol=1e-3)
+    assert_priors(model, numbers, numbers["anchors"])
 
 
-def test_pytorch_retinanet_s_detections():
-    """Every class's NMS at 0.5 over all priors, clipped to the input; no limit."""
-    numbers, model, deltas, logits = outputs("yhenon_resnet18", 7)
-    size = tuple(int(side) for side in numbers["shape"][-2:])
-    boxes = decode(deltas[0], model.priors(size))
-    # Its clipping moves left and top up to 0 and right and bottom down to the border, and nothing else.
-    boxes = torch.cat([boxes[:, :2].clamp(min=0), torch.minimum(boxes[:, 2:], boxes.new_tensor([size[1], size[0]]))], dim=1)
-    found = detections(boxes, model.scores(logits[0]), min_score=0.05, candidates=10 ** 7, limit=10 ** 7)
-    for label in range(7):
-        theirs = numbers["det_labels"] == label
-        order = np.argsort(-numbers["det_scores"][theirs], kind="stable")
+@pytest.mark.parametrize("name", ("yhenon_resnet18", "yhenon_resnet50"))
+def test_pytorch_retinanet_s_detections(name):
+    """Every class's NMS at 0.5 over all priors, cut at the padded input; no limit."""
+    numbers, model, recipe, _, _ = outputs(name)
+    found = predict(model, model, pixels(numbers, model)[:1], [dict(size=(10, 10))], recipe)[0]
+    assert len(found["scores"]) == len(numbers["det_scores"]) > 1000
+    # It cuts left and top at 0 and right and bottom at the border, and lets boxes beside the image lie inside out.
+    height, width = (int(side) for side in numbers["shape"][-2:])
+    theirs = torch.from_numpy(numbers["det_boxes"]).clamp(min=0)
+    theirs = torch.minimum(theirs, theirs.new_tensor([width, height, width, height]))
+    for label in found["labels"].unique():
+        of_it = torch.from_numpy(numbers["det_labels"]) == label
+        order = torch.from_numpy(numbers["det_scores"])[of_it].argsort(descending=True, stable=True)
         mine = found["labels"] == label
-        torch.testing.assert_close(found["scores"][mine], torch.from_numpy(numbers["det_scores"][theirs][order]), rtol=1e-3, atol=1e-3)
-        torch.testing.assert_close(found["boxes"][mine], torch.from_numpy(numbers["det_boxes"][theirs][order]), rtol=1e-3, atol=1e-2)
+        torch.testing.assert_close(found["scores"][mine], torch.from_numpy(numbers["det_scores"])[of_it][order], rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(found["boxes"][mine], theirs[of_it][order], rtol=1e-3, atol=1e-2)
 
 
 def test_pytorch_retinanet_s_losses():
     """Its own count of positives for each image and the mean of the images; no forced matches; clamped probabilities."""
-    numbers, model, deltas, logits = outputs("yhenon_resnet18", 7)
+    numbers, model, _, deltas, logits = outputs("yhenon_resnet18")
     priors = model.priors(tuple(int(side) for side in numbers["shape"][-2:]))
     losses = []
     for i, rows in enumerate(torch.from_numpy(numbers["targets"])):
@@ -74,7 +83,7 @@ def test_pytorch_retinanet_s_losses():
 
 
 def test_odtk():
-    numbers, model, deltas, logits = outputs("odtk_rn18", 6)
+    numbers, model, _, deltas, logits = outputs("odtk_rn18")
 
     def ours(level, kind):
         """[B, 9 * n, H, W] in its order of priors -> [B, H * W * 9, n] in ours."""
@@ -84,51 +93,101 @@ def test_odtk():
 
     assert_relative(deltas * UNSCALED, torch.cat([ours(level, "deltas") for level in range(5)], dim=1))
     assert_relative(model.scores(logits), torch.cat([ours(level, "scores") for level in range(5)], dim=1))
+    for i, level in enumerate(model.levels):
+        # Its last pixel is still inside the box, ours lie between the pixels.
+        cell = torch.tensor(level.cell) - torch.tensor([0, 0, 1, 1])
+        torch.testing.assert_close(cell, torch.from_numpy(numbers[f"cell_anchors{i}"])[ODTK_ORDER], rtol=1e-4, atol=1e-3)
+
+
+def test_odtk_s_first_release_rounded_its_priors():
+    _, model, _, _, _ = outputs("odtk_rn18", dated=True)
+    cell = torch.tensor(model.levels[0].cell)
+    assert cell[3].tolist() == [-12, -12, 20, 20]
+    torch.testing.assert_close((cell[:, 2:] - cell[:, :2])[[0, 3, 6]], torch.tensor([[44.0, 24], [32, 32], [24, 48]]))
 
 
 def test_mmdetection_retinanet():
-    numbers, model, deltas, logits = outputs("mmdet_retinanet_r18", 7)
+    numbers, model, _, deltas, logits = outputs("mmdet_retinanet_r18")
     assert_relative(deltas * UNSCALED, numbers["deltas"])
     assert_relative(logits, numbers["logits"])
+    assert_priors(model, numbers, numbers["priors"])
 
 
 def test_mmdetection_ssd_with_the_background_last():
-    numbers, model, deltas, logits = outputs("mmdet_ssd300", 6, std=(1.0, 1.0, 1.0))
+    numbers, model, _, deltas, logits = outputs("mmdet_ssd300", std=(1.0, 1.0, 1.0))
     every = int(numbers["every"])
     assert_relative(deltas[:, ::every], numbers["deltas"])
     assert_relative(logits[:, ::every].roll(-1, dims=-1), numbers["logits"])
+    assert_priors(model, numbers, numbers["priors"])
+    assert model.normalize.mean.flatten().tolist() == pytest.approx([123.675, 116.28, 103.53])
 
 
 def test_lufficc_ssd512():
-    numbers, model, deltas, logits = outputs("lufficc_ssd512", 20, std=(1.0, 1.0, 1.0))
+    numbers, model, _, deltas, logits = outputs("lufficc_ssd512", std=(1.0, 1.0, 1.0))
     every = int(numbers["every"])
     assert_relative(deltas[:, ::every], numbers["deltas"])
     assert_relative(logits[:, ::every], numbers["logits"])
-    priors = (xyxy_to_cxcywh(model.priors((512, 512))) / 512).clamp(0, 1)
-    torch.testing.assert_close(priors, torch.from_numpy(numbers["priors_cxcywh"]).float(), rtol=1e-4, atol=2e-4)
+    assert_priors(model, numbers, cxcywh_to_xyxy(torch.from_numpy(numbers["priors_cxcywh"]) * 512))
 
 
-@pytest.mark.parametrize("name, size", (("retinanet_resnet50_fpn", (128, 160)), ("retinanet_resnet50_fpn_v2", (96, 100))))
-def test_torchvision_retinanet(name, size):
-    theirs = getattr(detection, name)(weights=None, weights_backbone=None, num_classes=5).eval()
-    model = converted(theirs.state_dict(), 5)
-    images = torch.rand(1, 3, *size)
+def torchvision(name, classes, **options):
+    """torchvision's own detector with random weights, strong enough that hardly two scores are equal."""
+    torch.manual_seed(0)
+    theirs = getattr(detection, name)(weights=None, weights_backbone=None, num_classes=classes, **options).eval()
+    heads = [[one for one in part.modules() if isinstance(one, torch.nn.Conv2d)]
+             for part in (theirs.head.classification_head, theirs.head.regression_head)]
+    for layer in sum(heads, []):
+        torch.nn.init.kaiming_normal_(layer.weight)
     with torch.no_grad():
-        expected = theirs.head(list(theirs.backbone(images).values()))
-        deltas, logits = model(images * model.normalize.std + model.normalize.mean)
-    assert_relative(deltas * UNSCALED, expected["bbox_regression"])
-    assert_relative(logits, expected["cls_logits"])
+        raw = theirs.head(list(theirs.backbone(theirs.transform([torch.rand(3, 120, 160)])[0].tensors).values()))
+        for layers, values, strength in zip(heads, (raw["cls_logits"], raw["bbox_regression"]), (1.5, 0.4)):
+            for layer in layers[-1:] if "retinanet" in name else layers:
+                layer.weight *= strength / values.std()
+    return theirs
+
+
+def assert_same_detections(theirs, image, least):
+    """Our detector and torchvision's, from the bytes of one image [H, W, 3] to boxes in its pixels."""
+    model, recipe = converted(theirs.state_dict())
+    recipe |= dict(resize=getattr(theirs.transform, "min_size", (800,))[0], max_size=theirs.transform.max_size)
+    nothing = dict(boxes=np.zeros((0, 4), np.float32), labels=np.zeros(0, int), ignore=np.zeros(0, bool), index=0)
+    images, targets = build_collate(recipe)([build_transform(recipe)(image, nothing, None)])
+    pixels = torch.from_numpy(image).permute(2, 0, 1) / 255
+    with torch.no_grad():
+        expected = theirs([pixels])[0]
+        maps = list(theirs.backbone(theirs.transform([pixels])[0].tensors).values())
+        raw, deltas_logits = theirs.head(maps), model(images)
+    assert_relative(deltas_logits[1], raw["cls_logits"])
+    # SSD's deltas are in units of the same scale.
+    assert_relative(deltas_logits[0] * (1 if recipe.model == "ssd300" else UNSCALED), raw["bbox_regression"])
+    found = to_original(predict(model, model, images, targets, recipe)[0], targets[0]["size"], image.shape[:2])
+    assert len(found["scores"]) == len(expected["scores"]) >= least
+    torch.testing.assert_close(found["scores"], expected["scores"], rtol=1e-4, atol=1e-5)
+    # Where two scores are as good as equal, either may come first: each detection is to be found among the others.
+    labels = expected["labels"] - int(recipe.model == "ssd300")
+    apart = (found["boxes"][:, None] - expected["boxes"]).abs().amax(dim=2) + 1e4 * (found["labels"][:, None] != labels)
+    closest, partner = (apart + 1e4 * ((found["scores"][:, None] - expected["scores"]).abs() > 1e-4)).min(dim=1)
+    assert closest.max() < 1e-4 * max(image.shape) and len(partner.unique()) == len(labels)
+
+
+@pytest.mark.parametrize("height, width", ((128, 160), (100, 225), (151, 97)))
+@pytest.mark.parametrize("name", ("retinanet_resnet50_fpn", "retinanet_resnet50_fpn_v2"))
+def test_torchvision_retinanet(name, height, width):
+    """Sizes that P6 and P7 do not divide, images that are made larger and smaller."""
+    image = np.random.default_rng(height).integers(0, 256, (height, width, 3), np.uint8)
+    assert_same_detections(torchvision(name, 5, min_size=120, max_size=200), image, least=20)
 
 
 def test_torchvision_ssd():
-    theirs = detection.ssd300_vgg16(weights=None, weights_backbone=None, num_classes=5).eval()
-    model = converted(theirs.state_dict(), 4)
-    images = torch.randn(1, 3, 300, 300) * 50
-    with torch.no_grad():
-        expected = theirs.head(list(theirs.backbone(images).values()))
-        deltas, logits = model(images + model.normalize.mean)
-    assert_relative(deltas, expected["bbox_regression"])
-    assert_relative(logits, expected["cls_logits"])
+    image = np.random.default_rng(1).integers(0, 256, (200, 330, 3), np.uint8)
+    assert_same_detections(torchvision("ssd300_vgg16", 5), image, least=20)
+
+
+def test_torchvision_s_weights_of_coco_had_no_epsilon_in_their_batch_norm():
+    state = detection.retinanet_resnet50_fpn(weights=None, weights_backbone=None, num_classes=5).state_dict()
+    assert {norm.eps for norm in converted(state)[0].base.norms()} == {1e-5}
+    frozen = {name: value for name, value in state.items() if "num_batches_tracked" not in name}
+    assert {norm.eps for norm in converted(frozen)[0].base.norms()} == {0.0}
 
 
 def test_an_unknown_file_says_which_keys_it_did_not_understand():
@@ -149,7 +208,21 @@ def test_a_published_detector_can_be_fine_tuned_to_other_classes(name, tmp_path)
     assert "loaded " in printed and (tmp_path / "run/best.pth").exists()
 
 
-def test_coco_s_names_are_known_by_their_number():
-    ours, changes = convert(detection.retinanet_resnet50_fpn(weights=None, weights_backbone=None, num_classes=91).state_dict())
-    names = names_of(ours, changes["model"])
-    assert len(names) == 91 and names[1] == "person" and names[90] == "toothbrush"
+@pytest.mark.parametrize("name, shapes", (("retinanet_resnet50_fpn", 9), ("ssd300_vgg16", 4)))
+def test_torchvision_s_91_logits_become_coco_s_80_classes(name, shapes):
+    state = getattr(detection, name)(weights=None, weights_backbone=None, num_classes=91).state_dict()
+    head = next(key for key in state if key.endswith(("cls_logits.bias", "classification_head.module_list.0.bias")))
+    state[head] = torch.arange(91.0).repeat(shapes)
+    ours, _ = as_ours(state)
+    assert len(ours["classes"]) == 80 and ours["classes"][0] == "person" and ours["classes"][79] == "toothbrush"
+    bias = ours["model"]["class_heads.0.bias" if "ssd" in name else "class_head.8.bias"].view(shapes, -1)
+    numbers = ([0] if "ssd" in name else []) + [1, 2, 3]
+    assert bias[0, :len(numbers)].tolist() == numbers and bias[-1, -1] == 90
+
+
+def test_names_in_a_file_of_mmdetection_are_its_classes():
+    state = published_state(figures("mmdet_retinanet_r18"))
+    names = ("a", "b", "c", "d", "e", "f", "g")
+    assert as_ours(dict(state_dict=state, meta=dict(dataset_meta=dict(CLASSES=names))))[0]["classes"] == list(names)
+    assert as_ours(dict(state_dict=state, meta=dict(CLASSES=names)))[0]["classes"] == list(names)
+    assert as_ours(dict(state_dict=state))[0]["classes"][0] == "class 0"

@@ -2,7 +2,7 @@ import torch
 
 from layers.boxes import encode, iou
 from layers.matching import BACKGROUND, IGNORED, assign, best_priors, match
-from layers.priors import Level, pyramid_priors
+from layers.priors import centred, pyramid_priors
 from tests.conftest import make_target
 
 PRIORS = torch.tensor([[0.0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10], [60, 0, 70, 10]])
@@ -55,7 +55,7 @@ def test_best_priors_is_greedy_over_all_pairs():
 
 
 def test_a_six_pixel_object_owns_a_prior_that_decodes_back_to_it():
-    priors = pyramid_priors((256, 256), (Level(8, ((32.0, 32.0), (45.0, 23.0))), Level(16, ((64.0, 64.0),))))
+    priors = pyramid_priors((256, 256), (centred(8, ((32.0, 32.0), (45.0, 23.0))), centred(16, ((64.0, 64.0),))))
     target = make_target((101, 57, 107, 63, 0))
     labels, boxes = assign([target], priors, positive_iou=0.5, negative_iou=0.4)
     assert (labels == 0).sum() == 1
@@ -80,7 +80,7 @@ def test_an_image_without_objects_is_all_background():
 def test_every_object_of_a_crowded_image_gets_a_prior():
     corner = torch.rand(150, 2) * 250
     boxes = torch.cat([corner, corner + 5], dim=1)
-    priors = pyramid_priors((256, 256), (Level(8, ((32.0, 32.0),)),))
+    priors = pyramid_priors((256, 256), (centred(8, ((32.0, 32.0),)),))
     matches = match(boxes, torch.zeros(150, dtype=torch.bool), priors, 0.5, 0.5)
     assert set(range(150)) <= set(matches.tolist())
     assert iou(boxes, priors).shape == (150, len(priors))

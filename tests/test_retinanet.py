@@ -4,7 +4,7 @@ import torch
 from layers.heads import per_prior
 from layers.losses import FocalLoss
 from layers.resnet import DEPTHS, ResNet
-from retinanet import RetinaNet
+from retinanet import RetinaNet, prior_levels
 from tests.conftest import make_target
 
 
@@ -39,7 +39,7 @@ def test_every_prior_has_its_prediction(size):
 
 @pytest.mark.parametrize("ratios", ((1.0,), (1.0, 2.0), (0.2, 0.5, 1.0, 2.0, 5.0)))
 def test_heads_follow_the_prior_shapes(ratios):
-    model = tiny(ratios=ratios, scales=(1.0, 1.5))
+    model = tiny(levels=prior_levels(scales=(1.0, 1.5), ratios=ratios))
     assert model(torch.zeros(1, 3, 64, 64))[1].shape[1] == len(model.priors((64, 64)))
 
 
@@ -92,7 +92,7 @@ def test_group_norm_stands_behind_each_convolution_of_the_heads():
 
 
 def test_ten_steps_on_one_image_halve_the_loss():
-    model, criterion = tiny(sizes=(16, 32, 64, 128, 256), norm="group", channels=64), FocalLoss()
+    model, criterion = tiny(levels=prior_levels((16, 32, 64, 128, 256)), norm="group", channels=64), FocalLoss()
     images, targets = torch.randint(0, 256, (1, 3, 64, 64)), [make_target((10, 10, 40, 40, 1))]
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     losses = []

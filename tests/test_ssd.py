@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from layers.boxes import decode, xyxy_to_cxcywh
+from layers.boxes import xyxy_to_cxcywh
 from layers.detections import detections
 from layers.losses import MultiBoxLoss
 from layers.matching import assign
-from ssd import SIZES, SSD
+from ssd import SIZES, SSD, prior_levels
 from tests.conftest import make_target
 from utils.recipes import RECIPES
 
@@ -19,7 +19,7 @@ def test_ssd300_has_8732_priors_and_ssd512_24564():
 
 
 def test_first_and_last_priors_are_the_published():
-    priors = SSD(20, sizes=RECIPES["ssd300_coco"].prior_sizes).priors((300, 300))
+    priors = SSD(20, levels=prior_levels(300, RECIPES["ssd300_coco"].prior_sizes)).priors((300, 300))
     assert priors[0].tolist() == [-6.5, -6.5, 14.5, 14.5]
     # Standing 1:2, of size 261, in the middle of the image.
     width, height = 261 / math.sqrt(2), 261 * math.sqrt(2)
@@ -42,7 +42,7 @@ def test_priors_do_not_depend_on_the_number_of_classes():
 
 
 def test_sizes_and_ratios_of_ones_own_change_heads_and_priors_together():
-    model = SSD(2, sizes=(10, 20, 40, 80, 160, 240, 300), ratios=((2, 3, 4), (), (2,), (2,), (2,), (2,)))
+    model = SSD(2, levels=prior_levels(300, (10, 20, 40, 80, 160, 240, 300), ((2, 3, 4), (), (2,), (2,), (2,), (2,))))
     with torch.no_grad():
         assert model(torch.zeros(1, 3, 300, 300))[0].shape[1] == len(model.priors((300, 300)))
     width, height = xyxy_to_cxcywh(model.priors((300, 300))[:8])[:, 2:].T
@@ -82,6 +82,6 @@ def test_a_detection_survives_the_way_through_decode_and_nms():
     priors = model.priors((300, 300))
     scores = torch.zeros(len(priors), 2)
     scores[[5000, 5001], 1] = torch.tensor([0.9, 0.8])
-    found = detections(decode(torch.zeros(len(priors), 4), priors), scores, min_score=0.01, max_iou=0.45)
+    found = detections(torch.zeros(len(priors), 4), scores, priors, (300, 300), min_score=0.01, max_iou=0.45)
     assert found["scores"][0] == pytest.approx(0.9) and found["labels"].unique().tolist() == [1]
     np.testing.assert_allclose(found["boxes"][0], priors[5000])

@@ -1,7 +1,7 @@
 """Fine-tuning: what is taken over from a model of other classes."""
 import torch
 
-from retinanet import RetinaNet
+from retinanet import RetinaNet, prior_levels
 from ssd import SSD
 from utils.transfer import adopt
 
@@ -55,6 +55,6 @@ def test_ssd_keeps_its_background_too():
 
 
 def test_other_priors_leave_the_heads_and_say_so():
-    source, target = tiny(EIGHTY), tiny(EIGHTY, ratios=(1.0,))
+    source, target = tiny(EIGHTY), tiny(EIGHTY, levels=prior_levels(ratios=(1.0,)))
     lines = "\n".join(adopt(target, EIGHTY, source.state_dict(), EIGHTY))
     assert "as before" in lines and "class_head.2.weight" in lines

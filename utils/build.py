@@ -6,15 +6,20 @@ import torch
 from torch.utils.data import DataLoader
 
 from data import coco, csv_file
-from data.augment import Compose, Mirror, Resize, SSDAugmentation, Stretch
+from data.augment import Compose, Mirror, SSDAugmentation
 from data.batch import Collate
 from data.dataset import READERS, Dataset
 from data.errors import UserError
 from data.examine import examine
+from data.resize import Resize, Stretch
 from layers.losses import FocalLoss, MultiBoxLoss
-from retinanet import MEAN, RATIOS, SCALES, SIZES, RetinaNet
+from retinanet import MEAN as IMAGENET_MEAN
+from retinanet import RATIOS, SCALES, SIZES, RetinaNet
+from retinanet import prior_levels as retinanet_levels
 from ssd import MEAN as SSD_MEAN
 from ssd import SSD
+from ssd import prior_levels as ssd_levels
+from utils.conventions import follow, placed
 from utils.stop import leave_signals_to_parent
 
 # Where a detector's name says what it is: the side of the images that SSD takes.
@@ -25,15 +30,23 @@ OPTIMIZERS = ("sgd", "adam", "adamw")
 
 def build_detector(recipe, num_classes):
     """The network, and the loss that trains it."""
+    own = recipe.conventions
     if recipe.model in SIDES:
-        model = SSD(num_classes, SIDES[recipe.model], recipe.prior_sizes, recipe.prior_ratios)
+        side = SIDES[recipe.model]
+        levels = ssd_levels(side, recipe.prior_sizes, recipe.prior_ratios)
+        model = SSD(num_classes, side, tuple(placed(level, own) for level in levels))
         criterion = MultiBoxLoss(force_match=recipe.force_match)
     else:
+        levels = retinanet_levels(
+            recipe.prior_sizes or SIZES, recipe.prior_scales or SCALES, recipe.prior_ratios or RATIOS)
         model = RetinaNet(
-            num_classes, recipe.depth, recipe.prior_sizes or SIZES, recipe.prior_scales or SCALES,
-            recipe.prior_ratios or RATIOS, recipe.channels, recipe.head_convs, recipe.head_norm,
-            recipe.p6_from, recipe.p7_relu, frozen_norm=recipe.frozen_norm and recipe.weights != "none")
+            num_classes, recipe.depth, tuple(placed(level, own) for level in levels), recipe.channels,
+            recipe.head_convs, recipe.head_norm, own.p6_from, own.p7_relu,
+            frozen_norm=recipe.frozen_norm and recipe.weights != "none")
         criterion = FocalLoss(box_loss=recipe.box_loss, force_match=recipe.force_match)
+    follow(model, own)
+    if recipe.compile:
+        criterion.compare = torch.compile(criterion.compare, dynamic=False)
     for stage in model.base.stages()[:recipe.freeze]:
         stage.requires_grad_(False)
     return model, criterion
@@ -73,17 +86,33 @@ def folder_of(recipe):
 
 def build_transform(recipe, train=False):
     """What the detector's images go through, from the file to the batch."""
+    augmented, own = train and recipe.augment, recipe.conventions
     if recipe.model in SIDES:
         size = (SIDES[recipe.model],) * 2
-        return SSDAugmentation(size, SSD_MEAN) if train and recipe.augment else Stretch(size)
-    if train and recipe.augment:
+        return SSDAugmentation(size, pixel_mean(recipe)) if augmented else Stretch(size, own.resize)
+    if augmented:
         return Compose(Resize(recipe.jitter or recipe.resize, recipe.max_size), Mirror())
-    return Resize(recipe.resize, recipe.max_size)
+    return Resize(recipe.resize, recipe.max_size, own.resize, own.floor)
 
 
 def build_collate(recipe):
     """How its images become one tensor: SSD's are of one size, RetinaNet's are padded to what its strides divide."""
-    return Collate(SSD_MEAN, multiple=1) if recipe.model in SIDES else Collate(MEAN, multiple=32)
+    own = recipe.conventions
+    if recipe.model in SIDES:
+        return Collate(pixel_mean(recipe), exact=own.exact)
+    sizes = few_sizes(recipe) if recipe.compile else ()
+    return Collate(pixel_mean(recipe), own.multiple, own.border, own.exact, sizes)
+
+
+def few_sizes(recipe, lengths=3):
+    """The (height, width) that compiled batches are padded to: as high as the largest, and some lengths."""
+    short, long = (-(-side // 32) * 32 for side in (max(recipe.resize, *recipe.jitter), recipe.max_size))
+    longs = sorted({short + -(-(long - short) * i // (32 * lengths)) * 32 for i in range(lengths + 1)})
+    return [(short, side) for side in longs] + [(side, short) for side in longs[1:]]
+
+
+def pixel_mean(recipe):
+    return recipe.conventions.mean or (SSD_MEAN if recipe.model in SIDES else IMAGENET_MEAN)
 
 
 def build_loader(dataset, batches, recipe, device):

@@ -6,8 +6,9 @@ from dataclasses import asdict
 import torch
 
 from data.errors import UserError
-from utils.build import build_detector
+from utils.conventions import Conventions
 from utils.recipes import Recipe
+from utils.tensors import read_tensors
 
 
 def save(path, content):
@@ -45,24 +46,19 @@ def read(path):
     before = path.with_name("previous.pth")
     hint = f"; the one before it: {before}" if path.name == "last.pth" and before.exists() else ""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = read_tensors(path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such checkpoint{hint}") from None
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise UserError(f"{path}: not a whole checkpoint ({str(error).splitlines()[0][:120]}){hint}") from None
+    except UserError as mistake:
+        raise UserError(f"{path}: {mistake}") from None
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        raise UserError(f"{path}: not a whole checkpoint ({str(error).splitlines()[0][:240]}){hint}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: not a checkpoint of this program, nor a dictionary of tensors")
     return content
 
 
 def recipe_of(content):
-    return Recipe() | content["recipe"]
-
-
-def load_detector(path):
-    """The model of a checkpoint, ready to predict -> model, recipe, classes."""
-    content = load(path)
-    recipe = recipe_of(content)
-    model, _ = build_detector(recipe, len(content["classes"]))
-    model.load_state_dict(content["model"])
-    return model.eval(), recipe, content["classes"]
+    """The recipe of a checkpoint's content."""
+    values = content["recipe"]
+    return Recipe() | values | dict(conventions=Conventions(**values.get("conventions", {})))

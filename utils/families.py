@@ -6,12 +6,15 @@ the published ones do: the order of prior shapes, the scale of deltas, where the
 were not divided by a deviation.
 """
 import re
+from dataclasses import replace
 
 import torch
 
 from data.errors import UserError
 from layers.boxes import DELTA_SCALE
-from ssd import STD
+from ssd import SIZES, STD
+from utils.conventions import CONVENTIONS
+from utils.recipes import RECIPES
 
 # Blocks of the third stage, and whether they are bottlenecks.
 DEPTHS = {(2, False): 18, (6, False): 34, (6, True): 50, (23, True): 101, (36, True): 152}
@@ -75,14 +78,28 @@ def family(names):
     return next((whose for mark, whose in MARKS.items() if mark in names), None)
 
 
-def convert(state):
-    """A published state dict -> ours, and what its architecture changes in a recipe."""
+def convert(state, dated=True):
+    """A published state dict -> ours, what it changes in a recipe, and its family.
+
+    dated: whether an odtk file is one of its first release, whose priors were rounded.
+    """
     whose = family(state)
     if whose is None:
         unknown = ", ".join(list(state)[:5])
         raise UserError(f"no known detector has such tensors: {unknown}{' ...' if len(state) > 5 else ''}")
     single_shot = SSD.get(whose, ("",) * 5)[-1] in state
-    return ssd_state(state, whose) if single_shot else retinanet_state(state, whose)
+    ours, changes = ssd_state(state, whose) if single_shot else retinanet_state(state, whose)
+    if whose == "torchvision":
+        whose += " ssd" if single_shot else " v2" if changes["head_norm"] == "group" else " v1"
+    elif whose == "mmdetection" and single_shot:
+        whose += " ssd"
+    elif whose == "odtk" and dated:
+        whose += " 19.04"
+    own = CONVENTIONS[whose]
+    if whose == "torchvision v1" and any(name.endswith("num_batches_tracked") for name in state):
+        # Only the published weights, whose batch norm was always frozen, go without an epsilon.
+        own = replace(own, norm_epsilon=1e-5)
+    return ours, changes | dict(conventions=own), whose
 
 
 def retinanet_state(state, whose):
@@ -92,6 +109,9 @@ def retinanet_state(state, whose):
     ours = {renamed(name, rules): value.float() if value.is_floating_point() else value
             for name, value in state.items()}
     ours = {name: value for name, value in ours.items() if not name.startswith("base.fc.")}
+    # Frozen batch norm counts no batches.
+    ours = {name.replace("running_mean", "num_batches_tracked"): torch.tensor(0) for name in ours
+            if name.endswith("running_mean")} | ours
     for head in ("box_head", "class_head"):
         # Before a norm there is no bias.
         ours |= {f"{head}.{3 * i}.bias": torch.zeros(256) for i in range(4)} if group else {}
@@ -102,11 +122,9 @@ def retinanet_state(state, whose):
         scale = torch.tensor(DELTA_SCALE).repeat(len(ours[name]) // 4)
         ours[name] = ours[name] / scale.view(-1, *[1] * (ours[name].ndim - 1))
     blocks = len({name.split(".")[2] for name in ours if name.startswith("base.layer3.")})
-    from_p5 = ours["pyramid.p6.weight"].shape[1] != ours["pyramid.lateral.2.weight"].shape[1]
     return ours, dict(
         model="retinanet", depth=DEPTHS[blocks, "base.layer3.0.conv3.weight" in ours], channels=256, head_convs=4,
-        head_norm="group" if group else "none", p6_from="p5" if from_p5 else "c5", p7_relu=whose != "mmdetection",
-        prior_sizes=(), prior_scales=(), prior_ratios=())
+        head_norm="group" if group else "none", prior_sizes=(), prior_scales=(), prior_ratios=())
 
 
 def renamed(name, rules):
@@ -135,7 +153,12 @@ def ssd_state(state, whose):
         # Its background is the last column, ours the first.
         shapes = len(ours[name.replace("class", "box")]) // 4
         ours[name] = ours[name].view(shapes, -1, *ours[name].shape[1:]).roll(1, dims=1).flatten(0, 1)
-    return ours, dict(model="ssd512" if len(boxes) == 7 else "ssd300", prior_sizes=(), prior_ratios=())
+    model = "ssd512" if len(boxes) == 7 else "ssd300"
+    count = len(ours["class_heads.0.bias"]) // (len(ours["box_heads.0.bias"]) // 4) - 1
+    sizes = RECIPES[f"{model}_{'voc' if count == 20 and whose != 'torchvision' else 'coco'}"].prior_sizes
+    if whose == "mmdetection":
+        sizes = tuple(int(size) for size in sizes or SIZES[300 if model == "ssd300" else 512])
+    return ours, dict(model=model, prior_sizes=sizes, prior_ratios=())
 
 
 def numbered(state, pattern):

@@ -8,6 +8,7 @@ from pathlib import Path
 from data.dataset import READERS
 from data.errors import UserError
 from layers.resnet import DEPTHS
+from utils import conventions
 from utils.build import MODELS, OPTIMIZERS
 from utils.metrics import METRICS
 from utils.recipes import RECIPES, Recipe
@@ -79,6 +80,7 @@ def train_parser(description):
     add("--jitter", type=int, nargs=2, metavar=("MIN", "MAX"), help="short side while training")
     add("--no-augment", dest="augment", action="store_false", default=None, help="only resize images")
     add("--batch", "--batch-size", type=int, help="images per iteration, of all devices together")
+    add("--compile", action="store_true", default=None, help="network and loss; minutes to start with")
     add("--accumulate", type=int, help="parts that a batch goes through the network in, to save memory")
     add("--iterations", "--iters", type=int, help="optimizer steps")
     add("--epochs", type=int, help="passes over the images, instead of iterations")
@@ -187,7 +189,8 @@ def checked(recipe):
 
 def describe(recipe):
     """The recipe in a few lines: every field, in its order."""
-    words = [f"{one.name}={getattr(recipe, one.name)!r}".replace("'", "") for one in fields(recipe)]
+    words = [f"{one.name}={getattr(recipe, one.name)!r}".replace("'", "") for one in fields(recipe)
+             if one.name != "conventions"] + [f"conventions: {conventions.describe(recipe.conventions)}"]
     lines, line = [], ""
     for word in words:
         if len(line) + len(word) > 110:

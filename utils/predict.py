@@ -1,18 +1,21 @@
 """From a batch of images to what is seen on them."""
 import torch
 
-from layers.boxes import clip, decode
+from layers.boxes import clip
 from layers.detections import detections
+from layers.priors import level_sizes
 
 
 @torch.no_grad()
 def predict(network, model, images, targets, recipe):
     """Detections of every image of a batch, in pixels of the batch: B dicts of boxes [D, 4], scores [D], labels [D]."""
+    image_size = tuple(images.shape[-2:])
     box_deltas, class_logits = network(images)
-    all_boxes = decode(box_deltas, model.priors(images.shape[-2:]))
-    all_scores = model.scores(class_logits)
-    return [detections(clip(boxes, target["size"]), scores, recipe.min_score, recipe.max_iou, limit=recipe.limit)
-            for boxes, scores, target in zip(all_boxes, all_scores, targets)]
+    priors, scores = model.priors(image_size), model.scores(class_logits)
+    levels = level_sizes(image_size, model.levels) if recipe.candidates_of == "level" else None
+    borders = [dict(image=target["size"], input=image_size).get(recipe.conventions.clip) for target in targets]
+    return [detections(deltas, score, priors, border, levels, recipe.min_score, recipe.max_iou, recipe.candidates,
+                       recipe.limit) for deltas, score, border in zip(box_deltas, scores, borders)]
 
 
 def to_original(found, size, original_size):

@@ -1,19 +1,21 @@
-"""Weights that others trained, to start from."""
+"""Weights that others trained, to start from.
+
+    python -m utils.pretrained FILE                     # whose detector it is, and what is known of it
+    python -m utils.pretrained FILE --output ours.pth   # the same detector as a checkpoint of ours
+"""
 from pathlib import Path
 
 import torch
 from torchvision.models import get_model_weights
 
-from data import voc
 from data.errors import UserError
-from utils import checkpoint
+from utils import checkpoint, conventions, options
 from utils.build import SIDES
-from utils.families import convert
+from utils.published import opened
 from utils.transfer import adopt
 
 FOLDER = Path("weights")
-ARCHITECTURE = ("model", "depth", "channels", "head_convs", "head_norm", "p6_from", "p7_relu", "prior_sizes",
-                "prior_scales", "prior_ratios")
+ARCHITECTURE = ("model", "depth", "channels", "head_convs", "head_norm", "prior_sizes", "prior_scales", "prior_ratios")
 COCO = {"retinanet": "retinanet_resnet50_fpn_v2", "ssd300": "ssd300_vgg16"}  # torchvision's detectors trained on COCO
 
 
@@ -21,7 +23,7 @@ def open_source(recipe):
     """What a recipe's weights are: the recipe with their architecture, and (state dict, class names or None).
 
     The second is None where they are random or only the base's. Published detectors are known by the names of their
-    tensors. For starting from: where other programs round their priors or shift them by half a cell, we do not.
+    tensors.
     """
     path = located(recipe.weights)
     if recipe.weights in ("none", "imagenet") or path.name.startswith("vgg16") and path.exists():
@@ -29,28 +31,13 @@ def open_source(recipe):
     if recipe.weights == "coco":
         if recipe.model not in COCO:
             raise UserError(f"no COCO weights of {recipe.model} are published by torchvision: use --weights imagenet")
-        content = fetch(get_model_weights(COCO[recipe.model]).COCO_V1)
-    else:
-        content = checkpoint.read(path)
-    if {"model", "recipe", "classes"} <= set(content):
-        own = checkpoint.recipe_of(content)
-        return recipe | {name: getattr(own, name) for name in ARCHITECTURE}, (content["model"], content["classes"])
-    state = next((content[key] for key in ("state_dict", "model") if isinstance(content.get(key), dict)), content)
-    state, changes = convert({name.removeprefix("module."): value for name, value in state.items()})
-    return recipe | changes, (state, names_of(state, changes["model"]))
-
-
-def names_of(state, model):
-    """The classes of a published detector, which its file does not tell, by their number."""
-    listed = get_model_weights(COCO["retinanet"]).COCO_V1.meta["categories"]
-    if model == "retinanet":
-        last = [value for name, value in state.items() if name.startswith("class_head") and name.endswith("bias")][-1]
-        count, background = len(last) // 9, 0
-    else:
-        count, background = len(state["class_heads.0.bias"]) // 4 - 1, 1
-    known = {len(listed) - background: listed[background:], 20: list(voc.CLASSES),
-             80: [name for name in listed if name not in ("N/A", "__background__")]}
-    return known.get(count)
+        path = fetched(get_model_weights(COCO[recipe.model]).COCO_V1)
+    content, _ = opened(path)
+    own = checkpoint.recipe_of(content)
+    changes = {name: getattr(own, name) for name in ARCHITECTURE}
+    # Priors and network remain its publisher's; its images went through a slower pipeline than ours.
+    changes["conventions"] = conventions.with_our_images(own.conventions)
+    return recipe | changes, (content["model"], content["classes"])
 
 
 def load_weights(model, classes, recipe, source):
@@ -75,9 +62,9 @@ def load_imagenet(model, recipe):
     if recipe.model in SIDES:
         reduced = FOLDER / "vgg16_reducedfc.pth"
         features = get_model_weights("vgg16").IMAGENET1K_FEATURES
-        load_vgg(model, checkpoint.read(reduced) if reduced.exists() else fetch(features))
+        load_vgg(model, checkpoint.read(reduced) if reduced.exists() else checkpoint.read(fetched(features)))
     else:
-        state = fetch(get_model_weights(f"resnet{recipe.depth}").IMAGENET1K_V1)
+        state = checkpoint.read(fetched(get_model_weights(f"resnet{recipe.depth}").IMAGENET1K_V1))
         model.base.load_state_dict({name: value for name, value in state.items() if not name.startswith("fc.")})
 
 
@@ -92,8 +79,8 @@ def load_vgg(model, state):
         model.base.conv1[0].weight.mul_(model.normalize.std)
 
 
-def fetch(weights):
-    """One of torchvision's files, fetched into weights/ if it is not there."""
+def fetched(weights):
+    """The path of one of torchvision's files, fetched into weights/ if it is not there."""
     path = FOLDER / weights.url.rsplit("/", 1)[-1]
     if not path.exists():
         print(f"fetching {path}")
@@ -104,4 +91,27 @@ def fetch(weights):
             reason = getattr(error, "reason", error)
             raise UserError(f"{path} is missing and cannot be fetched from {weights.url} ({reason}): put it there, or "
                             "train from scratch with --weights none") from None
-    return checkpoint.read(path)
+    return path
+
+
+def main():
+    parser = options.new_parser(__doc__)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--output", type=Path, help="save it as a checkpoint of ours")
+    flags = options.parse(parser)
+    content, whose = opened(flags.file)
+    recipe, classes = checkpoint.recipe_of(content), content["classes"]
+    of = f", depth {recipe.depth}" if recipe.model == "retinanet" else ""
+    print(f"family       {whose}\ndetector     {recipe.model}{of}, heads' norm {recipe.head_norm}")
+    print(f"parameters   {sum(value.numel() for value in content['model'].values() if value.is_floating_point()):,}")
+    print(f"classes      {len(classes)}: {', '.join(classes)}")
+    print(f"conventions  {conventions.describe(recipe.conventions)}")
+    print(f"judged with  min_score {recipe.min_score}, max_iou {recipe.max_iou}, {recipe.candidates} candidates a "
+          f"{recipe.candidates_of}, {recipe.limit} detections an image")
+    if flags.output:
+        checkpoint.save(flags.output, content)
+        print(f"saved        {flags.output}")
+
+
+if __name__ == "__main__":
+    options.script(main)

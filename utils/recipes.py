@@ -1,23 +1,24 @@
 """Recipes: everything that decides how a run ends, by name. A recipe of your own starts from one of these with `|`."""
 from dataclasses import dataclass, fields, replace
 
+from utils.conventions import Conventions
+
 
 @dataclass(frozen=True)
 class Recipe:
-    """Numbers, strings and tuples only: a checkpoint carries its recipe with it."""
+    """Plain values only: a checkpoint carries its recipe with it."""
     # The detector.
     model: str = "retinanet"            # retinanet, ssd300 or ssd512
     depth: int = 50                     # of the ResNet; SSD has no use for it
     channels: int = 256                 # of RetinaNet's pyramid and heads
     head_convs: int = 4                 # of RetinaNet's heads, before the one that predicts
     head_norm: str = "none"             # or group: GroupNorm after each of them
-    p6_from: str = "c5"                 # or p5; as its checkpoints want, like the next
-    p7_relu: bool = True
     prior_sizes: tuple = ()             # pixels, of each level; the detector's own where empty, as with the next two
     prior_scales: tuple = ()            # RetinaNet's, times the size
     prior_ratios: tuple = ()            # RetinaNet's: height / width; SSD's: a tuple for each level
     frozen_norm: bool = True            # of the ResNet, as loaded; from random weights it is never frozen
-    weights: str = "imagenet"           # what it starts from: imagenet, none, or a file
+    conventions: Conventions = Conventions()  # its publisher's, where it started from a published detector
+    weights: str = "imagenet"           # what it starts from: imagenet, coco, none, or a file
     # What it sees.
     dataset: str = "coco"
     root: str = ""                      # the dataset's folder; data/<dataset> where empty
@@ -56,6 +57,8 @@ class Recipe:
     metric: str = "coco"                # coco, voc07 (eleven points) or voc12 (area)
     min_score: float = 0.05
     max_iou: float = 0.5                # of two detections of one class
+    candidates: int = 1000              # that NMS may choose from, of each
+    candidates_of: str = "level"        # or class, as SSD does
     limit: int = 100                    # detections per image
     # The run.
     eval_every: int = 5000              # iterations, as the next two
@@ -68,6 +71,7 @@ class Recipe:
     workers: int = 4                    # processes that load images
     seed: int = 0
     full_precision: bool = False        # float32 also where the hardware has bfloat16
+    compile: bool = False               # network and loss, for few sizes of images, to which batches are padded
 
     def __or__(self, changes):
         """The same recipe with some ingredients exchanged: recipe | dict(batch=8)."""
@@ -108,7 +112,8 @@ retinanet_own = retinanet_coco | dict(resize=640, jitter=(512, 640), max_size=10
 # SSD as published: 77.2 and 79.8 mAP on VOC07 test, 25.1 and 28.8 AP on COCO. Not run here.
 ssd300_voc = Recipe(
     model="ssd300", dataset="voc", metric="voc07", batch=32, iterations=120_000, lr=1e-3, weight_decay=5e-4,
-    milestones=(80_000, 100_000), warmup=500, min_score=0.01, max_iou=0.45, limit=200)
+    milestones=(80_000, 100_000), warmup=500, min_score=0.01, max_iou=0.45,
+    candidates=400, candidates_of="class", limit=200)
 ssd512_voc = ssd300_voc | dict(model="ssd512")
 # COCO's objects are smaller, and so are the priors.
 ssd300_coco = ssd300_voc | dict(dataset="coco", iterations=400_000, milestones=(280_000, 360_000), metric="coco",
@@ -130,7 +135,7 @@ shapes = Recipe(
 # The same for SSD300 and SSD512, which are heavier: an hour on two CPU cores, a few minutes on a GPU.
 ssd300_shapes = shapes | dict(
     model="ssd300", box_loss="smooth_l1", prior_sizes=(), prior_ratios=(), batch=16, lr=5e-4, min_score=0.01,
-    max_iou=0.45)
+    max_iou=0.45, candidates=400, candidates_of="class")
 ssd512_shapes = ssd300_shapes | dict(model="ssd512")
 
 RECIPES = {name: value for name, value in globals().items() if isinstance(value, Recipe)}

@@ -1,0 +1,72 @@
+"""Published files where ours are expected: eval, detect, and the command that converts them."""
+import numpy as np
+import pytest
+import torch
+
+from data.batch import Collate
+from data.errors import UserError
+from data.resize import Resize, resize
+from detect import Detector
+from tests.published import figures, published_state
+from utils import pretrained
+from utils.conventions import CONVENTIONS, Conventions, describe, with_our_images
+from utils.published import load_detector, opened
+
+
+@pytest.fixture
+def file(tmp_path):
+    torch.save(published_state(figures("mmdet_retinanet_r18")), tmp_path / "zoo.pth")
+    return tmp_path / "zoo.pth"
+
+
+def test_a_published_file_is_told_and_saved_as_ours(file, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["pretrained", str(file), "--output", str(tmp_path / "ours.pth")])
+    pretrained.main()
+    printed = capsys.readouterr().out
+    for words in ("family       mmdetection", "retinanet, depth 18", "7: class 0, ", "centre 0, p7_relu False, resize whole, exact True", "1000 candidates a level"):
+        assert words in printed
+    theirs, ours = load_detector(file), load_detector(tmp_path / "ours.pth")
+    assert theirs[1:] == ours[1:] and ours[1].conventions == CONVENTIONS["mmdetection"]
+    images = torch.rand(1, 3, 64, 64) * 255
+    torch.testing.assert_close(theirs[0](images), ours[0](images))
+    torch.testing.assert_close(theirs[0].priors((64, 64)), ours[0].priors((64, 64)))
+
+
+def test_detect_takes_a_published_file(file):
+    found = Detector(file, torch.device("cpu"), full_precision=True)(np.zeros((60, 80, 3), np.uint8))
+    assert found["boxes"].shape[1] == 4 and (found["boxes"][:, 2] <= 80).all()
+
+
+def test_a_file_that_is_none_is_refused_by_name(tmp_path):
+    torch.save({"encoder.weight": torch.zeros(1)}, tmp_path / "other.pth")
+    with pytest.raises(UserError, match="other.pth: no known detector has such tensors: encoder.weight"):
+        opened(tmp_path / "other.pth")
+
+
+def test_a_fine_tuned_detector_keeps_priors_and_network_but_sees_our_images():
+    own = with_our_images(CONVENTIONS["torchvision v1"])
+    assert own == Conventions(rounded="torchvision", centre=0, fitted=True, norm_epsilon=0.0, p6_from="p5")
+    assert describe(own) == "rounded torchvision, centre 0, fitted True, norm_epsilon 0.0, p6_from p5" and describe(Conventions()) == "ours"
+
+
+@pytest.mark.parametrize("method", ("float", "pil"))
+def test_images_can_be_resized_as_others_do(method):
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    mine, _ = resize(image, dict(boxes=np.zeros((0, 4), np.float32)), (20, 31), method)
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
+    pixels = torch.nn.functional.interpolate(pixels.float(), (20, 31), mode="bilinear", antialias=method == "pil")
+    np.testing.assert_allclose(mine, pixels[0].permute(1, 2, 0), atol=1e-2 if method == "float" else 1.1)
+
+
+def test_sides_are_cut_to_whole_pixels_where_others_do():
+    assert Resize(100, 1000).fit(64, 97) == (100, 152) and Resize(100, 1000, floor=True).fit(64, 97) == (100, 151)
+    assert Resize(800, 1333, floor=True).fit(480, 640) == (800, 1066)
+
+
+def test_exact_padding_is_the_mean_and_a_border_is_always_padded():
+    nothing = dict(boxes=np.zeros((0, 4), np.float32), labels=np.zeros(0, int), ignore=np.zeros(0, bool), index=0)
+    sample = (np.full((32, 64, 3), 7, np.uint8), nothing)
+    images, _ = Collate((1.25, 2.5, 3.0), multiple=32, border=1, exact=True)([sample])
+    assert images.shape == (1, 3, 64, 96) and images[0, :, -1, -1].tolist() == [1.25, 2.5, 3.0]
+    images, _ = Collate((1.25, 2.5, 3.0), multiple=32)([sample])
+    assert images.shape == (1, 3, 32, 64) and images.dtype == torch.uint8
