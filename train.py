@@ -9,7 +9,6 @@ import torch
 
 from data.batch import TrainBatches
 from data.check import describe
-from data.errors import UserError
 from eval import evaluate, prediction_sheet, save_results, table
 from utils import checkpoint, options, parallel
 from utils.build import build_dataset, build_detector, build_loader, build_optimizer
@@ -30,11 +29,11 @@ def train(recipe, folder, device, dataset, judged, source=None, resume=None):
             print(*load_weights(model, dataset.classes, recipe, source), "", sep="\n")
     model.to(device, memory_format=torch.channels_last).train()
     optimizer = build_optimizer(recipe, model)
-    network = parallel.wrap(parallel.Network(model, device, recipe.full_precision), device)
+    network = parallel.wrap(parallel.Network(model, device, recipe.full_precision, recipe.compile), device)
 
     # What it learns from, and where it stands.
     batches = TrainBatches(dataset.records.sizes, recipe.batch, recipe.accumulate, recipe.seed)
-    run = Run(folder, recipe, model, optimizer, dataset.classes, batches.per_epoch, resume)
+    run = Run(folder, recipe, model, optimizer, dataset, batches.per_epoch, resume)
     batches.start(run.done, parallel.rank(), parallel.world())
     loader = build_loader(dataset, batches, recipe, device)
 
@@ -46,12 +45,11 @@ def train(recipe, folder, device, dataset, judged, source=None, resume=None):
             box_deltas, class_logits = network(images)
             box_loss, class_loss = criterion(box_deltas, class_logits, model.priors(images.shape[-2:]), targets)
             loss = box_loss + class_loss
-            insist_finite(loss, box_loss, class_loss, iteration, rate, dataset, targets)
             (loss / len(parts)).backward()
-        gradient = torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+        gradient = run.clip()
         optimizer.step()
 
-        run.stepped(iteration, box_loss.detach(), class_loss.detach(), gradient, rate)
+        run.stepped(iteration, parts, box_loss.detach(), class_loss.detach(), gradient, rate)
         if run.due(iteration, recipe.eval_every):
             average, each, found = evaluate(run.shown, judged, recipe, device)
             run.judged(iteration, average, lambda found=found: prediction_sheet(judged, found))
@@ -62,14 +60,6 @@ def train(recipe, folder, device, dataset, judged, source=None, resume=None):
         print(table(average, each, judged.records))
         save_results(folder, judged, found)
     return run.finish()
-
-
-def insist_finite(loss, box_loss, class_loss, iteration, rate, dataset, targets):
-    """Stop before a step that would spoil every weight, and say which images led to it."""
-    if not torch.isfinite(loss):
-        files = ", ".join(dataset.records.path(target["index"]) for target in targets)
-        raise UserError(f"the loss is not finite at iteration {iteration}: box {box_loss:.3g}, class {class_loss:.3g}, "
-                        f"learning rate {rate:.3g}, images {files}; a lower --lr or a longer --warmup may help")
 
 
 def main():

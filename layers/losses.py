@@ -4,11 +4,13 @@ SSD throws most of the background away; RetinaNet keeps all of it and turns the 
 Both take   box_deltas [B, A, 4], class_logits [B, A, ...], priors [A, 4], targets (B dicts)
 and return  box_loss, class_loss, each summed and divided by the number of positive priors in the whole batch.
 """
+import torch
 import torch.distributed
 import torch.nn.functional as F
 from torch import nn
 
 from layers.boxes import decode, encode, giou
+from layers.focal import FocalSum, focal_loss
 from layers.matching import IGNORED, assign
 
 
@@ -22,6 +24,10 @@ class MultiBoxLoss(nn.Module):
 
     def forward(self, box_deltas, class_logits, priors, targets):
         labels, boxes = assign(targets, priors, positive_iou=0.5, negative_iou=0.5, force=self.force_match)
+        return self.compare(box_deltas, class_logits, priors, labels, boxes)
+
+    def compare(self, box_deltas, class_logits, priors, labels, boxes):
+        """The losses, once it is known what every prior should predict."""
         positive = labels >= 0
         count = mean_positives(positive)
 
@@ -57,6 +63,10 @@ class FocalLoss(nn.Module):
 
     def forward(self, box_deltas, class_logits, priors, targets):
         labels, boxes = assign(targets, priors, positive_iou=0.5, negative_iou=0.4, force=self.force_match)
+        return self.compare(box_deltas, class_logits, priors, labels, boxes)
+
+    def compare(self, box_deltas, class_logits, priors, labels, boxes):
+        """The losses, once it is known what every prior should predict."""
         positive = labels >= 0
         count = mean_positives(positive)
 
@@ -66,20 +76,11 @@ class FocalLoss(nn.Module):
             box_loss = F.smooth_l1_loss(box_deltas, encode(boxes, priors), beta=1 / 9, reduction="none").mean(dim=-1)
         box_loss = (box_loss * positive).sum()
 
-        # First every logit is asked to say no; then those few that should have said yes are corrected.
-        class_loss = (self.background(class_logits).sum(dim=-1) * (labels != IGNORED)).sum()
-        own = class_logits.gather(2, labels.clamp(min=0)[..., None])[..., 0]
-        class_loss = class_loss + ((self.object(own) - self.background(own)) * positive).sum()
+        # A compiler makes one pass of the plain form; without, that needs a form of its own.
+        sum_up = focal_loss if torch.compiler.is_compiling() else FocalSum.apply
+        class_loss = sum_up(class_logits, labels, self.alpha, self.gamma)
 
         return box_loss / count, class_loss / count
-
-    def object(self, logits):
-        """alpha (1 - p)^gamma (-log p), from logits: no probability is ever rounded to 0 or 1."""
-        return self.alpha * (-logits).sigmoid() ** self.gamma * F.softplus(-logits)
-
-    def background(self, logits):
-        """The same for 1 - p: a prediction that is sure of the background (p near 0) counts for almost nothing."""
-        return (1 - self.alpha) * logits.sigmoid() ** self.gamma * F.softplus(logits)
 
 
 def mean_positives(positive):

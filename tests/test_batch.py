@@ -6,6 +6,8 @@ import torch
 
 from data.batch import Collate, EvalBatches, TrainBatches
 from data.errors import UserError
+from utils.build import few_sizes
+from utils.recipes import RECIPES
 
 WIDE = np.array([[10, 20]])
 
@@ -75,3 +77,14 @@ def test_a_batch_is_cut_into_parts_of_like_size():
 def test_a_batch_that_cannot_be_shared_is_the_user_s_mistake():
     with pytest.raises(UserError, match="--batch 6 cannot be shared by 4 processes"):
         take(1, 16, 6, seed=0, world=4)
+
+
+def test_batches_for_a_compiled_network_have_few_sizes():
+    collate = Collate((0, 0, 0), multiple=32, sizes=few_sizes(RECIPES["retinanet_coco"]))
+    sizes = {tuple(collate([sample(size)])[0].shape[-2:]) for size in ((800, 1333), (640, 1000), (640, 640), (1000, 700), (1333, 750))}
+    assert sizes == {(800, 1344), (800, 1184), (800, 800), (1184, 800), (1344, 800)}
+
+
+def sample(size):
+    nothing = dict(boxes=np.zeros((0, 4), np.float32), labels=np.zeros(0, int), ignore=np.zeros(0, bool), index=0)
+    return np.zeros((*size, 3), np.uint8), nothing

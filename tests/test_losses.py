@@ -139,3 +139,14 @@ def test_multibox_box_loss_of_a_known_error():
     deltas[0, 0] = torch.tensor([2.0, 0, 0, 0.5])
     loss, _ = MultiBoxLoss()(deltas, torch.zeros(1, 4, 4), PRIORS, [FOUND])
     assert loss.item() == pytest.approx((2 - 0.5) + 0.5 * 0.5 ** 2)
+
+
+@pytest.mark.parametrize("criterion, columns", ((FocalLoss(), 3), (FocalLoss(box_loss="giou"), 3), (MultiBoxLoss(), 4)))
+def test_the_loss_never_waits_for_the_device(criterion, columns):
+    """The meta device has no numbers to wait for: whatever asks for one, or for as many as a mask has, fails on it."""
+    def nowhere(*shape, **kind):
+        return torch.empty(*shape, device="meta", **kind)
+    targets = [dict(boxes=nowhere(n, 4), labels=nowhere(n, dtype=torch.long), ignore=nowhere(n, dtype=torch.bool)) for n in (2, 0, 1)]
+    deltas, logits = nowhere(3, 4, 4, requires_grad=True), nowhere(3, 4, columns, requires_grad=True)
+    sum(criterion(deltas, logits, nowhere(4, 4), targets)).backward()
+    assert deltas.grad.shape == (3, 4, 4) and logits.grad.shape == (3, 4, columns)

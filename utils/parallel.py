@@ -17,17 +17,21 @@ PATIENCE = datetime.timedelta(minutes=30)
 class Network(nn.Module):
     """The model in the precision of its device, its predictions in float32.
 
-    The precision is chosen inside forward, for the replicas of DataParallel do not inherit it from outside.
+    The precision is chosen inside forward, for the replicas of DataParallel do not inherit it from outside. compiled:
+    by torch.compile, anew for every size of images.
     """
 
-    def __init__(self, model, device, full_precision=False):
+    def __init__(self, model, device, full_precision=False, compiled=False):
         super().__init__()
-        self.model = model
+        self.model, self.compiled = model, compiled
+        if compiled:
+            # Its weights and their names remain what they are; model.forward remains the plain one.
+            model.compile(dynamic=False)
         self.half = not full_precision and has_bfloat16(device)
 
     def forward(self, images):
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.half):
-            box_deltas, class_logits = self.model(images)
+            box_deltas, class_logits = self.model(images) if self.compiled else self.model.forward(images)
         return box_deltas.float(), class_logits.float()
 
 

@@ -12,6 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from data.errors import UserError
 from utils import checkpoint, parallel
 from utils.files import write
+from utils.guard import Guard
 from utils.log import Log
 from utils.schedule import Plateau, learning_rate
 from utils.stop import Stop
@@ -20,8 +21,9 @@ from utils.stop import Stop
 class Run:
     """One training run in its folder, from the first iteration or from that of the checkpoint content `resume` on."""
 
-    def __init__(self, folder, recipe, model, optimizer, classes, per_epoch, resume=None):
-        self.folder, self.recipe, self.model, self.optimizer, self.classes = folder, recipe, model, optimizer, classes
+    def __init__(self, folder, recipe, model, optimizer, dataset, per_epoch, resume=None):
+        self.folder, self.recipe, self.model, self.optimizer = folder, recipe, model, optimizer
+        self.classes, self.guard = dataset.classes, Guard(model, optimizer, recipe.clip, dataset.records.path)
         self.per_epoch, self.plateau = per_epoch, Plateau(recipe, per_epoch)
         average = get_ema_multi_avg_fn(recipe.ema)
         self.ema = AveragedModel(model, multi_avg_fn=average, use_buffers=True) if recipe.ema else None
@@ -32,7 +34,8 @@ class Run:
         self.stop = Stop()
         self.result = None  # the last evaluation's
         if parallel.rank() == 0:
-            write(folder / "recipe.json", json.dumps(asdict(recipe) | dict(classes=list(classes)), indent=1))
+            content = asdict(recipe) | dict(classes=list(self.classes))
+            write(folder / "recipe.json", json.dumps(content, indent=1))
 
     @property
     def shown(self):
@@ -58,8 +61,17 @@ class Run:
             group["lr"] = rate
         return rate
 
-    def stepped(self, iteration, box_loss, class_loss, gradient, rate):
-        """Note what an iteration was like."""
+    def clip(self):
+        """Cut the gradients to the recipe's norm -> their norm before."""
+        return self.guard.clip()
+
+    def stepped(self, iteration, parts, box_loss, class_loss, gradient, rate):
+        """Note what an iteration was like. One that was not finite ends the run; its step was not made."""
+        values = dict(box_loss=box_loss, class_loss=class_loss, gradient=gradient, lr=rate)
+        self.guard.note(iteration, [target["index"] for _, targets in parts for target in targets], values)
+        recipe = self.recipe
+        if gradient.is_cpu or any(self.due(iteration, every) for every in (recipe.log_every, recipe.eval_every)):
+            self.guard.insist()
         if self.ema:
             self.ema.update_parameters(self.model)
         box_loss, class_loss = parallel.mean(torch.stack([box_loss, class_loss]))
@@ -88,6 +100,7 @@ class Run:
 
     def save(self, iteration):
         """last.pth: everything that is needed to go on from here. The one before it stays as previous.pth."""
+        self.guard.insist()
         if parallel.rank() > 0:
             return
         content = self.detector(iteration) | dict(

@@ -1,0 +1,49 @@
+"""A gradient that is not finite changes nothing, and its images are named."""
+import pytest
+import torch
+
+from data.errors import UserError
+from utils.guard import Guard
+
+BAD = float("nan")
+
+
+@pytest.mark.parametrize("kind", (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW))
+@pytest.mark.parametrize("bad", (float("nan"), float("inf")))
+def test_no_step_is_made_with_it_nor_after_it(kind, bad):
+    layer = torch.nn.Linear(2, 1, bias=False)
+    optimizer = kind(layer.parameters(), lr=0.1, fused=True)
+    guard = Guard(layer, optimizer, longest=1.0, name=str)
+    weights = []
+    for values in ((3.0, 4.0), (bad, 1.0), (3.0, 4.0)):
+        layer.weight.grad = torch.tensor([values])
+        guard.clip()
+        optimizer.step()
+        weights.append(layer.weight.detach().clone())
+    assert weights[0].isfinite().all() and torch.equal(weights[0], weights[1]) and torch.equal(weights[0], weights[2])
+
+
+def test_gradients_are_cut_to_the_norm_that_is_told_before():
+    layer = torch.nn.Linear(2, 1, bias=False)
+    layer.weight.grad = torch.tensor([[3.0, 4.0]])
+    guard = Guard(layer, torch.optim.SGD(layer.parameters(), lr=1, fused=True), longest=1.0, name=str)
+    assert guard.clip() == 5 and layer.weight.grad.tolist()[0] == pytest.approx([0.6, 0.8])
+
+
+def test_the_images_of_the_first_bad_iteration_are_named():
+    layer = torch.nn.Linear(2, 1, bias=False)
+    guard = Guard(layer, torch.optim.SGD(layer.parameters(), lr=1, fused=True), longest=1.0, name=lambda index: f"{index}.jpg")
+    for iteration, gradient in ((7, 1.0), (8, BAD), (9, BAD)):
+        layer.weight.grad = torch.full((1, 2), gradient)
+        guard.note(iteration, [iteration, 10 * iteration], dict(box_loss=torch.tensor(0.5), gradient=guard.clip(), lr=0.1))
+    with pytest.raises(UserError, match="not finite at iteration 8: box_loss 0.5, gradient nan, lr 0.1, images 8.jpg, 80.jpg;"):
+        guard.insist()
+
+
+def test_a_healthy_run_is_left_alone():
+    layer = torch.nn.Linear(2, 1, bias=False)
+    layer.weight.grad = torch.ones(1, 2)
+    guard = Guard(layer, torch.optim.SGD(layer.parameters(), lr=1, fused=True), longest=1.0, name=str)
+    guard.note(1, [0], dict(gradient=guard.clip()))
+    guard.insist()
+    assert not guard.recent
