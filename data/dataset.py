@@ -25,12 +25,16 @@ class Dataset(torch.utils.data.Dataset):
     def __getitem__(self, key):
         """(epoch, index) -> image [H, W, 3] uint8, target: boxes [N, 4], labels [N], ignore [N], index."""
         epoch, index = key
-        image, target = self.read(index)
+        image, target = self.read(index, self.transform.enough(*self.records.sizes[index]))
         return self.transform(image, target, np.random.default_rng((self.seed, epoch, index)))
 
-    def read(self, index):
-        """The same before any transform."""
+    def read(self, index, enough=None):
+        """The same before any transform; smaller where that is still enough (height, width)."""
         records = self.records
         rows = records.objects(index)
         target = dict(boxes=records.boxes[rows], labels=records.labels[rows], ignore=records.ignore[rows], index=index)
-        return read_image(records.path(index), records.sizes[index]), target
+        image = read_image(records.path(index), records.sizes[index], enough)
+        if image.shape[:2] != tuple(records.sizes[index]):
+            scale = np.divide(image.shape[:2], records.sizes[index])[[1, 0, 1, 0]]
+            target["boxes"] = (target["boxes"] * scale).astype(np.float32)
+        return image, target

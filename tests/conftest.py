@@ -29,14 +29,14 @@ def write_image(path, height=64, width=96, seed=0):
     cv2.imwrite(str(path), cv2.resize(image, (width, height)))
 
 
-def write_coco(root, objects, split="train", names=("cat", "dog"), ids=(1, 2)):
+def write_coco(root, objects, split="train", names=("cat", "dog"), ids=(1, 2), height=64, width=96):
     """A folder in COCO's layout: objects is a list, for each image, of (left, top, width, height, class number)."""
     annotations = []
     for image, boxes in enumerate(objects):
-        write_image(root / f"{split}2017/{image}.jpg", seed=image)
+        write_image(root / f"{split}2017/{image}.jpg", height, width, seed=image)
         annotations += [dict(id=len(annotations) + i, image_id=image, category_id=ids[box[4]], bbox=list(box[:4]),
                              area=box[2] * box[3], iscrowd=0) for i, box in enumerate(boxes, start=1)]
-    content = dict(images=[dict(id=i, file_name=f"{i}.jpg", height=64, width=96) for i in range(len(objects))],
+    content = dict(images=[dict(id=i, file_name=f"{i}.jpg", height=height, width=width) for i in range(len(objects))],
                    annotations=annotations, categories=[dict(id=i, name=name) for i, name in zip(ids, names)])
     (root / "annotations").mkdir(exist_ok=True)
     (root / f"annotations/instances_{split}2017.json").write_text(json.dumps(content))

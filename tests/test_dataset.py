@@ -3,9 +3,10 @@ import pytest
 from torch.utils.data import DataLoader
 
 from data import coco
-from data.augment import Compose, Mirror, Resize
+from data.augment import Compose, Mirror
 from data.batch import Collate, TrainBatches
 from data.dataset import Dataset
+from data.resize import Resize
 from tests.conftest import write_coco
 
 
@@ -36,3 +37,14 @@ def test_an_image_without_objects_has_empty_arrays(dataset):
     _, target = dataset[0, 1]
     assert target["boxes"].shape == (0, 4) and target["labels"].shape == target["ignore"].shape == (0,)
     assert target["boxes"].dtype == np.float32
+
+
+@pytest.mark.parametrize("transform", (Resize(48, 64), Compose(Resize((32, 48), 64), Mirror())))
+def test_boxes_follow_an_image_that_is_decoded_smaller(tmp_path, transform):
+    write_coco(tmp_path, [[(100, 200, 300, 400, 1)]], height=801, width=1199)
+    large = Dataset(*coco.read(tmp_path, "train"), transform)
+    image, target = large[0, 0]
+    read, whole = large.read(0, (100, 100)), large.read(0)
+    assert read[0].shape[:2] == (101, 150) and whole[0].shape[:2] == (801, 1199)
+    np.testing.assert_allclose(read[1]["boxes"] / (150, 101, 150, 101), whole[1]["boxes"] / (1199, 801, 1199, 801), rtol=1e-5)
+    assert image.shape[0] <= 48 and (target["boxes"][:, 2] <= image.shape[1]).all()

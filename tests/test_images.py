@@ -80,10 +80,36 @@ def test_images_are_found_in_subfolders(tmp_path):
 
 
 def test_a_million_pixels_wide_are_read_and_resized(tmp_path):
-    from data.augment import Resize
+    from data.resize import Resize
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((4, 1_000_000, 3), np.uint8))
     image, target = read_image(tmp_path / "a.png"), dict(boxes=np.float32([[0, 0, 500_000, 4]]))
     assert image_size(tmp_path / "a.png") == (4, 1_000_000)
     image, target = Resize(600, 1000)(image, target, None)
     assert image.shape == (1, 1000, 3)
     np.testing.assert_allclose(target["boxes"], [[0, 0, 500, 1]], rtol=1e-5)
+
+
+@pytest.mark.parametrize("height, width", ((801, 1203), (800, 1200)))
+def test_a_large_jpeg_is_decoded_as_small_as_is_enough(tmp_path, height, width):
+    path = tmp_path / "a.jpg"
+    ramp = np.linspace(0, 255, width).astype(np.uint8)[None].repeat(height, axis=0)
+    cv2.imwrite(str(path), cv2.cvtColor(ramp, cv2.COLOR_GRAY2BGR))
+    size = (height, width)
+    for enough, factor in (((500, 500), 1), ((400, 601), 1 if width < 1202 else 2), ((200, 300), 4), ((10, 10), 8)):
+        image = read_image(path, size, enough)
+        assert image.shape[:2] == (-(-height // factor), -(-width // factor))
+        expected = np.linspace(0, 255, image.shape[1])
+        assert np.abs(image[0, :, 0] - expected).max() < 4
+    cv2.imwrite(str(tmp_path / "a.png"), ramp)
+    assert read_image(tmp_path / "a.png", size, (10, 10)).shape[:2] == size
+    with pytest.raises(UserError, match=f"{width} x {height} pixels, but its annotation says 1000 x 1000"):
+        read_image(path, (1000, 1000), (10, 10))
+
+
+def test_a_turned_photo_is_decoded_small_as_well(tmp_path):
+    image = Image.fromarray(np.zeros((400, 800, 3), np.uint8))
+    exif = image.getexif()
+    exif[0x0112] = 6
+    image.save(tmp_path / "a.jpg", exif=exif)
+    assert read_image(tmp_path / "a.jpg", (800, 400), (200, 100)).shape[:2] == (200, 100)
+    assert read_image(tmp_path / "a.jpg", (400, 800), (100, 200)).shape[:2] == (100, 200)
