@@ -1,0 +1,198 @@
+"""Where the time goes, and how far from the limit.
+
+    python bench.py                            # everything: a quarter of an hour
+    python bench.py step loss --json it.json
+
+What is compared takes turns in one process, on the same numbers, and the median counts. A floor is work that nobody can
+leave out; the peers are torchvision's own detectors and transforms as they come.
+"""
+import json
+import time
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from layers.boxes import DELTA_SCALE
+from layers.detections import detections
+from layers.losses import FocalLoss
+from layers.priors import level_sizes
+from retinanet import RetinaNet
+from utils import options, parallel, workloads
+from utils.files import write
+from utils.recipes import RECIPES
+from utils.workloads import CLASSES, batch, theirs, training_ours, training_theirs
+
+# A recipe, its peer, and the images of a training step: on a CPU, on a GPU.
+CASES = {"RetinaNet-50": (RECIPES["retinanet_coco"], "retinanet_resnet50_fpn",
+                          dict(cpu=(2, (512, 512)), cuda=(16, (800, 1344)))),
+         "SSD300": (RECIPES["ssd300_coco"], "ssd300_vgg16", dict(cpu=(4, (300, 300)), cuda=(64, (300, 300))))}
+LARGE = (800, 1344)
+
+
+def compare(flags, title, **works):
+    """Race works, of which one may be the floor, one ours, others peers; tell the medians -> a row for each."""
+    seconds, end = {name: [] for name in works}, None
+    while end is None or time.perf_counter() < end or len(seconds["ours"]) < 3:
+        for name, work in works.items():
+            start = time.perf_counter()
+            work()
+            if flags.device.type == "cuda":
+                torch.cuda.synchronize()
+            seconds[name].append(time.perf_counter() - start)
+        if end is None:
+            # The first turn is for warming up.
+            seconds, end = {name: [] for name in works}, time.perf_counter() + flags.seconds
+    print(f"\n{title}")
+    rows, ours = [], median(seconds["ours"])
+    for name, values in seconds.items():
+        row = dict(title=title, work=name.replace("_", " "), seconds=median(values), times_ours=median(values) / ours)
+        note = f"{row['times_ours']:6.2f} times ours"
+        if name.startswith("ours") and "floor" in works:
+            row["times_floor"] = row["seconds"] / median(seconds["floor"])
+            note = f"{row['times_floor']:6.2f} times the floor"
+        print(f"    {row['work']:26} {1000 * row['seconds']:10.2f} ms {note}", flush=True)
+        rows.append(row)
+    return rows
+
+
+def steps(flags):
+    """From bytes on the device to changed weights."""
+    for name, (recipe, peer, sizes) in CASES.items():
+        images, size = sizes[flags.device.type]
+        step, bare = training_ours(recipe, flags, images, size, full_precision=False)
+        in_full, _ = training_ours(recipe, flags, images, size, full_precision=True)
+        rows = compare(flags, f"step: {name}, {images} x {size[0]} x {size[1]}", floor=bare, ours=step,
+                       ours_in_float32=in_full, torchvision=training_theirs(peer, flags, images, size))
+        print(f"    ours: {images / rows[1]['seconds']:.1f} images/s")
+        if flags.device.type == "cuda":
+            limits_of_a_gpu(step, bare, rows[1]["seconds"])
+        yield from rows
+
+
+def limits_of_a_gpu(step, bare, seconds):
+    """What share of the matrix units a step uses, its memory, and whether the host ever waits in it."""
+    with FlopCounterMode(display=False) as counter:
+        bare()
+    peak = workloads.matrix_speed()
+    torch.cuda.reset_peak_memory_stats()
+    torch.cuda.set_sync_debug_mode("error")
+    step()
+    torch.cuda.set_sync_debug_mode("default")
+    speed = counter.get_total_flops() / seconds
+    print(f"    {speed / 1e12:.0f} TFLOP/s, {speed / peak:.0%} of the {peak / 1e12:.0f} of a matrix product; "
+          f"{torch.cuda.max_memory_allocated() / 2 ** 30:.1f} GiB; the host never waits")
+
+
+def loss(flags):
+    """Matching and losses alone, forward and backward."""
+    priors = RetinaNet(1, 18, channels=32).to(flags.device).priors(LARGE)
+    _, targets = batch(2, LARGE, flags.device, objects=20)
+    deltas = torch.randn(2, len(priors), 4, device=flags.device, requires_grad=True)
+    logits = (torch.randn(2, len(priors), CLASSES, device=flags.device) - 4.6).requires_grad_()
+    peer = theirs("retinanet_resnet50_fpn", LARGE)
+
+    def ours():
+        return torch.autograd.grad(sum(FocalLoss()(deltas, logits, priors, targets)), [deltas, logits])
+
+    def torchvision():
+        losses = peer.compute_loss(targets, dict(cls_logits=logits, bbox_regression=deltas), [priors] * 2)
+        return torch.autograd.grad(sum(losses.values()), [deltas, logits])
+    title = f"loss: {len(priors)} priors x {CLASSES} classes x 2 images x 20 objects"
+    yield from compare(flags, title, ours=ours, torchvision=torchvision)
+    peaks = {work.__name__: workloads.peak_memory(work, flags.device) for work in (ours, torchvision)}
+    print("    memory: " + ", ".join(f"{name} {peak / 2 ** 20:.0f} MiB" for name, peak in peaks.items()))
+    yield dict(title=title, peak_bytes=peaks)
+
+
+def loader(flags):
+    """From files to batches, in one process with one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with workloads.photographs() as records:
+        yield from compare(flags, "loader: 16 JPEG of 640 x 480 to short side 608", **workloads.loading(records))
+        yield from compare(flags, "loader: SSD300's augmentation of 16 images", **workloads.augmenting(records))
+    torch.set_num_threads(threads)
+
+
+@torch.no_grad()
+def post_processing(flags):
+    """From raw predictions to detections, where one score in ten is over the threshold."""
+    model = RetinaNet(1, 18, channels=32).to(flags.device)
+    priors, levels = model.priors(LARGE), level_sizes(LARGE, model.levels)
+    deltas = torch.randn(1, len(priors), 4, device=flags.device) * 0.3
+    # 1.28 deviations over the mean lies a tenth of the normal distribution.
+    logits = torch.randn(1, len(priors), CLASSES, device=flags.device) + torch.tensor(0.05).logit().item() - 1.28
+    raw = dict(cls_logits=list(logits.split(levels, 1)),
+               bbox_regression=list((deltas * torch.tensor(DELTA_SCALE, device=flags.device)).split(levels, 1)))
+    peer = theirs("retinanet_resnet50_fpn", LARGE)
+
+    def ours():
+        return detections(deltas[0], model.scores(logits)[0], priors, LARGE, levels, limit=300)
+
+    def torchvision():
+        return peer.postprocess_detections(raw, [list(priors.split(levels))], [LARGE])[0]
+    title = f"detections: {len(priors)} priors x {CLASSES} classes, one in ten over the threshold"
+    yield from compare(flags, title, ours=ours, torchvision=torchvision)
+    found, expected = ours()["boxes"], torchvision()["boxes"]
+    print(f"    {len(found)} and {len(expected)} detections, {(found - expected).abs().max():.1e} pixels apart at most")
+
+
+def judging(flags):
+    """What COCO's metrics of 5,000 images take beyond pycocotools' own work."""
+    seconds = workloads.judging()
+    print(f"\neval: 5000 images x 100 detections\n    pycocotools {seconds['pycocotools']:.1f} s, ours "
+          f"{seconds['ours']:.1f} s: {seconds['ours'] / seconds['pycocotools']:.0%} of it")
+    yield dict(title="eval: 5000 images x 100 detections", **seconds)
+
+
+@torch.no_grad()
+def inference(flags):
+    """One image, from bytes on the device to detections."""
+    for name, (recipe, peer, sizes) in CASES.items():
+        _, size = sizes[flags.device.type]
+        pixels, targets = batch(1, size, flags.device)
+        bare, ours = workloads.predicting_ours(recipe, flags, pixels, targets)
+        peer = theirs(peer, size).to(flags.device).eval()
+        yield from compare(flags, f"infer: {name}, 1 x {size[0]} x {size[1]}", floor=bare, ours=ours,
+                           torchvision=partial(peer, list(pixels / 255)))
+
+
+def memory(flags):
+    """Whether training grows."""
+    step, _ = training_ours(RECIPES["shapes"], flags, 2, (128, 160), flags.full_precision)
+    bytes_held = []
+    for iteration in range(1, 501):
+        step()
+        if iteration in (100, 500):
+            bytes_held.append(workloads.held())
+    print(f"\nmemory: {bytes_held[0] / 2 ** 20:.0f} MiB after 100 iterations, "
+          f"{bytes_held[1] / bytes_held[0] - 1:+.2%} after 500")
+    yield dict(title="memory: bytes after 100 and 500 iterations", held=bytes_held)
+
+
+PARTS = dict(loader=loader, step=steps, loss=loss, detections=post_processing, eval=judging, infer=inference,
+             memory=memory)
+
+
+def main():
+    parser = options.new_parser(__doc__)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, "all"], default="all", help="all if none is named")
+    parser.add_argument("--compile", action="store_true", help="network and losses")
+    parser.add_argument("--seconds", type=float, default=15, help="that each comparison takes at least: 15")
+    parser.add_argument("--json", type=Path, help="write all figures to this file")
+    options.add_device_flags(parser)
+    flags = options.parse(parser)
+    flags.device = parallel.start(flags.device)
+    name = torch.cuda.get_device_name() if flags.device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
+    print(f"torch {torch.__version__} on {name}")
+    named = PARTS if "all" in flags.parts else flags.parts
+    rows = [row for part in named for row in PARTS[part](flags)]
+    if flags.json:
+        write(flags.json, json.dumps(dict(device=name, rows=rows), indent=1))
+
+
+if __name__ == "__main__":
+    options.script(main)

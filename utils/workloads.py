@@ -1,0 +1,187 @@
+"""What bench.py measures: batches of numbers, images on disk, the same work done by torchvision and by pycocotools."""
+import tempfile
+import time
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from unittest import mock
+
+import cv2
+import numpy as np
+import torch
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+from torchvision import tv_tensors
+from torchvision.models import detection
+from torchvision.transforms import v2
+
+from data.dataset import Dataset
+from data.records import pack
+from utils import metrics, parallel
+from utils.build import build_collate, build_detector, build_optimizer, build_transform
+from utils.guard import Guard
+from utils.predict import predict
+from utils.recipes import RECIPES
+
+CLASSES = 80
+
+
+def batch(images, size, device, objects=8):
+    """Bytes [B, 3, H, W] and as many targets, as the loader's reach the device."""
+    pixels = torch.randint(0, 256, (images, 3, *size), dtype=torch.uint8, device=device)
+    return pixels.contiguous(memory_format=torch.channels_last), [
+        dict(boxes=boxes(objects, size).to(device), labels=torch.randint(0, CLASSES, (objects,), device=device),
+             ignore=torch.zeros(objects, dtype=torch.bool, device=device), index=0, size=size) for _ in range(images)]
+
+
+def boxes(objects, size):
+    limit = torch.tensor([size[1], size[0]])
+    corner = torch.rand(objects, 2) * 0.7 * limit
+    return torch.cat([corner, corner + limit * (0.05 + 0.25 * torch.rand(objects, 2))], dim=1)
+
+
+def theirs(name, size):
+    """torchvision's detector for images of that size, its weights random."""
+    sides = dict(min_size=min(size), max_size=max(size)) if "retinanet" in name else {}
+    return getattr(detection, name)(weights=None, weights_backbone=None, num_classes=CLASSES, **sides)
+
+
+def training_ours(recipe, flags, images, size, full_precision):
+    """A whole training step of a detector, and forward and backward of its network alone."""
+    model, criterion = build_detector(recipe | dict(weights="none", compile=flags.compile), CLASSES)
+    model.to(flags.device, memory_format=torch.channels_last).train()
+    optimizer = build_optimizer(recipe, model)
+    network = parallel.Network(model, flags.device, full_precision, flags.compile)
+    guard = Guard(model, optimizer, recipe.clip, str)
+    pixels, targets = batch(images, size, flags.device)
+
+    def step():
+        optimizer.zero_grad()
+        box_deltas, class_logits = network(pixels)
+        box_loss, class_loss = criterion(box_deltas, class_logits, model.priors(size), targets)
+        (box_loss + class_loss).backward()
+        guard.clip()
+        optimizer.step()
+
+    def bare():
+        optimizer.zero_grad()
+        sum(prediction.sum() for prediction in network(pixels)).backward()
+    return step, bare
+
+
+def training_theirs(name, flags, images, size):
+    """A training step of torchvision's detector, which takes a list of float images."""
+    model = theirs(name, size).to(flags.device).train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
+    pixels, targets = batch(images, size, flags.device)
+    pixels = list(pixels / 255)
+
+    def step():
+        optimizer.zero_grad()
+        sum(model(pixels, targets).values()).backward()
+        optimizer.step()
+    return step
+
+
+def predicting_ours(recipe, flags, pixels, targets):
+    """The network alone, and all of it from bytes to detections."""
+    model, _ = build_detector(recipe | dict(weights="none"), CLASSES)
+    model.to(flags.device, memory_format=torch.channels_last).eval()
+    network = parallel.Network(model, flags.device, flags.full_precision, flags.compile)
+    return partial(network, pixels), partial(predict, network, model, pixels, targets, recipe)
+
+
+@contextmanager
+def photographs(count=16):
+    """JPEG files of 640 x 480 pixels, with colours and grain as photographs have -> records."""
+    random = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as folder:
+        entries = []
+        for i in range(count):
+            path = Path(folder, f"{i}.jpg")
+            image = random.integers(0, 256, (24, 32, 3), np.uint8)
+            image = cv2.resize(image, (640, 480), interpolation=cv2.INTER_CUBIC)
+            cv2.imwrite(str(path), (image + random.normal(0, 6, image.shape)).clip(0, 255).astype(np.uint8))
+            entries.append((path, (480, 640), i, [(*box, 0, False) for box in boxes(7, (480, 640)).tolist()]))
+        yield pack(entries, [1])
+
+
+def loading(records):
+    """RetinaNet's images, each from its file into a batch -> floor (decode and resize), ours."""
+    recipe = RECIPES["retinanet_adam"]
+    dataset, collate = Dataset(["any"], records, build_transform(recipe, train=True)), build_collate(recipe)
+    images = range(len(records))
+    return dict(floor=lambda: [cv2.resize(cv2.imread(records.path(i)), (811, 608)) for i in images],
+                ours=lambda: [collate([dataset[0, i], dataset[0, i + 1]]) for i in images[::2]])
+
+
+def augmenting(records):
+    """SSD300's augmentation of decoded images -> ours, torchvision's; every turn draws anew."""
+    samples = [Dataset(["any"], records, None).read(i) for i in range(len(records))]
+    transform, random = build_transform(RECIPES["ssd300_voc"], train=True), np.random.default_rng(0)
+    chain = v2.Compose([v2.RandomPhotometricDistort(), v2.RandomZoomOut(fill=[123, 117, 104]), v2.RandomIoUCrop(),
+                        v2.RandomHorizontalFlip(), v2.Resize((300, 300)), v2.SanitizeBoundingBoxes()])
+    known = [(tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1)), dict(
+        boxes=tv_tensors.BoundingBoxes(target["boxes"], format="XYXY", canvas_size=image.shape[:2]),
+        labels=torch.from_numpy(target["labels"]))) for image, target in samples]
+    return dict(ours=lambda: [transform(*sample, random) for sample in samples],
+                torchvision=lambda: [chain(*sample) for sample in known])
+
+
+def judging(images=5000, found=100):
+    """Seconds of judging so many images with so many detections each: pycocotools' own, and ours around it."""
+    random, size = np.random.default_rng(0), (480, 640)
+    records = pack([(Path(f"{i}.jpg"), size, i, [
+        (*box, int(random.integers(CLASSES)), False) for box in boxes(7, size).tolist()]) for i in range(images)],
+        range(1, CLASSES + 1))
+    guesses = {i: dict(boxes=boxes(found, size).numpy(), scores=random.random(found, np.float32),
+                       labels=random.integers(0, CLASSES, found)) for i in range(images)}
+    inner = []
+
+    def timed(owner, name):
+        work = getattr(owner, name)
+
+        def measured(*arguments, **options):
+            start = time.perf_counter()
+            result = work(*arguments, **options)
+            inner.append(time.perf_counter() - start)
+            return result
+        return mock.patch.object(owner, name, measured)
+    with (timed(COCO, "loadRes"), timed(COCOeval, "evaluate"), timed(COCOeval, "accumulate"),
+          timed(COCOeval, "summarize")):
+        start = time.perf_counter()
+        metrics.judge("coco", [str(i) for i in range(CLASSES)], records, guesses)
+        whole = time.perf_counter() - start
+    return dict(pycocotools=sum(inner), ours=whole - sum(inner))
+
+
+def matrix_speed(side=8192, products=20):
+    """Operations a second of a GPU that does nothing but multiply large matrices."""
+    matrix = torch.randn(side, side, device="cuda", dtype=torch.bfloat16)
+    matrix @ matrix
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    for _ in range(products):
+        matrix @ matrix
+    torch.cuda.synchronize()
+    return products * 2 * side ** 3 / (time.perf_counter() - start)
+
+
+def peak_memory(work, device):
+    """The bytes that a work needs beyond those that are held before it; on a CPU as Linux counts them."""
+    work()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        work()
+        return torch.cuda.max_memory_allocated() - before
+    Path("/proc/self/clear_refs").write_text("5")
+    before = held("VmHWM")
+    work()
+    return held("VmHWM") - before
+
+
+def held(what="VmRSS"):
+    """The bytes of the process, as Linux counts them."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(what))
