@@ -104,7 +104,7 @@ def loss(flags):
     yield from compare(flags, title, ours=ours, torchvision=torchvision)
     peaks = {work.__name__: workloads.peak_memory(work, flags.device) for work in (ours, torchvision)}
     print("    memory: " + ", ".join(f"{name} {peak / 2 ** 20:.0f} MiB" for name, peak in peaks.items()))
-    yield dict(title=title, peak_bytes=peaks)
+    yield dict(title=title, peak_bytes={name: int(peak) for name, peak in peaks.items()})
 
 
 def loader(flags):
@@ -130,7 +130,7 @@ def post_processing(flags):
     peer = theirs("retinanet_resnet50_fpn", LARGE)
 
     def ours():
-        return detections(deltas[0], model.scores(logits)[0], priors, LARGE, levels, limit=300)
+        return detections(deltas[0], logits[0], priors, LARGE, model.scores, levels, limit=300)
 
     def torchvision():
         return peer.postprocess_detections(raw, [list(priors.split(levels))], [LARGE])[0]

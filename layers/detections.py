@@ -4,17 +4,23 @@ from torchvision.ops import batched_nms
 
 from layers.boxes import clip, decode
 
+PIECE = {"cpu": 1 << 14}  # priors at a time: those whose scores a processor's cache holds
+MANY = 1 << 20
 
-def detections(box_deltas, scores, priors, image_size, levels=None, min_score=0.05, max_iou=0.5, candidates=1000,
-               limit=100):
+
+def detections(box_deltas, class_logits, priors, image_size, scores, levels=None, min_score=0.05, max_iou=0.5,
+               candidates=1000, limit=100):
     """Keep confident boxes, best first, no two of a class overlapping by more than max_iou (RetinaNet, Sec. 4.1).
 
-    One image: box_deltas [A, 4], scores [A, C], priors [A, 4] -> dict of boxes [D, 4], scores [D], labels [D], in
-    pixels and cut at the border of image_size, (height, width), unless that is None. Only so many candidates are
-    decoded, and at most `limit` kept. levels, the number of priors of each, makes it so many of every level, as in
-    RetinaNet; without, it is so many of every class, as in SSD.
+    One image: box_deltas [A, 4], class_logits [A, ...], of which scores() makes [A, C], priors [A, 4] -> dict of boxes
+    [D, 4], scores [D], labels [D], in pixels and cut at the border of image_size, (height, width), unless that is None.
+    Only so many candidates are decoded, and at most `limit` kept. levels, the number of priors of each, makes it so
+    many of every level, as in RetinaNet; without, it is so many of every class, as in SSD.
     """
-    prior, label, score = best_of_levels(scores, levels, candidates) if levels else best_of_classes(scores, candidates)
+    if levels:
+        prior, label, score = best_of_levels(class_logits, scores, levels, candidates)
+    else:
+        prior, label, score = best_of_classes(scores(class_logits), candidates)
     sure = score > min_score
     prior, label, score = prior[sure], label[sure], score[sure]
     boxes = decode(box_deltas[prior], priors[prior])
@@ -23,17 +29,22 @@ def detections(box_deltas, scores, priors, image_size, levels=None, min_score=0.
     return dict(boxes=boxes[keep], scores=score[keep], labels=label[keep])
 
 
-def best_of_levels(scores, levels, count):
-    """The best scores [A, C] of each level -> prior, label, score of each.
+def best_of_levels(class_logits, scores, levels, count):
+    """The best scores of each level -> prior, label, score of each.
 
     They must all belong to the priors with the best scores of their own: only those are sorted.
     """
     found, start = [], 0
-    for part in scores.split(levels):
-        _, best = part.amax(dim=1).topk(min(count, len(part)))
-        score, flat = part[best].flatten().topk(min(count, part[best].numel()))
-        found.append((start + best[flat // part.shape[1]], flat % part.shape[1], score))
-        start += len(part)
+    for level in class_logits.split(levels):
+        rows = []
+        for piece in level.split(PIECE.get(level.device.type, MANY)):
+            score = scores(piece)
+            best = score.amax(dim=1).topk(min(count, len(piece))).indices
+            rows.append((start + best, score[best]))
+            start += len(piece)
+        prior, score = (torch.cat(one) for one in zip(*rows))
+        best, flat = score.flatten().topk(min(count, score.numel()))
+        found.append((prior[flat // score.shape[1]], flat % score.shape[1], best))
     return [torch.cat(one) for one in zip(*found)]
 
 

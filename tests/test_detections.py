@@ -1,8 +1,9 @@
+import pytest
 import torch
 from torchvision.ops import nms
 
 from layers.boxes import iou
-from layers.detections import detections
+from layers.detections import PIECE, detections
 
 
 def slow_nms(boxes, scores, max_iou):
@@ -21,7 +22,7 @@ def random_predictions(priors=60, classes=3):
 
 def found_in(boxes, scores, **options):
     """Detections of boxes that are their own priors, on an image that holds them all."""
-    return detections(torch.zeros_like(boxes), scores, boxes, (100, 100), [len(boxes)], **options)
+    return detections(torch.zeros_like(boxes), scores, boxes, (100, 100), torch.clone, [len(boxes)], **options)
 
 
 def test_each_class_is_suppressed_on_its_own():
@@ -66,19 +67,28 @@ def brute_force(scores, groups, count, min_score):
 def test_so_many_candidates_of_every_level_are_looked_at():
     boxes, scores = random_predictions(priors=300, classes=4)
     groups = torch.tensor([0] * 200 + [1] * 95 + [2] * 5)[:, None].expand(-1, 4)
-    found = detections(torch.zeros_like(boxes), scores, boxes, (100, 100), [200, 95, 5], max_iou=1.0, candidates=50, min_score=0.6, limit=999)
+    found = detections(torch.zeros_like(boxes), scores, boxes, (100, 100), torch.clone, [200, 95, 5], max_iou=1.0, candidates=50, min_score=0.6, limit=999)
     torch.testing.assert_close(found["scores"], brute_force(scores, groups, 50, 0.6))
     torch.testing.assert_close(scores[torch.cdist(found["boxes"], boxes).argmin(dim=1), found["labels"]], found["scores"])
+
+
+@pytest.mark.parametrize("piece", (7, 64))
+def test_how_many_priors_are_scored_at_a_time_changes_nothing(monkeypatch, piece):
+    boxes, scores = random_predictions(priors=300, classes=4)
+    whole = found_in(boxes, scores, candidates=50)
+    monkeypatch.setitem(PIECE, "cpu", piece)
+    for name, value in found_in(boxes, scores, candidates=50).items():
+        assert torch.equal(value, whole[name])
 
 
 def test_so_many_candidates_of_every_class_are_looked_at():
     boxes, scores = random_predictions(priors=300, classes=4)
     groups = torch.arange(4).expand(300, -1)
-    found = detections(torch.zeros_like(boxes), scores, boxes, (100, 100), max_iou=1.0, candidates=50, min_score=0.6, limit=999)
+    found = detections(torch.zeros_like(boxes), scores, boxes, (100, 100), torch.clone, max_iou=1.0, candidates=50, min_score=0.6, limit=999)
     torch.testing.assert_close(found["scores"], brute_force(scores, groups, 50, 0.6))
     torch.testing.assert_close(scores[torch.cdist(found["boxes"], boxes).argmin(dim=1), found["labels"]], found["scores"])
 
 
 def test_boxes_are_cut_at_the_border():
-    found = detections(torch.zeros(1, 4), torch.ones(1, 1), torch.tensor([[-5.0, 2, 30, 8]]), (6, 20))
+    found = detections(torch.zeros(1, 4), torch.ones(1, 1), torch.tensor([[-5.0, 2, 30, 8]]), (6, 20), torch.clone)
     assert found["boxes"].tolist() == [[0, 2, 20, 6]]

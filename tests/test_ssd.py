@@ -82,6 +82,6 @@ def test_a_detection_survives_the_way_through_decode_and_nms():
     priors = model.priors((300, 300))
     scores = torch.zeros(len(priors), 2)
     scores[[5000, 5001], 1] = torch.tensor([0.9, 0.8])
-    found = detections(torch.zeros(len(priors), 4), scores, priors, (300, 300), min_score=0.01, max_iou=0.45)
+    found = detections(torch.zeros(len(priors), 4), scores, priors, (300, 300), torch.clone, min_score=0.01, max_iou=0.45)
     assert found["scores"][0] == pytest.approx(0.9) and found["labels"].unique().tolist() == [1]
     np.testing.assert_allclose(found["boxes"][0], priors[5000])

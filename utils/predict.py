@@ -11,11 +11,12 @@ def predict(network, model, images, targets, recipe):
     """Detections of every image of a batch, in pixels of the batch: B dicts of boxes [D, 4], scores [D], labels [D]."""
     image_size = tuple(images.shape[-2:])
     box_deltas, class_logits = network(images)
-    priors, scores = model.priors(image_size), model.scores(class_logits)
+    priors = model.priors(image_size)
     levels = level_sizes(image_size, model.levels) if recipe.candidates_of == "level" else None
     borders = [dict(image=target["size"], input=image_size).get(recipe.conventions.clip) for target in targets]
-    return [detections(deltas, score, priors, border, levels, recipe.min_score, recipe.max_iou, recipe.candidates,
-                       recipe.limit) for deltas, score, border in zip(box_deltas, scores, borders)]
+    return [detections(deltas, logits, priors, border, model.scores, levels, recipe.min_score, recipe.max_iou,
+                       recipe.candidates, recipe.limit)
+            for deltas, logits, border in zip(box_deltas, class_logits, borders)]
 
 
 def to_original(found, size, original_size):

@@ -168,20 +168,21 @@ def matrix_speed(side=8192, products=20):
 
 
 def peak_memory(work, device):
-    """The bytes that a work needs beyond those that are held before it; on a CPU as Linux counts them."""
+    """The bytes that a work's tensors need at once."""
     work()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         work()
         return torch.cuda.max_memory_allocated() - before
-    Path("/proc/self/clear_refs").write_text("5")
-    before = held("VmHWM")
-    work()
-    return held("VmHWM") - before
+    with torch.profiler.profile([torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        work()
+    events = sorted((event.start_ns(), event.nbytes()) for event in profile.profiler.kineto_results.events()
+                    if event.name() == "[memory]")
+    return max(np.cumsum([size for _, size in events]))
 
 
-def held(what="VmRSS"):
+def held():
     """The bytes of the process, as Linux counts them."""
     lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(what))
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS"))

@@ -1,0 +1,52 @@
+from argparse import Namespace
+
+import pytest
+import torch
+
+import bench
+from utils import workloads
+from utils.recipes import RECIPES
+
+CPU = torch.device("cpu")
+FLAGS = Namespace(device=CPU, compile=False, full_precision=True, seconds=0)
+
+
+def test_works_take_turns_and_are_told_as_ratios(capsys):
+    turns = []
+    rows = bench.compare(FLAGS, "title", floor=lambda: turns.append("floor"), ours=lambda: turns.append("ours"))
+    assert turns == ["floor", "ours"] * 4 and [row["work"] for row in rows] == ["floor", "ours"]
+    assert rows[1]["times_floor"] == pytest.approx(rows[1]["seconds"] / rows[0]["seconds"])
+    assert "times the floor" in capsys.readouterr().out
+
+
+def test_peak_memory_is_what_tensors_take_at_once():
+    def work():
+        a = torch.zeros(1000, 1000)
+        del a
+        return torch.zeros(2000, 1000) + 1
+    assert workloads.peak_memory(work, CPU) == pytest.approx(16e6, rel=0.01)
+
+
+def test_a_step_changes_the_weights_and_the_bare_one_does_not():
+    step, bare = workloads.training_ours(RECIPES["shapes"], FLAGS, 2, (64, 64), full_precision=True)
+    model = step.__closure__[[name for name in step.__code__.co_freevars].index("model")].cell_contents
+    before = model.base.conv1.weight.clone()
+    bare()
+    assert torch.equal(model.base.conv1.weight, before)
+    step()
+    assert not torch.equal(model.base.conv1.weight, before)
+
+
+def test_the_loader_s_works_run():
+    with workloads.photographs(2) as records:
+        for work in (*workloads.loading(records).values(), *workloads.augmenting(records).values()):
+            assert len(work()) in (1, 2)
+
+
+def test_what_is_ours_in_judging_is_told_apart():
+    seconds = workloads.judging(images=20, found=10)
+    assert seconds["pycocotools"] > 0 and seconds["ours"] > 0
+
+
+def test_every_part_has_a_name():
+    assert set(bench.PARTS) == {"loader", "step", "loss", "detections", "eval", "infer", "memory"}
