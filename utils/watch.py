@@ -28,12 +28,13 @@ class Visdom:
 
     def points(self, window, iteration, **values):
         """One more point of each named curve of a window."""
+        opts = dict(title=window, xlabel="epoch" if "epochs" in window else "iteration", showlegend=True)
         for name, value in values.items():
             # A window cannot be appended to before it exists; a resumed run finds it there.
             known = window in self.known or self.tell("win_exists", window)
             self.known.add(window)
             self.tell("line", np.array([value]), np.array([iteration]), win=window, name=name,
-                      update="append" if known else None, opts=dict(title=window, xlabel="iteration", showlegend=True))
+                      update="append" if known else None, opts=opts)
 
     def picture(self, window, image):
         """[H, W, 3] RGB uint8 in a window, instead of the one before."""
