@@ -1,16 +1,20 @@
 """A run that was killed at any moment and resumed ends as one that was left alone: bit for bit."""
 import json
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import torch
 
+import train
+from data.dataset import Dataset
 from tests.conftest import ROOT, run_script, write_coco
-from utils import checkpoint
+from utils import checkpoint, options
 from utils.log import read
 
 OBJECTS = [[(10, 20, 30, 40, 1)], [], [(0, 0, 50, 50, 0), (5, 5, 9, 9, 1)], [(40, 10, 50, 50, 0)], [(1, 1, 20, 30, 1)]]
@@ -118,6 +122,27 @@ def test_nan_in_a_weight_stops_before_the_step_and_names_the_files(finished):
     printed = run_script("train.py", "--resume", finished / "last.pth", code=2)
     assert "the loss is not finite at iteration 3" in printed and "train2017/" in printed
     assert (finished / "last.pth").read_bytes() == before
+
+
+def test_nan_in_an_image_stops_before_the_step_and_names_its_file(data, tmp_path, monkeypatch, capsys):
+    """Files hold bytes, so it is put in where they are read: into one image, from the second epoch on."""
+    read_sample = Dataset.__getitem__
+
+    def poisoned(dataset, key):
+        image, target = read_sample(dataset, key)
+        return np.full(image.shape, np.nan, np.float32) if key[0] > 0 and target["index"] == 3 else image, target
+    monkeypatch.setattr(Dataset, "__getitem__", poisoned)
+    monkeypatch.setattr("sys.argv", ["train.py", *flags(data, "shapes", 0, 30), "--save-every", "1", "--eval-every", "100", "--log-every",
+                                     "7", "--save-folder", str(tmp_path), "--name", "run"])
+    handlers = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
+    with pytest.raises(SystemExit) as stopped:
+        options.script(train.main)
+    for one, handler in handlers.items():
+        signal.signal(one, handler)
+    told = re.search(r"error: the loss is not finite at iteration (\d+): .* images .*train2017/3.jpg", capsys.readouterr().err)
+    assert stopped.value.code == 2 and told
+    content = checkpoint.load(tmp_path / "run/last.pth")
+    assert content["iteration"] == int(told[1]) - 1 and all(value.isfinite().all() for value in content["model"].values())
 
 
 def test_periodic_checkpoints_are_kept_as_many_as_asked(data, tmp_path):
