@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 import torch
+from torchvision.models import detection
 
 from data.batch import Collate
 from data.errors import UserError
@@ -41,6 +42,16 @@ def test_a_file_that_is_none_is_refused_by_name(tmp_path):
     torch.save({"encoder.weight": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(UserError, match="other.pth: no known detector has such tensors: encoder.weight"):
         opened(tmp_path / "other.pth")
+
+
+def test_a_detector_of_another_kind_is_refused_by_name(tmp_path):
+    torch.save(detection.fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None).state_dict(), tmp_path / "faster.pth")
+    with pytest.raises(UserError, match="faster.pth: its names are torchvision's, but it is neither a RetinaNet nor an SSD"):
+        opened(tmp_path / "faster.pth")
+    state = published_state(figures("mmdet_retinanet_r18"))
+    torch.save({"neck.more.weight": torch.zeros(1)} | state, tmp_path / "more.pth")
+    with pytest.raises(UserError, match="more.pth: other tensors than its detector's: .*neck.more.weight"):
+        load_detector(tmp_path / "more.pth")
 
 
 def test_a_fine_tuned_detector_keeps_priors_and_network_but_sees_our_images():

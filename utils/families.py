@@ -88,7 +88,11 @@ def convert(state, dated=True):
         unknown = ", ".join(list(state)[:5])
         raise UserError(f"no known detector has such tensors: {unknown}{' ...' if len(state) > 5 else ''}")
     single_shot = SSD.get(whose, ("",) * 5)[-1] in state
-    ours, changes = ssd_state(state, whose) if single_shot else retinanet_state(state, whose)
+    try:
+        ours, changes = ssd_state(state, whose) if single_shot else retinanet_state(state, whose)
+    except KeyError as missing:
+        raise UserError(f"its names are {whose}'s, but it is neither a RetinaNet nor an SSD that is known here: "
+                        f"{missing} is missing") from None
     if whose == "torchvision":
         whose += " ssd" if single_shot else " v2" if changes["head_norm"] == "group" else " v1"
     elif whose == "mmdetection" and single_shot:

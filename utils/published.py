@@ -81,5 +81,8 @@ def load_detector(path):
     content, _ = opened(path)
     recipe = checkpoint.recipe_of(content)
     model, _ = build_detector(recipe, len(content["classes"]))
-    model.load_state_dict(content["model"])
+    try:
+        model.load_state_dict(content["model"])
+    except RuntimeError as error:
+        raise UserError(f"{path}: other tensors than its detector's: {' '.join(str(error).split())[:300]}") from None
     return model.eval(), recipe, content["classes"]

@@ -181,9 +181,3 @@ def peak_memory(work, device):
     events = sorted((event.start_ns(), event.nbytes()) for event in profile.profiler.kineto_results.events()
                     if event.name() == "[memory]")
     return max(np.cumsum([size for _, size in events]))
-
-
-def held():
-    """The bytes of the process, as Linux counts them."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS"))
