@@ -67,13 +67,12 @@ def steps(flags):
         in_full, _ = training_ours(recipe, flags, images, size, full_precision=True)
         rows = compare(flags, f"step: {name}, {images} x {size[0]} x {size[1]}", floor=bare, ours=step,
                        ours_in_float32=in_full, torchvision=training_theirs(peer, flags, images, size))
-        print(f"    ours: {images / rows[1]['seconds']:.1f} images/s")
         if flags.device.type == "cuda":
-            limits_of_a_gpu(step, bare, rows[1]["seconds"])
+            limits_of_a_gpu(step, bare, images, rows[1]["seconds"])
         yield from rows
 
 
-def limits_of_a_gpu(step, bare, seconds):
+def limits_of_a_gpu(step, bare, images, seconds):
     """What share of the matrix units a step uses, its memory, and whether the host ever waits in it."""
     with FlopCounterMode(display=False) as counter:
         bare()
@@ -83,7 +82,7 @@ def limits_of_a_gpu(step, bare, seconds):
     step()
     torch.cuda.set_sync_debug_mode("default")
     speed = counter.get_total_flops() / seconds
-    print(f"    {speed / 1e12:.0f} TFLOP/s, {speed / peak:.0%} of the {peak / 1e12:.0f} of a matrix product; "
+    print(f"    {images / seconds:.0f} images/s, {speed / 1e12:.0f} TFLOP/s, {speed / peak:.0%} of the {peak / 1e12:.0f} of a matrix product; "
           f"{torch.cuda.max_memory_allocated() / 2 ** 30:.1f} GiB; the host never waits")
 
 
@@ -105,17 +104,16 @@ def loss(flags):
     yield from compare(flags, title, ours=ours, torchvision=torchvision)
     peaks = {work.__name__: workloads.peak_memory(work, flags.device) for work in (ours, torchvision)}
     print("    memory: " + ", ".join(f"{name} {peak / 2 ** 20:.0f} MiB" for name, peak in peaks.items()))
-    yield dict(title=title, peak_bytes={name: int(peak) for name, peak in peaks.items()})
+    yield dict(title=title, peak_bytes=peaks)
 
 
 def loader(flags):
     """From files to batches, in one process with one thread."""
-    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with workloads.photographs() as records:
         yield from compare(flags, "loader: 16 JPEG of 640 x 480 to short side 608", **workloads.loading(records))
         yield from compare(flags, "loader: SSD300's augmentation of 16 images", **workloads.augmenting(records))
-    torch.set_num_threads(threads)
+    torch.set_num_threads(flags.threads)
 
 
 @torch.no_grad()
@@ -186,8 +184,8 @@ def main():
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     options.add_device_flags(parser)
     flags = options.parse(parser)
-    flags.device = parallel.start(flags.device)
-    name = torch.cuda.get_device_name() if flags.device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
+    flags.device, flags.threads = parallel.start(flags.device), torch.get_num_threads()
+    name = torch.cuda.get_device_name() if flags.device.type == "cuda" else f"{flags.threads} CPU threads"
     print(f"torch {torch.__version__} on {name}")
     named = PARTS if "all" in flags.parts else flags.parts
     rows = [row for part in named for row in PARTS[part](flags)]

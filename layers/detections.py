@@ -4,8 +4,7 @@ from torchvision.ops import batched_nms
 
 from layers.boxes import clip, decode
 
-PIECE = {"cpu": 1 << 14}  # priors at a time: those whose scores a processor's cache holds
-MANY = 1 << 20
+PIECE = {"cpu": 1 << 14}  # priors at a time: of a CPU, those whose scores its cache holds
 
 
 def detections(box_deltas, class_logits, priors, image_size, scores, levels=None, min_score=0.05, max_iou=0.5,
@@ -37,7 +36,7 @@ def best_of_levels(class_logits, scores, levels, count):
     found, start = [], 0
     for level in class_logits.split(levels):
         rows = []
-        for piece in level.split(PIECE.get(level.device.type, MANY)):
+        for piece in level.split(PIECE.get(level.device.type, len(level))):
             score = scores(piece)
             best = score.amax(dim=1).topk(min(count, len(piece))).indices
             rows.append((start + best, score[best]))

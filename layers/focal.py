@@ -4,8 +4,7 @@ import torch.nn.functional as F
 
 from layers.matching import IGNORED
 
-CHUNK = {"cpu": 1 << 18}  # logits at a time: what a processor's cache holds
-MANY = 1 << 26
+CHUNK = {"cpu": 1 << 18}  # logits at a time: of a CPU, what its cache holds
 
 
 def focal_loss(logits, labels, alpha, gamma):
@@ -39,7 +38,7 @@ class FocalSum(torch.autograd.Function):
         logits, classes = logits.contiguous(), logits.shape[-1]
         gradient = torch.empty_like(logits)
         weights = ((1 - alpha) * (labels != IGNORED)).view(-1, 1)
-        loss, rows = logits.new_zeros(()), max(CHUNK.get(logits.device.type, MANY) // classes, 1)
+        loss, rows = logits.new_zeros(()), max(CHUNK.get(logits.device.type, logits.numel()) // classes, 1)
         for part, slope, weight in zip(*(one.split(rows) for one in (
                 logits.view(-1, classes), gradient.view(-1, classes), weights))):
             part_loss, part_slope = cost_and_slope(part, gamma)

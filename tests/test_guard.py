@@ -3,7 +3,10 @@ import pytest
 import torch
 
 from data.errors import UserError
+from tests.conftest import make_target
+from utils.build import build_detector, build_optimizer
 from utils.guard import Guard
+from utils.recipes import RECIPES
 
 BAD = float("nan")
 
@@ -47,3 +50,16 @@ def test_a_healthy_run_is_left_alone():
     guard.note(1, [0], dict(gradient=guard.clip()))
     guard.insist()
     assert not guard.recent
+
+
+@pytest.mark.parametrize("recipe, size", (("retinanet_coco", (64, 96)), ("ssd300_coco", (300, 300))))
+def test_nothing_before_the_optimizer_s_step_waits_for_the_device(recipe, size):
+    """The meta device has no numbers to wait for: whatever asks for one fails on it."""
+    recipe = RECIPES[recipe] | dict(weights="none", depth=18)
+    model, criterion = build_detector(recipe, 3)
+    model.to("meta", memory_format=torch.channels_last).train()
+    images = torch.empty(2, 3, *size, dtype=torch.uint8, device="meta")
+    targets = [{name: value.to("meta") for name, value in make_target(*objects).items()} for objects in ([(1, 1, 9, 9, 0)] * 3, [])]
+    sum(criterion(*model(images), model.priors(size), targets)).backward()
+    guard = Guard(model, build_optimizer(recipe | dict(optimizer="sgd"), model), recipe.clip, str)
+    assert guard.clip().is_meta and all(parameter.grad.is_meta for parameter in model.parameters())

@@ -1,7 +1,7 @@
 import torch
 
 from layers.boxes import encode, iou
-from layers.matching import BACKGROUND, IGNORED, assign, best_priors, match
+from layers.matching import BACKGROUND, IGNORED, assign, best_priors, match, padded
 from layers.priors import centred, pyramid_priors
 from tests.conftest import make_target
 
@@ -84,3 +84,18 @@ def test_every_object_of_a_crowded_image_gets_a_prior():
     matches = match(boxes, torch.zeros(150, dtype=torch.bool), priors, 0.5, 0.5)
     assert set(range(150)) <= set(matches.tolist())
     assert iou(boxes, priors).shape == (150, len(priors))
+
+
+def test_images_matched_together_are_matched_as_each_alone():
+    targets = [make_target((0, 0, 9, 10, 4)), make_target(), make_target((20, 0, 30, 9, 0), (20, 0, 30, 10, 1), (0, 0, 75, 10, 2, True))]
+    boxes, labels, ignore = padded(targets)
+    assert boxes.shape == (3, 3, 4) and ignore.tolist() == [[False, True, True], [True] * 3, [False, False, True]]
+    together = match(boxes, ignore, PRIORS, 0.5, 0.4)
+    assert together.tolist() == [match(*(one[[i]] for one in (boxes, ignore)), PRIORS, 0.5, 0.4)[0].tolist() for i in range(3)]
+    assert together[0].tolist() == [0, BACKGROUND, BACKGROUND, BACKGROUND] and (together[1] == BACKGROUND).all()
+    assert together[2, 1] == 1 and 0 in together[2].tolist()
+
+
+def test_best_priors_of_several_images_are_those_of_each():
+    overlap = torch.rand(4, 5, 9)
+    assert best_priors(overlap).tolist() == [best_priors(one).tolist() for one in overlap]

@@ -11,7 +11,7 @@ from torchvision.models import get_model_weights
 from data.errors import UserError
 from utils import checkpoint, conventions, options
 from utils.build import SIDES
-from utils.published import opened
+from utils.published import ALL, opened
 from utils.transfer import adopt
 
 FOLDER = Path("weights")
@@ -101,13 +101,14 @@ def main():
     flags = options.parse(parser)
     content, whose = opened(flags.file)
     recipe, classes = checkpoint.recipe_of(content), content["classes"]
-    of = f", depth {recipe.depth}" if recipe.model == "retinanet" else ""
-    print(f"family       {whose}\ndetector     {recipe.model}{of}, heads' norm {recipe.head_norm}")
+    of = f", depth {recipe.depth}, heads' norm {recipe.head_norm}" if recipe.model == "retinanet" else ""
+    print(f"family       {whose}\ndetector     {recipe.model}{of}")
     print(f"parameters   {sum(value.numel() for value in content['model'].values() if value.is_floating_point()):,}")
     print(f"classes      {len(classes)}: {', '.join(classes)}")
     print(f"conventions  {conventions.describe(recipe.conventions)}")
-    print(f"judged with  min_score {recipe.min_score}, max_iou {recipe.max_iou}, {recipe.candidates} candidates a "
-          f"{recipe.candidates_of}, {recipe.limit} detections an image")
+    candidates, limit = ("all" if count == ALL else count for count in (recipe.candidates, recipe.limit))
+    print(f"judged with  min_score {recipe.min_score}, max_iou {recipe.max_iou}, {candidates} candidates a "
+          f"{recipe.candidates_of}, {limit} detections an image")
     if flags.output:
         checkpoint.save(flags.output, content)
         print(f"saved        {flags.output}")

@@ -24,6 +24,7 @@ class Run:
     def __init__(self, folder, recipe, model, optimizer, dataset, per_epoch, resume=None):
         self.folder, self.recipe, self.model, self.optimizer = folder, recipe, model, optimizer
         self.classes, self.guard = dataset.classes, Guard(model, optimizer, recipe.clip, dataset.records.path)
+        self.clip = self.guard.clip
         self.per_epoch, self.plateau = per_epoch, Plateau(recipe, per_epoch)
         average = get_ema_multi_avg_fn(recipe.ema)
         self.ema = AveragedModel(model, multi_avg_fn=average, use_buffers=True) if recipe.ema else None
@@ -60,10 +61,6 @@ class Run:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         return rate
-
-    def clip(self):
-        """Cut the gradients to the recipe's norm -> their norm before."""
-        return self.guard.clip()
 
     def stepped(self, iteration, parts, box_loss, class_loss, gradient, rate):
         """Note what an iteration was like. One that was not finite ends the run; its step was not made."""

@@ -180,4 +180,4 @@ def peak_memory(work, device):
         work()
     events = sorted((event.start_ns(), event.nbytes()) for event in profile.profiler.kineto_results.events()
                     if event.name() == "[memory]")
-    return max(np.cumsum([size for _, size in events]))
+    return int(max(np.cumsum([size for _, size in events])))
