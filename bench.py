@@ -82,8 +82,9 @@ def limits_of_a_gpu(step, bare, images, seconds):
     step()
     torch.cuda.set_sync_debug_mode("default")
     speed = counter.get_total_flops() / seconds
-    print(f"    {images / seconds:.0f} images/s, {speed / 1e12:.0f} TFLOP/s, {speed / peak:.0%} of the {peak / 1e12:.0f} of a matrix product; "
-          f"{torch.cuda.max_memory_allocated() / 2 ** 30:.1f} GiB; the host never waits")
+    print(f"    {images / seconds:.0f} images/s; {speed / 1e12:.0f} TFLOP/s, {speed / peak:.0%} of the "
+          f"{peak / 1e12:.0f} of a matrix product; the host never waits; "
+          f"{torch.cuda.max_memory_allocated() / 2 ** 30:.1f} GiB")
 
 
 def loss(flags):

@@ -1,4 +1,6 @@
 """Our networks compute what the published programs computed, with their weights in their own files' layout."""
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -181,6 +183,21 @@ def test_torchvision_retinanet(name, height, width):
 def test_torchvision_ssd():
     image = np.random.default_rng(1).integers(0, 256, (200, 330, 3), np.uint8)
     assert_same_detections(torchvision("ssd300_vgg16", 5), image, least=20)
+
+
+def test_torchvision_s_first_layout_of_names_is_known_as_well():
+    state = detection.retinanet_resnet50_fpn(weights=None, weights_backbone=None, num_classes=5).state_dict()
+    older = {re.sub(r"(_blocks\.\d)\.0\.", r"\1.", re.sub(r"(head\.conv\.)(\d)\.0\.", lambda found: f"{found[1]}{2 * int(found[2])}.", name)): value
+             for name, value in state.items()}
+    assert "backbone.fpn.inner_blocks.0.weight" in older and "head.classification_head.conv.6.bias" in older
+    first, second = as_ours(state)[0], as_ours(older)[0]
+    assert first["recipe"] == second["recipe"] and first["model"].keys() == second["model"].keys()
+    assert all(torch.equal(value, second["model"][name]) for name, value in first["model"].items())
+
+
+def test_half_precision_becomes_single():
+    state = {name: value.half() if value.is_floating_point() else value for name, value in published_state(figures("odtk_rn18")).items()}
+    assert all(value.dtype in (torch.float32, torch.long) for value in as_ours(dict(state_dict=state))[0]["model"].values())
 
 
 def test_torchvision_s_weights_of_coco_had_no_epsilon_in_their_batch_norm():

@@ -2,16 +2,19 @@
 import numpy as np
 import pytest
 import torch
-from torchvision.models import detection
+from torchvision.models import detection, resnet18
 
 from data.batch import Collate
 from data.errors import UserError
 from data.resize import Resize, resize
 from detect import Detector
+from retinanet import RetinaNet
+from ssd import SSD
 from tests.published import figures, published_state
 from utils import pretrained
 from utils.conventions import CONVENTIONS, Conventions, describe, with_our_images
 from utils.published import load_detector, opened
+from utils.recipes import RECIPES
 
 
 @pytest.fixture
@@ -52,6 +55,33 @@ def test_a_detector_of_another_kind_is_refused_by_name(tmp_path):
     torch.save({"neck.more.weight": torch.zeros(1)} | state, tmp_path / "more.pth")
     with pytest.raises(UserError, match="more.pth: other tensors than its detector's: .*neck.more.weight"):
         load_detector(tmp_path / "more.pth")
+
+
+def test_a_base_s_file_is_taken_for_the_base(tmp_path):
+    source = resnet18(weights=None)
+    torch.save(source.state_dict(), tmp_path / "resnet18-f37072fd.pth")
+    recipe = RECIPES["retinanet_coco"] | dict(depth=18, weights=str(tmp_path / "resnet18-f37072fd.pth"))
+    assert pretrained.open_source(recipe) == (recipe, None)
+    model = RetinaNet(2, 18)
+    assert "in the base" in pretrained.load_weights(model, ["a", "b"], recipe, None)[0]
+    assert torch.equal(model.base.layer4[1].conv2.weight, source.layer4[1].conv2.weight)
+    with pytest.raises(UserError, match="resnet18-f37072fd.pth: other weights than this detector's base has: "):
+        pretrained.load_weights(RetinaNet(2, 34), ["a", "b"], recipe, None)
+    with pytest.raises(UserError, match="resnet18-f37072fd.pth: other weights than this detector's base has: "):
+        pretrained.load_weights(SSD(2), ["a", "b"], recipe | dict(model="ssd300"), None)
+
+
+@pytest.mark.parametrize("prefix", ("", "features."))
+def test_vgg_s_file_is_taken_for_the_base_by_order(tmp_path, prefix):
+    """ssd.pytorch's has no prefix, torchvision's has; its pixels were not divided by a deviation."""
+    state = {prefix + name.removeprefix("vgg."): value for name, value in published_state(figures("ssd300_voc")).items() if name.startswith("vgg.")}
+    torch.save(state, tmp_path / "vgg.pth")
+    recipe = RECIPES["ssd300_coco"] | dict(weights=str(tmp_path / "vgg.pth"))
+    assert pretrained.open_source(recipe) == (recipe, None)
+    model = SSD(2)
+    pretrained.load_weights(model, ["a", "b"], recipe, None)
+    torch.testing.assert_close(model.base.conv1[0].weight, state[prefix + "0.weight"] * model.normalize.std)
+    assert torch.equal(model.base.fc[2].weight, state[prefix + "33.weight"])
 
 
 def test_a_fine_tuned_detector_keeps_priors_and_network_but_sees_our_images():

@@ -1,6 +1,7 @@
 import datetime
 import pickle
 import sys
+from collections import deque
 from types import ModuleType
 
 import numpy as np
@@ -20,6 +21,9 @@ class History:
     def __setstate__(self, state):
         raise AssertionError("built")
 
+    def mean(self):
+        """A method is pickled as what getattr finds."""
+
 
 @pytest.fixture
 def mmengine(monkeypatch):
@@ -34,7 +38,7 @@ def mmengine(monkeypatch):
 @pytest.mark.parametrize("zipped", (True, False))
 def test_of_an_mmdetection_file_only_the_tensors_are_read(tmp_path, mmengine, zipped):
     content = dict(state_dict={"a.weight": torch.arange(6.0).view(2, 3), "half": torch.ones(2).half()},
-                   message_hub=dict(log=History(np.arange(3))), meta=dict(seed=np.float64(3), time=datetime.datetime.now(), epoch=12))
+                   message_hub=dict(log=History(np.arange(3)), how=History(1).mean, last=deque([1]), kinds={1, 2}), meta=dict(seed=np.float64(3), time=datetime.datetime.now(), epoch=12))
     torch.save(content, tmp_path / "zoo.pth", _use_new_zipfile_serialization=zipped)
     found = read_tensors(tmp_path / "zoo.pth")
     assert found["state_dict"]["a.weight"].tolist() == [[0, 1, 2], [3, 4, 5]] and found["state_dict"]["half"].dtype == torch.float16

@@ -11,27 +11,27 @@ from torchvision.models import get_model_weights
 from data.errors import UserError
 from utils import checkpoint, conventions, options
 from utils.build import SIDES
+from utils.families import family
 from utils.published import ALL, opened
 from utils.transfer import adopt
 
 FOLDER = Path("weights")
 ARCHITECTURE = ("model", "depth", "channels", "head_convs", "head_norm", "prior_sizes", "prior_scales", "prior_ratios")
+BASES = {"conv1.weight", "features.0.weight", "0.weight"}  # the first tensor of a ResNet or a VGG
 COCO = {"retinanet": "retinanet_resnet50_fpn_v2", "ssd300": "ssd300_vgg16"}  # torchvision's detectors trained on COCO
 
 
 def open_source(recipe):
     """What a recipe's weights are: the recipe with their architecture, and (state dict, class names or None).
 
-    The second is None where they are random or only the base's. Published detectors are known by the names of their
-    tensors.
+    The second is None where they are random or only the base's. Files are known by the names of their tensors.
     """
-    path = located(recipe.weights)
-    if recipe.weights in ("none", "imagenet") or path.name.startswith("vgg16") and path.exists():
+    if recipe.weights == "none":
         return recipe, None
-    if recipe.weights == "coco":
-        if recipe.model not in COCO:
-            raise UserError(f"no COCO weights of {recipe.model} are published by torchvision: use --weights imagenet")
-        path = fetched(get_model_weights(COCO[recipe.model]).COCO_V1)
+    path = located(recipe)
+    content = checkpoint.read(path)
+    if family(content) is None and BASES & set(content):
+        return recipe, None
     content, _ = opened(path)
     own = checkpoint.recipe_of(content)
     changes = {name: getattr(own, name) for name in ARCHITECTURE}
@@ -42,30 +42,35 @@ def open_source(recipe):
 
 def load_weights(model, classes, recipe, source):
     """Give a new model the weights that its recipe names -> lines that say what became of them."""
-    if source:
-        return [f"weights      {recipe.weights}", *adopt(model, classes, *source)]
     if recipe.weights == "none":
         return ["weights      random"]
+    if source:
+        return [f"weights      {recipe.weights}", *adopt(model, classes, *source)]
+    path = located(recipe)
+    try:
+        (load_vgg if recipe.model in SIDES else load_resnet)(model, checkpoint.read(path))
+    except (RuntimeError, KeyError) as error:
+        raise UserError(f"{path}: other weights than this detector's base has: {str(error)[:200]}") from None
+    return [f"weights      {path}, in the base"]
+
+
+def located(recipe):
+    """The file of a recipe's weights, as named or else within weights/; fetched if it is one of torchvision's."""
+    if recipe.weights == "coco":
+        if recipe.model not in COCO:
+            raise UserError(f"no COCO weights of {recipe.model} are published by torchvision: use --weights imagenet")
+        return fetched(get_model_weights(COCO[recipe.model]).COCO_V1)
+    if recipe.weights == "imagenet" and recipe.model not in SIDES:
+        return fetched(get_model_weights(f"resnet{recipe.depth}").IMAGENET1K_V1)
     if recipe.weights == "imagenet":
-        load_imagenet(model, recipe)
-        return ["weights      ImageNet's, in the base"]
-    load_vgg(model, checkpoint.read(located(recipe.weights)))
-    return [f"weights      {recipe.weights}, in the base"]
-
-
-def located(name):
-    """A file as it was named, or else within weights/."""
-    return Path(name) if Path(name).exists() else FOLDER / name
-
-
-def load_imagenet(model, recipe):
-    if recipe.model in SIDES:
         reduced = FOLDER / "vgg16_reducedfc.pth"
-        features = get_model_weights("vgg16").IMAGENET1K_FEATURES
-        load_vgg(model, checkpoint.read(reduced) if reduced.exists() else checkpoint.read(fetched(features)))
-    else:
-        state = checkpoint.read(fetched(get_model_weights(f"resnet{recipe.depth}").IMAGENET1K_V1))
-        model.base.load_state_dict({name: value for name, value in state.items() if not name.startswith("fc.")})
+        return reduced if reduced.exists() else fetched(get_model_weights("vgg16").IMAGENET1K_FEATURES)
+    return Path(recipe.weights) if Path(recipe.weights).exists() else FOLDER / recipe.weights
+
+
+def load_resnet(model, state):
+    """ResNet's tensors, by their names, but for the layer that told ImageNet's classes."""
+    model.base.load_state_dict({name: value for name, value in state.items() if not name.startswith("fc.")})
 
 
 def load_vgg(model, state):
