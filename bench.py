@@ -7,7 +7,6 @@ What is compared takes turns in one process, on the same numbers, and the median
 leave out; the peers are torchvision's own detectors and transforms as they come.
 """
 import json
-import resource
 import time
 from functools import partial
 from pathlib import Path
@@ -162,6 +161,7 @@ def inference(flags):
 
 def memory(flags):
     """Whether training grows: the most that the process has held so far, as Linux counts it."""
+    import resource  # which Windows has not
     step, _ = training_ours(RECIPES["shapes"], flags, 2, (128, 160), flags.full_precision)
     bytes_held = []
     for iteration in range(1, 501):

@@ -162,6 +162,11 @@ def test_a_plateau_lowers_the_rate_once_epochs_bring_nothing():
 
 def test_frozen_stages_do_not_learn():
     for name, first in (("shapes", "base.conv1.weight"), ("ssd300_shapes", "base.conv1.0.weight")):
-        model, _ = build_detector(RECIPES[name] | dict(freeze=2), 2)
+        model, _ = build_detector(RECIPES[name] | dict(freeze=2, weights="imagenet"), 2)
         frozen = [name for name, value in model.named_parameters() if not value.requires_grad]
         assert first in frozen and len(frozen) < len(list(model.parameters())) / 2
+
+
+def test_random_weights_are_not_kept_from_learning():
+    model, _ = build_detector(RECIPES["shapes"] | dict(freeze=2, weights="none"), 2)
+    assert all(value.requires_grad for value in model.parameters())

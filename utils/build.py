@@ -47,7 +47,7 @@ def build_detector(recipe, num_classes):
     follow(model, own)
     if recipe.compile:
         criterion.compare = torch.compile(criterion.compare, dynamic=False)
-    for stage in model.base.stages()[:recipe.freeze]:
+    for stage in model.base.stages()[:recipe.freeze if recipe.weights != "none" else 0]:
         stage.requires_grad_(False)
     return model, criterion
 

@@ -49,7 +49,7 @@ class Recipe:
     warmup: int = 1000                  # iterations
     clip: float = 10.0                  # longer gradients are cut to this norm
     accumulate: int = 1                 # parts that a batch goes through the network in
-    freeze: int = 0                     # so many stages of the base do not learn
+    freeze: int = 0                     # so many stages of the base do not learn; of random weights all do
     ema: float = 0.0                    # decay of an average of the weights, which is judged and kept; 0: none
     box_loss: str = "smooth_l1"         # or giou
     force_match: bool = True            # every object keeps its best prior, however poor
@@ -83,7 +83,7 @@ class Recipe:
 
 
 # Detectron's 1x schedule with the short side jittered. Published with it: 37.4 AP. Not run here.
-retinanet_coco = Recipe(jitter=(640, 800))
+retinanet_coco = Recipe(jitter=(640, 800), freeze=2)
 # pytorch-retinanet's: published with it, 33.5 AP as its author measured, 34.6 with NMS per class. Not run here.
 retinanet_adam = Recipe(resize=608, max_size=1024, batch=2, iterations=0, epochs=100, optimizer="adam", lr=1e-5,
                         weight_decay=0.0, schedule="plateau", warmup=0, clip=0.1, force_match=False)
