@@ -83,6 +83,7 @@ def test_batches_for_a_compiled_network_have_few_sizes():
     collate = Collate((0, 0, 0), multiple=32, sizes=few_sizes(RECIPES["retinanet_coco"]))
     sizes = {tuple(collate([sample(size)])[0].shape[-2:]) for size in ((800, 1333), (640, 1000), (640, 640), (1000, 700), (1333, 750))}
     assert sizes == {(800, 1344), (800, 1184), (800, 800), (1184, 800), (1344, 800)}
+    assert few_sizes(RECIPES["shapes"]) == [(128, 128), (128, 160), (160, 128)]
 
 
 def sample(size):

@@ -106,7 +106,7 @@ def build_collate(recipe):
 
 def few_sizes(recipe, lengths=3):
     """The (height, width) that compiled batches are padded to: as high as the largest, and some lengths."""
-    short, long = (-(-side // 32) * 32 for side in (max(recipe.resize, *recipe.jitter), recipe.max_size))
+    short, long = (-(-side // 32) * 32 for side in (max((recipe.resize, *recipe.jitter)), recipe.max_size))
     longs = sorted({short + -(-(long - short) * i // (32 * lengths)) * 32 for i in range(lengths + 1)})
     return [(short, side) for side in longs] + [(side, short) for side in longs[1:]]
 
