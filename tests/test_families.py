@@ -237,6 +237,12 @@ def test_torchvision_s_91_logits_become_coco_s_80_classes(name, shapes):
     assert bias[0, :len(numbers)].tolist() == numbers and bias[-1, -1] == 90
 
 
+def test_a_resnet_of_style_caffe_is_refused():
+    state = published_state(figures("mmdet_retinanet_r18"))
+    with pytest.raises(UserError, match="style caffe"):
+        as_ours(dict(state_dict=state, meta=dict(config="backbone=dict(type='ResNet', style='caffe')")))
+
+
 def test_names_in_a_file_of_mmdetection_are_its_classes():
     state = published_state(figures("mmdet_retinanet_r18"))
     names = ("a", "b", "c", "d", "e", "f", "g")

@@ -39,7 +39,10 @@ def as_ours(content):
     state = next((content[key] for key in ("state_dict", "model") if isinstance(content.get(key), dict)), content)
     state = {name.removeprefix("module."): value for name, value in state.items()}
     state, changes, whose = convert(state, dated="ratios" not in content)
-    state, classes = with_names(state, content.get("meta") or {})
+    meta = content.get("meta") or {}
+    if "style='caffe'" in f"{meta.get('config')}{meta.get('cfg')}":
+        raise UserError("its ResNet is of style caffe, with other strides and pixels: take the file of style pytorch")
+    state, classes = with_names(state, meta)
     recipe = RECIPES["retinanet_coco"] | JUDGED[whose] | changes | dict(jitter=())
     if len(classes) == len(voc.CLASSES):
         recipe |= dict(dataset="voc", metric="voc07")
