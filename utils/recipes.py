@@ -124,7 +124,7 @@ ssd300_own = ssd300_coco | dict(batch=16, lr=5e-4, iterations=6000, milestones=(
                                 save_every=500)
 ssd512_own = ssd300_own | dict(model="ssd512", prior_sizes=ssd512_coco.prior_sizes)
 
-# Drawn shapes, from random weights: 3.1 to 3.6 minutes on two CPU cores with bfloat16, and AP 0.72, AP50 0.95.
+# Drawn shapes, from random weights: 3.1 to 3.8 minutes on two CPU cores with bfloat16, and AP 0.72, AP50 0.95.
 shapes = Recipe(
     dataset="shapes", weights="none", depth=18, channels=64, head_convs=2, head_norm="group", box_loss="giou",
     prior_sizes=(12, 24, 48, 96, 192), prior_ratios=(1.0,), resize=128, max_size=160, batch=8, iterations=850,
