@@ -44,7 +44,7 @@ def best_priors(overlap):
     order = torch.arange(overlap.shape[-1], device=overlap.device)
     before = order[None] < order[:, None]
     turn = torch.zeros_like(wishes[..., :1])
-    for _ in order:
+    for _ in range(len(order)):
         wish, wanted = wishes.gather(-1, turn), overlap.gather(-1, turn)
         stronger = (wanted.mT > wanted) | (wanted.mT == wanted) & before
         lost = (stronger & (wish.mT == wish)).any(dim=-1, keepdim=True)
