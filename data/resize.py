@@ -26,8 +26,7 @@ class Resize:
     def fit(self, height, width, short=None):
         """The size (height, width) that an image gets; with the largest of the short sides if none is given."""
         scale = min((short or np.max(self.short)) / min(height, width), self.longest / max(height, width))
-        # A product that should be whole may lie a rounding error below.
-        whole = (lambda side: int(side + 1e-4)) if self.floor else round
+        whole = int if self.floor else round
         return max(whole(height * scale), 1), max(whole(width * scale), 1)
 
     def enough(self, height, width):

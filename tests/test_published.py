@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import torch
 from torchvision.models import detection, resnet18
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from data.batch import Collate
 from data.errors import UserError
@@ -101,7 +102,10 @@ def test_images_can_be_resized_as_others_do(method):
 
 def test_sides_are_cut_to_whole_pixels_where_others_do():
     assert Resize(100, 1000).fit(64, 97) == (100, 152) and Resize(100, 1000, floor=True).fit(64, 97) == (100, 151)
-    assert Resize(800, 1333, floor=True).fit(480, 640) == (800, 1066)
+    sizes = [(480, 640), (550, 369), (320, 634), (390, 606), *np.random.default_rng(0).integers(200, 1500, (100, 2)).tolist()]
+    for height, width in sizes:
+        theirs = GeneralizedRCNNTransform(800, 1333, [0.0], [1.0]).resize(torch.zeros(1, height, width))[0].shape[1:]
+        assert Resize(800, 1333, floor=True).fit(height, width) == tuple(theirs)
 
 
 def test_exact_padding_is_the_mean_and_a_border_is_always_padded():
