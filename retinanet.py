@@ -16,8 +16,9 @@ RARE = 0.01  # the probability of an object that every prior starts out believin
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of ImageNet's pixels
 
 
-def prior_levels(sizes=SIZES, scales=SCALES, ratios=RATIOS):
-    """The priors of each level: every scale of every ratio of its size. Sec. 4."""
+def prior_levels(sizes=(), scales=(), ratios=()):
+    """Every scale of every ratio of each level's size (Sec. 4); the paper's where nothing else is given."""
+    sizes, scales, ratios = sizes or SIZES, scales or SCALES, ratios or RATIOS
     shapes = [(scale / sqrt(ratio), scale * sqrt(ratio)) for ratio in ratios for scale in scales]
     return tuple(centred(stride, [(size * width, size * height) for width, height in shapes])
                  for stride, size in zip(STRIDES, sizes))

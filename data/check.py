@@ -11,7 +11,7 @@ import numpy as np
 from data.dataset import Dataset
 from data.examine import examine
 from utils import draw, options
-from utils.build import build_detector, build_transform, read
+from utils.build import build_levels, build_transform, read
 
 REACHED = 0.5  # IoU of an object with some prior: what matching asks for
 SIZES = ((0, 16), (16, 32), (32, 96), (96, 9999))  # pixels, as the network sees them
@@ -107,11 +107,10 @@ def main():
     names, problems = recipe.classes or None, []
     for split in ("train", "val"):
         names, records = read(recipe, split, names)
-        model, _ = build_detector(recipe, len(names))
         dataset = Dataset(names, records, build_transform(recipe, train=split == "train"), recipe.seed)
         unreadable, notes = examine(records)
         problems += [*records.problems, *unreadable.values()]
-        print(f"\n{split}", *summary(dataset, model.levels, build_transform(recipe)), *notes, sep="\n")
+        print(f"\n{split}", *summary(dataset, build_levels(recipe), build_transform(recipe)), *notes, sep="\n")
         if split == "train" and flags.sheet and len(dataset):
             draw.save(flags.sheet, sheet(dataset))
     print("", *problems, f"{len(problems)} problems", sep="\n")

@@ -27,13 +27,18 @@ def centred(stride, shapes):
                                for width, height in shapes))
 
 
+def grid(image_size, level):
+    """How many cells (rows, columns) a level's map has on an image of (height, width)."""
+    return [math.ceil(side / level.stride) for side in image_size]
+
+
 def grid_priors(image_size, level, device=None):
     """Lay the priors of the first cell over every cell of a feature map.
 
     image_size is (height, width) in pixels. Returns [H * W * S, 4], ordered by row, column, shape:
     the order in which heads predict.
     """
-    cells = [math.ceil(side / level.stride) for side in image_size]
+    cells = grid(image_size, level)
     steps = [side // count if level.fitted else level.stride for side, count in zip(image_size, cells)]
     y, x = (torch.arange(count, device=device) * step for count, step in zip(cells, steps))
     y, x = torch.meshgrid(y, x, indexing="ij")
@@ -54,7 +59,7 @@ def clamped(priors, image_size, what):
 
 def level_sizes(image_size, levels):
     """How many priors each level has on an image of (height, width)."""
-    return [math.prod(math.ceil(side / level.stride) for side in image_size) * len(level.cell) for level in levels]
+    return [math.prod(grid(image_size, level)) * len(level.cell) for level in levels]
 
 
 @lru_cache(maxsize=64)

@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 # Two tests run at a time: each has one core to itself, and so have the scripts that it starts.
@@ -12,6 +13,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
+
+from utils.log import read
 
 ROOT = Path(__file__).parent.parent
 
@@ -43,6 +46,13 @@ def write_coco(root, objects, split="train", names=("cat", "dog"), ids=(1, 2), h
     return content
 
 
+def wait_for_log(process, folder, entries):
+    """Until a run, which must not end before, has written so many lines of its log."""
+    while len(read(folder / "log.jsonl")) < entries:
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.1)
+
+
 def run_script(script, *arguments, code=0, cwd=ROOT, module=False):
     """Run a script of the project as a user does -> what it printed; its exit code must be the expected one."""
     how = ["-m", script.removesuffix(".py").replace("/", ".")] if module else [str(ROOT / script)]
@@ -54,3 +64,9 @@ def run_script(script, *arguments, code=0, cwd=ROOT, module=False):
 @pytest.fixture(autouse=True)
 def same_random_numbers():
     torch.manual_seed(0)
+
+
+class Malicious:
+    """A pickle of it would print, if it were executed."""
+    def __reduce__(self):
+        return print, ("executed",)

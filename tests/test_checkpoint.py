@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from data.errors import UserError
+from tests.conftest import Malicious
 from utils import checkpoint
 from utils.build import build_detector
 from utils.published import load_detector
@@ -45,11 +46,6 @@ def test_a_failed_save_leaves_the_old_checkpoint_whole(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"a.pth: cannot be written \(No space left on device\)"):
         save(tmp_path / "a.pth")
     assert (tmp_path / "a.pth").read_bytes() == before and len(list(tmp_path.iterdir())) == 1
-
-
-class Malicious:
-    def __reduce__(self):
-        return print, ("executed",)
 
 
 def test_a_pickle_with_code_in_it_is_refused_unexecuted(tmp_path, capsys):

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.conftest import ROOT, run_script, write_coco
+from tests.conftest import ROOT, run_script, wait_for_log, write_coco
 from utils.log import read
 
 OBJECTS = [[(10, 20, 30, 40, 1)], [], [(0, 0, 50, 50, 0), (5, 5, 9, 9, 1)], [(40, 10, 50, 50, 0)], [(1, 1, 20, 30, 1)]]
@@ -61,9 +61,7 @@ def test_two_processes_have_the_losses_and_the_precision_of_one(folder):
 @pytest.mark.slow
 def test_a_process_that_dies_ends_the_others_within_a_minute(folder):
     process = torchrun(flags(folder, "run", 100000))
-    while not (folder / "run/log.jsonl").exists() or len(read(folder / "run/log.jsonl")) < 2:
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.2)
+    wait_for_log(process, folder / "run", entries=2)
     children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
     began = time.monotonic()
     os.kill(int(children[-1]), signal.SIGKILL)
@@ -74,9 +72,7 @@ def test_a_process_that_dies_ends_the_others_within_a_minute(folder):
 @pytest.mark.slow
 def test_both_processes_stop_after_the_same_iteration_and_save(folder):
     process = torchrun(flags(folder, "run", 100000))
-    while not (folder / "run/log.jsonl").exists() or len(read(folder / "run/log.jsonl")) < 2:
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.2)
+    wait_for_log(process, folder / "run", entries=2)
     process.send_signal(signal.SIGTERM)
     printed = process.communicate(timeout=60)[0]
     assert (folder / "run/last.pth").exists() and "go on with" in printed

@@ -13,7 +13,7 @@ import torch
 
 import train
 from data.dataset import Dataset
-from tests.conftest import ROOT, run_script, write_coco
+from tests.conftest import ROOT, run_script, wait_for_log, write_coco
 from utils import checkpoint, options
 from utils.log import read
 
@@ -103,9 +103,7 @@ def test_best_weights_have_nothing_to_resume_from(finished):
 def test_a_stopped_run_saves_and_says_how_to_go_on(data, tmp_path, number):
     process = start([*flags(data, "shapes", 1, 100000), "--save-every", "100000", "--eval-every", "100000",
                      "--save-folder", str(tmp_path), "--name", "run"])
-    while not (tmp_path / "run/log.jsonl").exists() or len(read(tmp_path / "run/log.jsonl")) < 3:
-        assert process.poll() is None
-        time.sleep(0.1)
+    wait_for_log(process, tmp_path / "run", entries=3)
     process.send_signal(number)
     printed = process.communicate(timeout=60)[0]
     assert process.returncode == 128 + number, printed

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from data.errors import UserError
+from tests.conftest import Malicious
 from utils.checkpoint import read
 from utils.tensors import Unbuilt, read_tensors
 
@@ -50,11 +51,6 @@ def test_a_whole_module_is_refused_by_name(tmp_path, zipped):
     torch.save(torch.nn.Linear(2, 2), tmp_path / "whole.pt", _use_new_zipfile_serialization=zipped)
     with pytest.raises(UserError, match=r"whole.pt: .*holds torch.nn.modules.linear.Linear.*save model.state_dict\(\)"):
         read(tmp_path / "whole.pt")
-
-
-class Malicious:
-    def __reduce__(self):
-        return print, ("executed",)
 
 
 @pytest.mark.parametrize("hidden", (False, True))

@@ -14,7 +14,7 @@ from data.examine import examine
 from data.resize import Resize, Stretch
 from layers.losses import FocalLoss, MultiBoxLoss
 from retinanet import MEAN as IMAGENET_MEAN
-from retinanet import RATIOS, SCALES, SIZES, RetinaNet
+from retinanet import RetinaNet
 from retinanet import prior_levels as retinanet_levels
 from ssd import MEAN as SSD_MEAN
 from ssd import SSD
@@ -30,19 +30,14 @@ OPTIMIZERS = ("sgd", "adam", "adamw")
 
 def build_detector(recipe, num_classes):
     """The network, and the loss that trains it."""
-    own = recipe.conventions
+    levels, own = build_levels(recipe), recipe.conventions
     if recipe.model in SIDES:
-        side = SIDES[recipe.model]
-        levels = ssd_levels(side, recipe.prior_sizes, recipe.prior_ratios)
-        model = SSD(num_classes, side, tuple(placed(level, own) for level in levels))
+        model = SSD(num_classes, SIDES[recipe.model], levels)
         criterion = MultiBoxLoss(force_match=recipe.force_match)
     else:
-        levels = retinanet_levels(
-            recipe.prior_sizes or SIZES, recipe.prior_scales or SCALES, recipe.prior_ratios or RATIOS)
         model = RetinaNet(
-            num_classes, recipe.depth, tuple(placed(level, own) for level in levels), recipe.channels,
-            recipe.head_convs, recipe.head_norm, own.p6_from, own.p7_relu,
-            frozen_norm=recipe.frozen_norm and recipe.weights != "none")
+            num_classes, recipe.depth, levels, recipe.channels, recipe.head_convs, recipe.head_norm, own.p6_from,
+            own.p7_relu, frozen_norm=recipe.frozen_norm and recipe.weights != "none")
         criterion = FocalLoss(box_loss=recipe.box_loss, force_match=recipe.force_match)
     follow(model, own)
     if recipe.compile:
@@ -50,6 +45,15 @@ def build_detector(recipe, num_classes):
     for stage in model.base.stages()[:recipe.freeze if recipe.weights != "none" else 0]:
         stage.requires_grad_(False)
     return model, criterion
+
+
+def build_levels(recipe):
+    """The detector's priors, of the recipe's shapes, placed as its conventions say."""
+    if recipe.model in SIDES:
+        levels = ssd_levels(SIDES[recipe.model], recipe.prior_sizes, recipe.prior_ratios)
+    else:
+        levels = retinanet_levels(recipe.prior_sizes, recipe.prior_scales, recipe.prior_ratios)
+    return tuple(placed(level, recipe.conventions) for level in levels)
 
 
 def build_dataset(recipe, split, names=None):

@@ -36,9 +36,13 @@ def detector(model, recipe, classes):
 def load(path):
     """The content of one of our checkpoints, as it was saved; tensors on the CPU."""
     content = read(path)
-    if not {"model", "recipe", "classes"} <= set(content):
+    if not is_ours(content):
         raise UserError(f"{path}: not a checkpoint of this program: no model, recipe and classes in it")
     return content
+
+
+def is_ours(content):
+    return {"model", "recipe", "classes"} <= set(content)
 
 
 def read(path):

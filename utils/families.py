@@ -13,6 +13,7 @@ import torch
 from data.errors import UserError
 from layers.boxes import DELTA_SCALE
 from ssd import SIZES, STD
+from utils.build import SIDES
 from utils.conventions import CONVENTIONS
 from utils.recipes import RECIPES
 
@@ -161,7 +162,7 @@ def ssd_state(state, whose):
     count = len(ours["class_heads.0.bias"]) // (len(ours["box_heads.0.bias"]) // 4) - 1
     sizes = RECIPES[f"{model}_{'voc' if count == 20 and whose != 'torchvision' else 'coco'}"].prior_sizes
     if whose == "mmdetection":
-        sizes = tuple(int(size) for size in sizes or SIZES[300 if model == "ssd300" else 512])
+        sizes = tuple(int(size) for size in sizes or SIZES[SIDES[model]])
     return ours, dict(model=model, prior_sizes=sizes, prior_ratios=())
 
 

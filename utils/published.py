@@ -24,9 +24,13 @@ JUDGED = {
 
 
 def opened(path):
-    """The content of anybody's file as that of a checkpoint of ours -> content, family ("ours" if it was one)."""
-    content = checkpoint.read(path)
-    if {"model", "recipe", "classes"} <= set(content):
+    """Anybody's file as a checkpoint of ours -> content, family ("ours" if it was one)."""
+    return understood(path, checkpoint.read(path))
+
+
+def understood(path, content):
+    """The same of what was read from the file."""
+    if checkpoint.is_ours(content):
         return content, "ours"
     try:
         return as_ours(content)
