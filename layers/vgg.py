@@ -3,11 +3,10 @@ from torch import nn
 
 
 def stage(in_channels, out_channels, convs):
-    """3x3 convolutions, each followed by ReLU."""
-    layers = []
-    for _ in range(convs):
-        layers += [nn.Conv2d(in_channels, out_channels, 3, padding=1), nn.ReLU(inplace=True)]
-        in_channels = out_channels
+    """3x3 convolutions with ReLU between them."""
+    layers = [nn.Conv2d(in_channels, out_channels, 3, padding=1)]
+    for _ in range(convs - 1):
+        layers += [nn.ReLU(inplace=True), nn.Conv2d(out_channels, out_channels, 3, padding=1)]
     return nn.Sequential(*layers)
 
 
@@ -27,6 +26,7 @@ class VGG(nn.Module):
             nn.Conv2d(512, 1024, 3, padding=6, dilation=6), nn.ReLU(inplace=True),
             nn.Conv2d(1024, 1024, 1), nn.ReLU(inplace=True),
         )
+        self.relu = nn.ReLU(inplace=True)
         self.halve = nn.MaxPool2d(2, ceil_mode=True)  # 75 -> 38, as in the paper
         self.smooth = nn.MaxPool2d(3, stride=1, padding=1)
 
@@ -44,9 +44,10 @@ class VGG(nn.Module):
 
     def forward(self, images):
         """[B, 3, H, W] -> conv4 [B, 512, H / 8, W / 8], fc7 [B, 1024, H / 16, W / 16]."""
-        x = self.halve(self.conv1(images))
-        x = self.halve(self.conv2(x))
-        x = self.halve(self.conv3(x))
-        conv4 = self.conv4(x)
-        x = self.conv5(self.halve(conv4))
+        # Pooling before ReLU gives what the paper's order gives, and ReLU has a quarter of the work.
+        x = self.relu(self.halve(self.conv1(images)))
+        x = self.relu(self.halve(self.conv2(x)))
+        x = self.relu(self.halve(self.conv3(x)))
+        conv4 = self.relu(self.conv4(x))
+        x = self.relu(self.conv5(self.halve(conv4)))
         return conv4, self.fc(self.smooth(x))
