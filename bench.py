@@ -1,19 +1,22 @@
 """Where the time goes, and how far from the limit.
 
-    python bench.py                            # everything: a quarter of an hour
+    python bench.py                            # everything: twenty minutes, on a GPU less than ten
     python bench.py step loss --json it.json
 
 What is compared takes turns in one process, on the same numbers, and the median counts. A floor is work that nobody can
 leave out; the peers are torchvision's own detectors and transforms as they come.
 """
 import json
+import subprocess
+import sys
 import time
+from argparse import BooleanOptionalAction
 from functools import partial
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from layers.boxes import DELTA_SCALE
 from layers.detections import detections
@@ -22,8 +25,9 @@ from layers.priors import level_sizes
 from retinanet import RetinaNet
 from utils import options, parallel, workloads
 from utils.files import write
+from utils.log import read
 from utils.recipes import RECIPES
-from utils.workloads import CLASSES, batch, theirs, training_ours, training_theirs
+from utils.workloads import CLASSES, batch, predicting_ours, theirs, training_ours, training_theirs
 
 # A recipe, its peer, and the images of a training step: on a CPU, on a GPU.
 CASES = {"RetinaNet-50": (RECIPES["retinanet_coco"], "retinanet_resnet50_fpn",
@@ -34,27 +38,25 @@ LARGE = (800, 1344)
 
 def compare(flags, title, **works):
     """Race works, of which one may be the floor, one ours, others peers; tell the medians -> a row for each."""
-    seconds, end = {name: [] for name in works}, None
-    while end is None or time.perf_counter() < end or len(seconds["ours"]) < 3:
+    def timed(work):
+        start = time.perf_counter()
+        work()
+        if flags.device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - start
+
+    for work in works.values():
+        timed(work)  # to warm up
+    seconds, end = {name: [] for name in works}, time.perf_counter() + flags.seconds
+    while time.perf_counter() < end or len(seconds["ours"]) < 3:
         for name, work in works.items():
-            start = time.perf_counter()
-            work()
-            if flags.device.type == "cuda":
-                torch.cuda.synchronize()
-            seconds[name].append(time.perf_counter() - start)
-        if end is None:
-            # The first turn is for warming up.
-            seconds, end = {name: [] for name in works}, time.perf_counter() + flags.seconds
+            seconds[name].append(timed(work))
     print(f"\n{title}")
-    rows, ours = [], median(seconds["ours"])
-    for name, values in seconds.items():
-        row = dict(title=title, work=name.replace("_", " "), seconds=median(values), times_ours=median(values) / ours)
-        note = f"{row['times_ours']:6.2f} times ours"
-        if name.startswith("ours") and "floor" in works:
-            row["times_floor"] = row["seconds"] / median(seconds["floor"])
-            note = f"{row['times_floor']:6.2f} times the floor"
-        print(f"    {row['work']:26} {1000 * row['seconds']:10.2f} ms {note}", flush=True)
-        rows.append(row)
+    rows, medians = [], {name: median(values) for name, values in seconds.items()}
+    for name, value in medians.items():
+        against = "floor" if name.startswith("ours") and "floor" in works else "ours"
+        rows.append(dict(title=title, work=name, seconds=value, against=against, times=value / medians[against]))
+        print(f"    {name:16} {1000 * value:10.2f} ms {rows[-1]['times']:6.2f} times {against}", flush=True)
     return rows
 
 
@@ -62,31 +64,16 @@ def steps(flags):
     """From bytes on the device to changed weights."""
     for name, (recipe, peer, sizes) in CASES.items():
         images, size = sizes[flags.device.type]
-        step, bare = training_ours(recipe, flags, images, size, full_precision=False)
-        in_full, _ = training_ours(recipe, flags, images, size, full_precision=True)
-        rows = compare(flags, f"step: {name}, {images} x {size[0]} x {size[1]}", floor=bare, ours=step,
-                       ours_in_float32=in_full, torchvision=training_theirs(peer, flags, images, size))
-        print(f"    ours: {images / rows[1]['seconds']:.1f} images/s")
-        if flags.device.type == "cuda" and not flags.compile:
-            limits_of_a_gpu(step, bare, rows[1]["seconds"])
+        step, bare = training_ours(recipe, flags.device, images, size)
+        works = dict(ours_in_float32=training_ours(recipe, flags.device, images, size, full_precision=True)[0])
+        if flags.compile:
+            works["ours_compiled"] = training_ours(recipe, flags.device, images, size, compiled=True)[0]
+        rows = compare(flags, f"step: {name}, {images} x {size[0]} x {size[1]}", floor=bare, ours=step, **works,
+                       torchvision=training_theirs(peer, flags.device, images, size))
+        print("    images/s: " + ", ".join(f"{row['work']} {images / row['seconds']:.1f}" for row in rows))
         yield from rows
-
-
-def limits_of_a_gpu(step, bare, seconds):
-    """How fast a step calculates, beside a matrix product; its memory; whether the host ever waits in it."""
-    with FlopCounterMode(display=False) as counter:
-        bare()
-    peak = workloads.matrix_speed()
-    torch.cuda.reset_peak_memory_stats()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        step()
-        waits = "the host never waits"
-    except RuntimeError as error:
-        waits = f"the host waits: {error}"
-    torch.cuda.set_sync_debug_mode("default")
-    print(f"    {counter.get_total_flops() / seconds / 1e12:.0f} TFLOP/s of {peak / 1e12:.0f} of a matrix product; "
-          f"{torch.cuda.max_memory_allocated() / 2 ** 30:.1f} GiB; {waits}")
+        if flags.device.type == "cuda":
+            yield dict(title=f"limits: {name}", **workloads.limits_of_a_gpu(step, bare, rows[1]["seconds"]))
 
 
 def loss(flags):
@@ -156,40 +143,52 @@ def inference(flags):
     for name, (recipe, peer, sizes) in CASES.items():
         _, size = sizes[flags.device.type]
         pixels, targets = batch(1, size, flags.device)
-        bare, ours = workloads.predicting_ours(recipe, flags, pixels, targets)
-        peer = theirs(peer, size).to(flags.device).eval()
-        yield from compare(flags, f"infer: {name}, 1 x {size[0]} x {size[1]}", floor=bare, ours=ours,
-                           torchvision=partial(peer, list(pixels / 255)))
+        bare, ours = predicting_ours(recipe, flags.device, pixels, targets)
+        works = dict(torchvision=partial(theirs(peer, size).to(flags.device).eval(), list(pixels / 255)))
+        if flags.compile:
+            works["ours_compiled"] = predicting_ours(recipe, flags.device, pixels, targets, compiled=True)[1]
+        yield from compare(flags, f"infer: {name}, 1 x {size[0]} x {size[1]}", floor=bare, ours=ours, **works)
 
 
 def memory(flags):
     """Whether training grows: the most that the process has held so far, as Linux counts it."""
     import resource  # which Windows has not
-    step, _ = training_ours(RECIPES["shapes"], flags, 2, (128, 160), flags.full_precision)
-    bytes_held = []
-    for iteration in range(1, 501):
+    step, _ = training_ours(RECIPES["shapes"], flags.device, 2, (128, 160))
+    held = []
+    for _ in range(500):
         step()
-        if iteration in (100, 500):
-            bytes_held.append(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-    print(f"\nmemory: {bytes_held[0] / 2 ** 20:.0f} MiB after 100 iterations, "
-          f"{bytes_held[1] / bytes_held[0] - 1:+.2%} after 500")
-    yield dict(title="memory: bytes after 100 and 500 iterations", held=bytes_held)
+        held.append(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    print(f"\nmemory: {held[99] / 2 ** 20:.0f} MiB after 100 iterations, {held[-1] / held[99] - 1:+.2%} after 500")
+    yield dict(title="memory: bytes after 100 and 500 iterations", held=[held[99], held[-1]])
+
+
+def shapes(flags, *arguments):
+    """All of `python train.py`, from its start to its precision."""
+    with TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        subprocess.run([sys.executable, Path(__file__).with_name("train.py"), "--device", flags.device.type,
+                        "--save-folder", folder, "--name", "run", *arguments], check=True, capture_output=True)
+        seconds, reached = time.perf_counter() - start, read(Path(folder, "run", "log.jsonl"))[-1]
+    print(f"\nshapes: AP {reached['AP']:.3f} and AP50 {reached['AP50']:.3f} after {seconds:.0f} s")
+    yield dict(title="shapes: python train.py", seconds=seconds, **reached)
 
 
 PARTS = dict(loader=loader, step=steps, loss=loss, detections=post_processing, eval=judging, infer=inference,
-             memory=memory)
+             memory=memory, shapes=shapes)
 
 
 def main():
     parser = options.new_parser(__doc__)
     parser.add_argument("parts", nargs="*", choices=[*PARTS, "all"], default="all", help="all if none is named")
-    parser.add_argument("--compile", action="store_true", help="network and losses")
+    parser.add_argument("--device", help="cpu or cuda; a GPU where there is one")
+    parser.add_argument("--compile", action=BooleanOptionalAction, help="network and losses, too; on a GPU by itself")
     parser.add_argument("--seconds", type=float, default=15, help="that each comparison takes at least: 15")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
-    options.add_device_flags(parser)
     flags = options.parse(parser)
     flags.device, flags.threads = parallel.start(flags.device), torch.get_num_threads()
-    name = torch.cuda.get_device_name() if flags.device.type == "cuda" else f"{flags.threads} CPU threads"
+    on_gpu = flags.device.type == "cuda"
+    flags.compile = on_gpu if flags.compile is None else flags.compile
+    name = torch.cuda.get_device_name() if on_gpu else f"{flags.threads} CPU threads"
     print(f"torch {torch.__version__} on {name}")
     rows = [row for part in (PARTS if "all" in flags.parts else flags.parts) for row in PARTS[part](flags)]
     if flags.json:

@@ -1,4 +1,5 @@
 from argparse import Namespace
+from functools import partial
 
 import pytest
 import torch
@@ -8,15 +9,15 @@ from utils import workloads
 from utils.recipes import RECIPES
 
 CPU = torch.device("cpu")
-FLAGS = Namespace(device=CPU, compile=False, full_precision=True, seconds=0)
+FLAGS = Namespace(device=CPU, compile=False, seconds=0)
 
 
 def test_works_take_turns_and_are_told_as_ratios(capsys):
     turns = []
     rows = bench.compare(FLAGS, "title", floor=lambda: turns.append("floor"), ours=lambda: turns.append("ours"))
     assert turns == ["floor", "ours"] * 4 and [row["work"] for row in rows] == ["floor", "ours"]
-    assert rows[1]["times_floor"] == pytest.approx(rows[1]["seconds"] / rows[0]["seconds"])
-    assert "times the floor" in capsys.readouterr().out
+    assert rows[1]["times"] == pytest.approx(rows[1]["seconds"] / rows[0]["seconds"]) and rows[1]["against"] == "floor"
+    assert "times floor" in capsys.readouterr().out
 
 
 def test_peak_memory_is_what_tensors_take_at_once():
@@ -28,7 +29,7 @@ def test_peak_memory_is_what_tensors_take_at_once():
 
 
 def test_a_step_changes_the_weights_and_the_bare_one_does_not():
-    step, bare = workloads.training_ours(RECIPES["shapes"], FLAGS, 2, (64, 64), full_precision=True)
+    step, bare = workloads.training_ours(RECIPES["shapes"], CPU, 2, (64, 64), full_precision=True)
     model = step.__closure__[[name for name in step.__code__.co_freevars].index("model")].cell_contents
     before = model.base.conv1.weight.clone()
     bare()
@@ -49,4 +50,26 @@ def test_what_is_ours_in_judging_is_told_apart():
 
 
 def test_every_part_has_a_name():
-    assert set(bench.PARTS) == {"loader", "step", "loss", "detections", "eval", "infer", "memory"}
+    assert set(bench.PARTS) == {"loader", "step", "loss", "detections", "eval", "infer", "memory", "shapes"}
+
+
+def test_shapes_tells_what_a_run_reached():
+    row, = bench.shapes(FLAGS, "--iters", "1", "--batch", "1", "--depth", "18", "--eval-every", "1")
+    assert row["iteration"] == 1 and row["AP"] >= 0 and row["seconds"] > 0
+
+
+def test_the_limits_of_a_gpu_are_told(monkeypatch, capsys):
+    """The lines that only a GPU runs, with a CPU in its place."""
+    for name, value in dict(reset_peak_memory_stats=None, max_memory_allocated=2 ** 30).items():
+        monkeypatch.setattr(torch.cuda, name, lambda value=value: value)
+    modes = []
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", modes.append)
+    monkeypatch.setattr(workloads, "matrix_speed", partial(workloads.matrix_speed, "cpu", side=64))
+    work = workloads.training_ours(RECIPES["shapes"], CPU, 2, (64, 64))
+    assert workloads.limits_of_a_gpu(*work, seconds=1)["flops"] > 1e9
+    assert "1.0 GiB; the host never waits" in capsys.readouterr().out
+
+    def waiting():
+        raise RuntimeError("called a synchronizing CUDA operation")
+    limits = workloads.limits_of_a_gpu(waiting, work[1], seconds=1)
+    assert "synchronizing" in limits["host_waits"] and modes == ["error", "default"] * 2

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from torch.utils.benchmark import Timer
+from torch.utils.flop_counter import FlopCounterMode
 from torchvision import tv_tensors
 from torchvision.models import detection
 from torchvision.transforms import v2
@@ -46,14 +48,14 @@ def theirs(name, size):
     return getattr(detection, name)(weights=None, weights_backbone=None, num_classes=CLASSES, **sides)
 
 
-def training_ours(recipe, flags, images, size, full_precision):
+def training_ours(recipe, device, images, size, full_precision=False, compiled=False):
     """A whole training step of a detector, and forward and backward of its network alone."""
-    model, criterion = build_detector(recipe | dict(weights="none", compile=flags.compile), CLASSES)
-    model.to(flags.device, memory_format=torch.channels_last).train()
+    model, criterion = build_detector(recipe | dict(weights="none", compile=compiled), CLASSES)
+    model.to(device, memory_format=torch.channels_last).train()
     optimizer = build_optimizer(recipe, model)
-    network = parallel.Network(model, flags.device, full_precision, flags.compile)
+    network = parallel.Network(model, device, full_precision, compiled)
     guard = Guard(model, optimizer, recipe.clip, str)
-    pixels, targets = batch(images, size, flags.device)
+    pixels, targets = batch(images, size, device)
 
     def step():
         optimizer.zero_grad()
@@ -69,11 +71,11 @@ def training_ours(recipe, flags, images, size, full_precision):
     return step, bare
 
 
-def training_theirs(name, flags, images, size):
+def training_theirs(name, device, images, size):
     """A training step of torchvision's detector, which takes a list of float images."""
-    model = theirs(name, size).to(flags.device).train()
+    model = theirs(name, size).to(device).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
-    pixels, targets = batch(images, size, flags.device)
+    pixels, targets = batch(images, size, device)
     pixels = list(pixels / 255)
 
     def step():
@@ -83,11 +85,11 @@ def training_theirs(name, flags, images, size):
     return step
 
 
-def predicting_ours(recipe, flags, pixels, targets):
+def predicting_ours(recipe, device, pixels, targets, compiled=False):
     """The network alone, and all of it from bytes to detections."""
     model, _ = build_detector(recipe | dict(weights="none"), CLASSES)
-    model.to(flags.device, memory_format=torch.channels_last).eval()
-    network = parallel.Network(model, flags.device, flags.full_precision, flags.compile)
+    model.to(device, memory_format=torch.channels_last).eval()
+    network = parallel.Network(model, device, compiled=compiled)
     return partial(network, pixels), partial(predict, network, model, pixels, targets, recipe)
 
 
@@ -155,16 +157,29 @@ def judging(images=5000, found=100):
     return dict(pycocotools=sum(inner), ours=whole - sum(inner))
 
 
-def matrix_speed(side=8192, products=20):
-    """Operations a second of a GPU that does nothing but multiply large matrices."""
-    matrix = torch.randn(side, side, device="cuda", dtype=torch.bfloat16)
-    matrix @ matrix
-    torch.cuda.synchronize()
-    start = time.perf_counter()
-    for _ in range(products):
-        matrix @ matrix
-    torch.cuda.synchronize()
-    return products * 2 * side ** 3 / (time.perf_counter() - start)
+def limits_of_a_gpu(step, bare, seconds):
+    """How fast a step that takes so long calculates, beside a matrix product; its memory; whether the host waits."""
+    with FlopCounterMode(display=False) as counter:
+        bare()
+    torch.cuda.reset_peak_memory_stats()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        step()
+        waits = ""
+    except RuntimeError as error:
+        waits = str(error)
+    torch.cuda.set_sync_debug_mode("default")
+    limits = dict(flops=counter.get_total_flops() / seconds, matrix_flops=matrix_speed(),
+                  peak_bytes=torch.cuda.max_memory_allocated(), host_waits=waits)
+    print(f"    {limits['flops'] / 1e12:.0f} TFLOP/s of {limits['matrix_flops'] / 1e12:.0f} of a matrix product; "
+          f"{limits['peak_bytes'] / 2 ** 30:.1f} GiB; the host {f'waits: {waits}' if waits else 'never waits'}")
+    return limits
+
+
+def matrix_speed(device="cuda", side=8192):
+    """Operations a second of a device that does nothing but multiply large matrices."""
+    matrix = torch.randn(side, side, device=device, dtype=torch.bfloat16)
+    return 2 * side ** 3 / Timer("matrix @ matrix", globals=dict(matrix=matrix)).blocked_autorange().median
 
 
 def peak_memory(work, device):
