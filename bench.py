@@ -69,7 +69,7 @@ def steps(flags):
         if flags.compile:
             works["ours_compiled"] = training_ours(recipe, flags.device, images, size, compiled=True)[0]
         rows = compare(flags, f"step: {name}, {images} x {size[0]} x {size[1]}", floor=bare, ours=step, **works,
-                       torchvision=training_theirs(peer, flags.device, images, size))
+                       torchvision=training_theirs(peer, flags.device, images, size, recipe))
         print("    images/s: " + ", ".join(f"{row['work']} {images / row['seconds']:.1f}" for row in rows))
         yield from rows
         if flags.device.type == "cuda":
@@ -82,7 +82,7 @@ def loss(flags):
     _, targets = batch(2, LARGE, flags.device, objects=20)
     deltas = torch.randn(2, len(priors), 4, device=flags.device, requires_grad=True)
     logits = (torch.randn(2, len(priors), CLASSES, device=flags.device) - 4.6).requires_grad_()
-    peer = theirs("retinanet_resnet50_fpn", LARGE)
+    peer = theirs("retinanet_resnet50_fpn", LARGE, RECIPES["retinanet_coco"])
 
     def ours():
         return torch.autograd.grad(sum(FocalLoss()(deltas, logits, priors, targets)), [deltas, logits])
@@ -116,7 +116,7 @@ def post_processing(flags):
     logits = torch.randn(1, len(priors), CLASSES, device=flags.device) + torch.tensor(0.05).logit().item() - 1.28
     raw = dict(cls_logits=list(logits.split(levels, 1)),
                bbox_regression=list((deltas * torch.tensor(DELTA_SCALE, device=flags.device)).split(levels, 1)))
-    peer = theirs("retinanet_resnet50_fpn", LARGE)
+    peer = theirs("retinanet_resnet50_fpn", LARGE, RECIPES["retinanet_coco"])
 
     def ours():
         return detections(deltas[0], logits[0], priors, LARGE, model.scores, levels, limit=300)
@@ -144,7 +144,7 @@ def inference(flags):
         _, size = sizes[flags.device.type]
         pixels, targets = batch(1, size, flags.device)
         bare, ours = predicting_ours(recipe, flags.device, pixels, targets)
-        works = dict(torchvision=partial(theirs(peer, size).to(flags.device).eval(), list(pixels / 255)))
+        works = dict(torchvision=partial(theirs(peer, size, recipe).to(flags.device).eval(), list(pixels / 255)))
         if flags.compile:
             works["ours_compiled"] = predicting_ours(recipe, flags.device, pixels, targets, compiled=True)[1]
         yield from compare(flags, f"infer: {name}, 1 x {size[0]} x {size[1]}", floor=bare, ours=ours, **works)

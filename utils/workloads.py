@@ -13,8 +13,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
-from torchvision import tv_tensors
-from torchvision.models import detection
+from torchvision import models, tv_tensors
+from torchvision.models import WeightsEnum, detection
 from torchvision.transforms import v2
 
 from data.dataset import Dataset
@@ -42,15 +42,17 @@ def boxes(objects, size):
     return torch.cat([corner, corner + limit * (0.05 + 0.25 * torch.rand(objects, 2))], dim=1)
 
 
-def theirs(name, size):
-    """torchvision's detector for images of that size, its weights random."""
+def theirs(name, size, recipe):
+    """torchvision's detector for images of that size, as much of its base frozen as of ours, its weights random."""
     sides = dict(min_size=min(size), max_size=max(size)) if "retinanet" in name else {}
-    return getattr(detection, name)(weights=None, weights_backbone=None, num_classes=CLASSES, **sides)
+    base = "vgg16" if "vgg" in name else "resnet50"
+    with mock.patch.object(WeightsEnum, "get_state_dict", lambda *_, **__: getattr(models, base)().state_dict()):
+        return getattr(detection, name)(num_classes=CLASSES, trainable_backbone_layers=5 - recipe.freeze, **sides)
 
 
 def training_ours(recipe, device, images, size, full_precision=False, compiled=False):
     """A whole training step of a detector, and forward and backward of its network alone."""
-    model, criterion = build_detector(recipe | dict(weights="none", compile=compiled), CLASSES)
+    model, criterion = build_detector(recipe | dict(compile=compiled), CLASSES)
     model.to(device, memory_format=torch.channels_last).train()
     optimizer = build_optimizer(recipe, model)
     network = parallel.Network(model, device, full_precision, compiled)
@@ -71,9 +73,9 @@ def training_ours(recipe, device, images, size, full_precision=False, compiled=F
     return step, bare
 
 
-def training_theirs(name, device, images, size):
+def training_theirs(name, device, images, size, recipe):
     """A training step of torchvision's detector, which takes a list of float images."""
-    model = theirs(name, size).to(device).train()
+    model = theirs(name, size, recipe).to(device).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
     pixels, targets = batch(images, size, device)
     pixels = list(pixels / 255)
@@ -87,7 +89,7 @@ def training_theirs(name, device, images, size):
 
 def predicting_ours(recipe, device, pixels, targets, compiled=False):
     """The network alone, and all of it from bytes to detections."""
-    model, _ = build_detector(recipe | dict(weights="none"), CLASSES)
+    model, _ = build_detector(recipe, CLASSES)
     model.to(device, memory_format=torch.channels_last).eval()
     network = parallel.Network(model, device, compiled=compiled)
     return partial(network, pixels), partial(predict, network, model, pixels, targets, recipe)
