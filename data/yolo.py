@@ -83,13 +83,15 @@ def files_of(place):
 
 def label_file(image):
     """labels/... for images/..., the same name with .txt; beside the image where there is no such folder."""
-    head, found, tail = str(image).rpartition("images")
-    beside = Path(image).with_suffix(".txt")
-    return Path(f"{head}labels{tail}").with_suffix(".txt") if found and not beside.is_file() else beside
+    beside, parts = Path(image).with_suffix(".txt"), list(Path(image).parts)
+    if "images" not in parts[:-1] or beside.is_file():
+        return beside
+    parts[len(parts) - 1 - parts[::-1].index("images")] = "labels"
+    return Path(*parts).with_suffix(".txt")
 
 
 def parse(path, size, label, known, problems):
-    """The objects of one file; an image without a file has none."""
+    """The objects of one file; an image without a file has none. Of a polygon, class x y x y ..., it is the box."""
     height, width = size
     objects = []
     lines = path.read_text().splitlines() if path.is_file() else []
@@ -97,13 +99,24 @@ def parse(path, size, label, known, problems):
         if not text.strip():
             continue
         try:
-            number, *shares = (float(word) for word in text.split()[:5])
-            x, y, w, h = (share * side for share, side in zip(shares, (width, height, width, height), strict=True))
-        except ValueError:
+            number, *shares = (float(word) for word in text.split())
+            corners = around(shares) if len(shares) > 5 else centred(*shares[:4])
+        except (ValueError, TypeError):
             problems.append(f"{path}, line {line}: expected class cx cy w h, found {text.strip()!r}")
             continue
         if not 0 <= number < len(known):
             problems.append(f"{path}, line {line}: class {number:g}, but there are {len(known)} names")
         elif int(number) in label:
-            objects.append((x - w / 2, y - h / 2, x + w / 2, y + h / 2, label[int(number)], False))
+            corners = (share * side for share, side in zip(corners, (width, height) * 2))
+            objects.append((*corners, label[int(number)], False))
     return objects
+
+
+def centred(x, y, width, height):
+    return x - width / 2, y - height / 2, x + width / 2, y + height / 2
+
+
+def around(points):
+    """The box around a polygon's points, x and y in turn."""
+    x, y = points[::2], points[1::2]
+    return min(x), min(y), max(x), max(y)

@@ -167,6 +167,16 @@ def test_yolo_lists_and_yaml_say_where_images_are(tmp_path):
     assert yolo.read(tmp_path, "train")[1].boxes.tolist() in ([[24, 16, 72, 48]], [])
 
 
+def test_only_a_folder_named_images_has_its_labels_elsewhere(tmp_path):
+    assert yolo.label_file(tmp_path / "images/train/images_1.jpg") == tmp_path / "labels/train/images_1.txt"
+    assert yolo.label_file(tmp_path / "my images/a.jpg") == tmp_path / "my images/a.txt"
+
+
+def test_of_a_yolo_polygon_the_box_is_taken(tmp_path):
+    polygon = write(tmp_path / "a.txt", "0 0.5 0.25 0.75 0.5 0.5 0.75\n0 0.5 0.5 0.5 0.25 0.9\n")
+    assert yolo.parse(polygon, (64, 96), {0: 0}, ["x"], []) == [(48, 16, 72, 48, 0, False), (24, 24, 72, 40, 0, False)]
+
+
 @pytest.mark.parametrize("line, problem", (("0 0.5 0.5", "line 1: expected class cx cy w h, found '0 0.5 0.5'"),
                                            ("7 0.5 0.5 0.1 0.1", "line 1: class 7, but there are 1 names")))
 def test_a_wrong_yolo_line_is_named(tmp_path, line, problem):
