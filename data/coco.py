@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from data.errors import UserError
-from data.records import held_out, pack
+from data.records import belongs, pack
 
 ANNOTATIONS = ("annotations/instances_{}2017.json", "annotations/instances_{}2014.json",
                "annotations/instances_{}.json", "annotations/{}.json", "{}/_annotations.coco.json", "{}.json")
@@ -58,7 +58,7 @@ def read_files(images, annotations, names=None, part=None):
 
     notes, chosen = (), content["images"]
     if part:
-        chosen = [image for image in chosen if held_out(image["file_name"]) == (part == "val")]
+        chosen = [image for image in chosen if belongs(image["file_name"], part)]
         notes = (f"{annotations} is the only annotation file: one image in five is held out for validation",)
     folder = os.fspath(images)
     entries = [(os.path.join(folder, image["file_name"]), (image["height"], image["width"]), image["id"],

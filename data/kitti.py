@@ -2,7 +2,7 @@
 from pathlib import Path
 
 from data.errors import UserError
-from data.records import ANY, held_out, pack
+from data.records import ANY, belongs, pack
 
 CLASSES = ("Car", "Pedestrian", "Cyclist")
 # Too like a class to be its background, where they are not classes themselves; so says KITTI's own evaluation.
@@ -25,11 +25,11 @@ def read(root, split, names=None):
         raise UserError(f"KITTI has no {unknown[0]!r}; it has {', '.join(TYPES)}")
     entries, problems = [], []
     for path in labels:
-        if held_out(path.stem) == (split == "val"):
+        if belongs(path.stem, split):
             objects = parse(path, {name: i for i, name in enumerate(classes)}, problems)
             entries.append((folder / f"image_2/{path.stem}.png", None, path.stem, objects))
-    notes = ["KITTI's test set has no labels: one image in five is held out for validation"]
-    return classes, pack(entries, range(1, len(classes) + 1), notes, problems)
+    note = "KITTI's test set has no labels: one image in five is held out for validation"
+    return classes, pack(entries, range(1, len(classes) + 1), [note], problems)
 
 
 def parse(path, label, problems):

@@ -113,6 +113,8 @@ def tell(what, entries, images):
         yield f"{what}: {len(images)}, of {', '.join(names[:5])}{more}"
 
 
-def held_out(name):
-    """Whether an image of this name belongs to the one in five kept for validation; the same on every machine."""
-    return zlib.crc32(name.encode()) % 5 == 0
+def belongs(name, split):
+    """Whether an image of this name is one of train, or of the one in five kept for val; the same on every machine."""
+    if split not in ("train", "val"):
+        raise UserError(f"no images of a split {split!r}: there is one list of them, parted in train and val")
+    return (zlib.crc32(name.encode()) % 5 == 0) == (split == "val")

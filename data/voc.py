@@ -5,35 +5,26 @@ from pathlib import Path
 
 from data.errors import UserError
 from data.images import EXTENSIONS
-from data.records import held_out, pack
+from data.records import belongs, pack
 
 CLASSES = ("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
            "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor")
 # What the field trains and tests on: both years' trainval, and the test set whose annotations are public.
 OFFICIAL = {"train": (("VOC2007", "trainval"), ("VOC2012", "trainval")), "val": (("VOC2007", "test"),)}
-LAYOUT = "expected VOCdevkit/VOC2007 and VOCdevkit/VOC2012, or one folder with Annotations/ and JPEGImages/"
+PLACES = ("Annotations", "annotations", "train", ".")  # of the annotations in any other folder
+LAYOUT = ("expected VOCdevkit/VOC2007 and VOCdevkit/VOC2012, or one folder with Annotations/ and JPEGImages/, or with "
+          "each xml beside its image")
 
 
 def read(root, split, names=None):
-    """VOC2007 + VOC2012, or any one folder with Annotations and JPEGImages -> classes, records."""
+    """VOC2007 + VOC2012, or any one folder of annotations and images -> classes, records."""
     root = Path(root)
-    if (root / "Annotations").is_dir():
-        listed, notes = listing(root, split)
-    else:
-        devkit = root / "VOCdevkit" if (root / "VOCdevkit").is_dir() else root
-        years = [(devkit / year, name) for year, name in OFFICIAL.get(split, (("VOC2007", split),))]
-        present = [(folder, name) for folder, name in years if (folder / "Annotations").is_dir()]
-        if not present:
-            state = "no VOC annotations in" if root.is_dir() else "no such folder:"
-            raise UserError(f"{state} {root.absolute()}; {LAYOUT}; "
-                            f"get VOC with: python -m data.download voc --root {root}")
-        listed = [(folder, image) for folder, name in present for image in lines(folder / f"ImageSets/Main/{name}.txt")]
-        notes = [f"{folder}: not there, left out" for folder, name in years if (folder, name) not in present]
-
+    devkit = root / "VOCdevkit" if (root / "VOCdevkit").is_dir() else root
+    listed, notes = official(devkit, split) if any(devkit.glob("VOC*/Annotations")) else listing(root, split)
     parsed, problems = [], []
-    for folder, image in listed:
+    for path in listed:
         try:
-            parsed.append(parse(folder, image))
+            parsed.append(parse(path))
         except UserError as problem:
             problems.append(str(problem))
     classes = list(names or class_names(parsed, root))
@@ -43,23 +34,38 @@ def read(root, split, names=None):
     return classes, pack(entries, range(1, len(classes) + 1), notes, problems)
 
 
+def official(devkit, split):
+    """The annotations of both years' split, and notes about what is not there."""
+    lists = [devkit / year / f"ImageSets/Main/{name}.txt" for year, name in OFFICIAL.get(split, (("VOC2007", split),))]
+    present = [path for path in lists if path.is_file()]
+    if not present:
+        raise UserError(f"{lists[0]}: no such list of images; {LAYOUT}")
+    notes = [f"{path}: not there, left out" for path in lists if path not in present]
+    return [annotation for path in present for annotation in listed_in(path)], notes
+
+
 def listing(root, split):
-    """The (folder, image name) pairs of a single folder's split, and notes about how they were chosen."""
+    """The annotations of a single folder's split, and notes about how they were chosen."""
     sets = root / "ImageSets/Main"
     # A trainval without a val would be judged on what it has learnt, so train goes first.
     for name in (split, "test") if split == "val" else (split,):
         if (sets / f"{name}.txt").is_file():
-            return [(root, image) for image in lines(sets / f"{name}.txt")], []
-    images = sorted(path.stem for path in (root / "Annotations").glob("*.xml"))
-    chosen = [(root, image) for image in images if held_out(image) == (split == "val")]
+            return listed_in(sets / f"{name}.txt"), []
+    train, val = sorted(root.glob("train/*.xml")), sorted([*root.glob("val/*.xml"), *root.glob("valid/*.xml")])
+    if train and val:
+        return val if split == "val" else train, []
+    found = next((found for place in PLACES if (found := sorted((root / place).glob("*.xml")))), ())
+    if not found:
+        state = "no VOC annotations in" if root.is_dir() else "no such folder:"
+        raise UserError(f"{state} {root.absolute()}; {LAYOUT}; get VOC with: python -m data.download voc --root {root}")
+    chosen = [path for path in found if belongs(path.stem, split)]
     return chosen, [f"{sets}/{split}.txt is not there: one image in five is held out for validation"]
 
 
-def lines(path):
-    """The image names of a list; a second column, as the per-class lists have, is not ours."""
-    if not path.is_file():
-        raise UserError(f"{path}: no such list of images")
-    return [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
+def listed_in(path):
+    """The annotations that a list names; a second column, as the per-class lists have, is not ours."""
+    names = [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
+    return [path.parents[2] / f"Annotations/{name}.xml" for name in names]
 
 
 def class_names(parsed, root):
@@ -68,7 +74,7 @@ def class_names(parsed, root):
     if found <= set(CLASSES):
         return CLASSES
     # A class that only the other split shows has its number, too.
-    for path in (root / "Annotations").glob("*.xml"):
+    for path in root.rglob("*.xml"):
         with suppress(UserError):
             found |= {one.findtext("name", "").strip() for one in tree(path).iter("object")}
     return sorted(found)
@@ -83,13 +89,12 @@ def tree(path):
         raise UserError(f"{path}: not valid xml ({error})") from None
 
 
-def parse(folder, image):
+def parse(path):
     """One annotation: image path, (height, width), name, objects as (left, top, right, bottom, class name, difficult).
 
     Coordinates are taken as written. VOC counts pixels from 1, most programs that write its format from 0, and no file
     says which it does; half a pixel is less than annotators agree to.
     """
-    path = folder / "Annotations" / f"{image}.xml"
     root = tree(path)
     objects = []
     for number, one in enumerate(root.iter("object"), start=1):
@@ -99,15 +104,17 @@ def parse(folder, image):
         except (AttributeError, TypeError, ValueError):
             raise UserError(f"{path}: object {number} has no readable name or bndbox") from None
         objects.append((*corners, name, (one.findtext("difficult") or "0").strip() == "1"))
-    picture = image_file(folder, image, root.findtext("filename"))
+    picture = image_file(path, root.findtext("filename"))
     size = tuple(int(float(root.findtext(f"size/{side}") or 0)) for side in ("height", "width"))
-    return picture, size if all(size) else None, image, objects
+    return picture, size if all(size) else None, path.stem, objects
 
 
-def image_file(folder, image, filename):
+def image_file(path, filename):
     """The annotation's own picture: of its own name first, for many programs leave a stale <filename> behind."""
-    pictures = folder / "JPEGImages"
-    for name in [image + extension for extension in EXTENSIONS] + [filename]:
-        if name and (pictures / name).is_file():
-            return pictures / name
-    raise UserError(f"{pictures / image}.jpg: no such image, but {folder / 'Annotations' / image}.xml describes it")
+    names = [path.stem + extension for extension in EXTENSIONS] + [filename]
+    folders = (path.parents[1] / "JPEGImages", path.parents[1] / "images", path.parent)
+    for picture in (folder / name for folder in folders for name in names if name):
+        if picture.is_file():
+            return picture
+    place = next(folder for folder in folders if folder.is_dir())
+    raise UserError(f"{place / path.stem}.jpg: no such image, but {path} describes it")

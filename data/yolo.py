@@ -5,7 +5,7 @@ import yaml
 
 from data.errors import UserError
 from data.images import image_files, image_size
-from data.records import held_out, pack
+from data.records import belongs, pack
 
 SETTINGS = ("data.yaml", "dataset.yaml")
 LAYOUT = "expected images/train and labels/train (val alike), or images and labels, and data.yaml or classes.txt"
@@ -25,7 +25,7 @@ def read(root, split, names=None):
     files = files_of(own or places.get("train") or root / "images")
     notes = []
     if not own:
-        files = [file for file in files if held_out(Path(file).stem) == (split == "val")]
+        files = [file for file in files if belongs(Path(file).stem, split)]
         notes = [f"{root} has no {split} images of its own: one image in five is held out for validation"]
     if not files:
         raise UserError(f"no {split} images in {root.absolute()}; {LAYOUT}")
@@ -100,8 +100,9 @@ def parse(path, size, label, known, problems):
             continue
         try:
             number, *shares = (float(word) for word in text.split())
-            corners = around(shares) if len(shares) > 5 else centred(*shares[:4])
-        except (ValueError, TypeError):
+            x, y, w, h = shares[:4]
+            corners = around(shares) if len(shares) > 5 else (x - w / 2, y - h / 2, x + w / 2, y + h / 2)
+        except ValueError:
             problems.append(f"{path}, line {line}: expected class cx cy w h, found {text.strip()!r}")
             continue
         if not 0 <= number < len(known):
@@ -110,10 +111,6 @@ def parse(path, size, label, known, problems):
             corners = (share * side for share, side in zip(corners, (width, height) * 2))
             objects.append((*corners, label[int(number)], False))
     return objects
-
-
-def centred(x, y, width, height):
-    return x - width / 2, y - height / 2, x + width / 2, y + height / 2
 
 
 def around(points):

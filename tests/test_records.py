@@ -1,6 +1,8 @@
 import numpy as np
+import pytest
 
-from data.records import held_out, pack
+from data.errors import UserError
+from data.records import belongs, pack
 
 
 def test_boxes_are_clipped_and_those_of_no_area_dropped_with_a_note():
@@ -34,4 +36,11 @@ def test_no_images_at_all_are_records_too():
 
 
 def test_one_name_in_five_is_held_out():
-    assert 150 < sum(held_out(f"image{i}") for i in range(1000)) < 250
+    names = [f"image{i}" for i in range(1000)]
+    assert 150 < sum(belongs(name, "val") for name in names) < 250
+    assert all(belongs(name, "val") != belongs(name, "train") for name in names)
+
+
+def test_a_split_that_nobody_made_is_no_part_of_another():
+    with pytest.raises(UserError, match="no images of a split 'test'"):
+        belongs("image", "test")

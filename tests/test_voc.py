@@ -36,7 +36,7 @@ def test_both_years_are_read_as_one(tmp_path):
 def test_a_missing_year_is_noted(tmp_path):
     write_voc(tmp_path / "VOC2007", {"000001": []})
     write_list(tmp_path / "VOC2007", "trainval", ["000001"])
-    assert "VOC2012: not there, left out" in voc.read(tmp_path, "train")[1].notes[0]
+    assert "VOC2012/ImageSets/Main/trainval.txt: not there, left out" in voc.read(tmp_path, "train")[1].notes[0]
 
 
 def test_a_folder_of_ones_own_names_its_classes(tmp_path):
@@ -84,3 +84,19 @@ def test_a_missing_image_is_named(tmp_path):
     write_list(tmp_path, "train", ["a"])
     (tmp_path / "JPEGImages/a.jpg").unlink()
     assert "JPEGImages/a.jpg: no such image" in voc.read(tmp_path, "train")[1].problems[0]
+
+
+@pytest.mark.parametrize("annotation, picture", (("a.xml", "a.png"), ("train/a.xml", "train/a.JPG"), ("annotations/a.xml", "images/a.png")))
+def test_annotations_may_lie_where_annotators_and_exporters_put_them(tmp_path, annotation, picture):
+    write_image(tmp_path / picture)
+    (tmp_path / annotation).parent.mkdir(exist_ok=True)
+    (tmp_path / annotation).write_text(f"<annotation><filename>{picture.split('/')[-1]}</filename></annotation>")
+    found = [voc.read(tmp_path, split)[1] for split in ("train", "val")]
+    assert [records.path(0) for records in found if len(records)] == [str(tmp_path / picture)]
+
+
+def test_exported_splits_are_kept(tmp_path):
+    for place in ("train/a", "train/b", "valid/c"):
+        write_image(tmp_path / f"{place}.jpg")
+        (tmp_path / f"{place}.xml").write_text("<annotation/>")
+    assert [voc.read(tmp_path, split)[1].image_ids.tolist() for split in ("train", "val")] == [["a", "b"], ["c"]]

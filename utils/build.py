@@ -25,7 +25,7 @@ from utils.stop import leave_signals_to_parent
 # Where a detector's name says what it is: the side of the images that SSD takes.
 SIDES = {"ssd300": 300, "ssd512": 512}
 MODELS = ("retinanet", *SIDES)
-OPTIMIZERS = ("sgd", "adam", "adamw")
+OPTIMIZERS = dict(sgd=torch.optim.SGD, adam=torch.optim.Adam, adamw=torch.optim.AdamW)
 
 
 def build_detector(recipe, num_classes):
@@ -131,7 +131,5 @@ def build_optimizer(recipe, model):
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [dict(params=[one for one in parameters if one.ndim > 1], weight_decay=recipe.weight_decay),
               dict(params=[one for one in parameters if one.ndim <= 1], weight_decay=0.0)]
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(groups, recipe.lr, recipe.momentum, fused=True)
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer]
-    return kind(groups, recipe.lr, fused=True)
+    own = dict(momentum=recipe.momentum) if recipe.optimizer == "sgd" else {}
+    return OPTIMIZERS[recipe.optimizer](groups, recipe.lr, fused=True, **own)

@@ -11,11 +11,9 @@ from pycocotools.cocoeval import COCOeval
 from data.records import ANY
 from layers.boxes import iou
 
+METRICS = ("coco", "voc07", "voc12")
 NAMES = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large",
          "AR_1", "AR_10", "AR_100", "AR_small", "AR_medium", "AR_large")
-
-
-METRICS = ("coco", "voc07", "voc12")
 
 
 def judge(metric, classes, records, found):
