@@ -37,10 +37,8 @@ def parse(parser, arguments=None):
 
 
 def dashed(argument):
-    if not argument.startswith("--"):
-        return argument
     name, equals, value = argument.partition("=")
-    return name.replace("_", "-") + equals + value
+    return name.replace("_", "-") + equals + value if name.startswith("--") else argument
 
 
 def add_dataset_flags(parser):

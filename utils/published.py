@@ -1,6 +1,7 @@
 """Published detectors as checkpoints of ours, with their classes and with what they were judged by."""
 from dataclasses import asdict
 
+import torch
 from torchvision.models import get_model_weights
 
 from data import voc
@@ -92,4 +93,4 @@ def load_detector(path):
         model.load_state_dict(content["model"])
     except RuntimeError as error:
         raise UserError(f"{path}: other tensors than its detector's: {' '.join(str(error).split())[:300]}") from None
-    return model.eval(), recipe, content["classes"]
+    return model.to(memory_format=torch.channels_last).eval(), recipe, content["classes"]
