@@ -1,10 +1,11 @@
 """COCO's format (https://cocodataset.org/#format-data): one json for each split, boxes as left, top, width, height."""
 import json
 import os
+from operator import itemgetter
 from pathlib import Path
 
 from data.errors import UserError
-from data.records import belongs, pack
+from data.records import pack, parted
 
 ANNOTATIONS = ("annotations/instances_{}2017.json", "annotations/instances_{}2014.json",
                "annotations/instances_{}.json", "annotations/{}.json", "{}/_annotations.coco.json", "{}.json")
@@ -58,8 +59,7 @@ def read_files(images, annotations, names=None, part=None):
 
     notes, chosen = (), content["images"]
     if part:
-        chosen = [image for image in chosen if belongs(image["file_name"], part)]
-        notes = (f"{annotations} is the only annotation file: one image in five is held out for validation",)
+        chosen, notes = parted(chosen, part, f"{annotations} is the only annotation file", itemgetter("file_name"))
     folder = os.fspath(images)
     entries = [(os.path.join(folder, image["file_name"]), (image["height"], image["width"]), image["id"],
                 objects[image["id"]]) for image in chosen]

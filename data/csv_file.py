@@ -3,7 +3,7 @@ import csv
 from pathlib import Path
 
 from data.errors import UserError
-from data.records import belongs, pack
+from data.records import pack, parted
 
 COLUMNS = ("path", "x1", "y1", "x2", "y2", "class")
 LAYOUT = "expected train.csv and, if there are, val.csv and classes.csv"
@@ -50,8 +50,8 @@ def read_files(annotations, names=None, part=None):
     label = {name: i for i, name in enumerate(classes)}
     notes = ()
     if part:
-        images = {path: objects for path, objects in images.items() if belongs(path, part)}
-        notes = (f"{annotations} is the only annotation file: one image in five is held out for validation",)
+        chosen, notes = parted(list(images), part, f"{annotations} is the only annotation file")
+        images = {path: images[path] for path in chosen}
     folder = Path(annotations).parent
     entries = [(folder / path, None, path, [(*one[:4], label[one[4]], one[5]) for one in objects])
                for path, objects in images.items()]

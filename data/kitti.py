@@ -1,8 +1,9 @@
 """KITTI's objects (https://www.cvlibs.net/datasets/kitti): a text file for each image, a line for each object."""
+from operator import attrgetter
 from pathlib import Path
 
 from data.errors import UserError
-from data.records import ANY, belongs, pack
+from data.records import ANY, pack, parted
 
 CLASSES = ("Car", "Pedestrian", "Cyclist")
 # Too like a class to be its background, where they are not classes themselves; so says KITTI's own evaluation.
@@ -24,12 +25,11 @@ def read(root, split, names=None):
     if unknown:
         raise UserError(f"KITTI has no {unknown[0]!r}; it has {', '.join(TYPES)}")
     entries, problems = [], []
+    labels, notes = parted(labels, split, "KITTI's test set has no labels", attrgetter("stem"))
     for path in labels:
-        if belongs(path.stem, split):
-            objects = parse(path, {name: i for i, name in enumerate(classes)}, problems)
-            entries.append((folder / f"image_2/{path.stem}.png", None, path.stem, objects))
-    note = "KITTI's test set has no labels: one image in five is held out for validation"
-    return classes, pack(entries, range(1, len(classes) + 1), [note], problems)
+        objects = parse(path, {name: i for i, name in enumerate(classes)}, problems)
+        entries.append((folder / f"image_2/{path.stem}.png", None, path.stem, objects))
+    return classes, pack(entries, range(1, len(classes) + 1), notes, problems)
 
 
 def parse(path, label, problems):

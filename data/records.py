@@ -113,8 +113,18 @@ def tell(what, entries, images):
         yield f"{what}: {len(images)}, of {', '.join(names[:5])}{more}"
 
 
-def belongs(name, split):
-    """Whether an image of this name is one of train, or of the one in five kept for val; the same on every machine."""
+def parted(images, split, why, name=str):
+    """Those images that train is to have, or the one in five kept for val, and a note that says why they are parted.
+
+    Their names decide: the same on every machine. Of fewer than five, too, one is kept; an only one is both.
+    """
     if split not in ("train", "val"):
-        raise UserError(f"no images of a split {split!r}: there is one list of them, parted in train and val")
-    return (zlib.crc32(name.encode()) % 5 == 0) == (split == "val")
+        raise UserError(f"no images of a split {split!r}; {why}")
+    marks = [zlib.crc32(name(image).encode()) for image in images]
+    kept = [mark % 5 == 0 for mark in marks]
+    if len(marks) == 1:
+        return images, [f"{why}: the only image is trained and judged on"]
+    if len(set(kept)) == 1:
+        kept[marks.index(min(marks))] = not kept[0]
+    return ([image for image, held in zip(images, kept) if held == (split == "val")],
+            [f"{why}: one image in five is held out for validation"])

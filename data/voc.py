@@ -1,11 +1,12 @@
 """PASCAL VOC's format (http://host.robots.ox.ac.uk/pascal/VOC): one xml for each image."""
 import xml.etree.ElementTree as ElementTree
 from contextlib import suppress
+from operator import attrgetter
 from pathlib import Path
 
 from data.errors import UserError
 from data.images import EXTENSIONS
-from data.records import belongs, pack
+from data.records import pack, parted
 
 CLASSES = ("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
            "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor")
@@ -58,8 +59,7 @@ def listing(root, split):
     if not found:
         state = "no VOC annotations in" if root.is_dir() else "no such folder:"
         raise UserError(f"{state} {root.absolute()}; {LAYOUT}; get VOC with: python -m data.download voc --root {root}")
-    chosen = [path for path in found if belongs(path.stem, split)]
-    return chosen, [f"{sets}/{split}.txt is not there: one image in five is held out for validation"]
+    return parted(found, split, f"{sets}/{split}.txt is not there", attrgetter("stem"))
 
 
 def listed_in(path):

@@ -5,7 +5,7 @@ import yaml
 
 from data.errors import UserError
 from data.images import image_files, image_size
-from data.records import belongs, pack
+from data.records import pack, parted
 
 SETTINGS = ("data.yaml", "dataset.yaml")
 LAYOUT = "expected images/train and labels/train (val alike), or images and labels, and data.yaml or classes.txt"
@@ -25,8 +25,7 @@ def read(root, split, names=None):
     files = files_of(own or places.get("train") or root / "images")
     notes = []
     if not own:
-        files = [file for file in files if belongs(Path(file).stem, split)]
-        notes = [f"{root} has no {split} images of its own: one image in five is held out for validation"]
+        files, notes = parted(files, split, f"{root} has no {split} images of its own", lambda file: Path(file).stem)
     if not files:
         raise UserError(f"no {split} images in {root.absolute()}; {LAYOUT}")
     entries, problems = [], []

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from data.errors import UserError
-from data.records import belongs, pack
+from data.records import pack, parted
 
 
 def test_boxes_are_clipped_and_those_of_no_area_dropped_with_a_note():
@@ -37,10 +37,25 @@ def test_no_images_at_all_are_records_too():
 
 def test_one_name_in_five_is_held_out():
     names = [f"image{i}" for i in range(1000)]
-    assert 150 < sum(belongs(name, "val") for name in names) < 250
-    assert all(belongs(name, "val") != belongs(name, "train") for name in names)
+    (train, notes), (val, _) = (parted(names, split, "no list") for split in ("train", "val"))
+    assert notes == ["no list: one image in five is held out for validation"]
+    assert 150 < len(val) < 250 and sorted(train + val) == sorted(names)
+    # More images move none from one side to the other.
+    assert parted(names[:500], "val", "")[0] == [name for name in val if name in names[:500]]
+
+
+@pytest.mark.parametrize("count", (2, 3, 4))
+def test_of_few_images_neither_side_is_left_without(count):
+    for first in range(100):
+        names = [f"image{first + i}" for i in range(count)]
+        train, val = (parted(names, split, "")[0] for split in ("train", "val"))
+        assert train and val and sorted(train + val) == sorted(names)
+
+
+def test_an_only_image_is_trained_and_judged_on():
+    assert parted(["a"], "train", "why") == parted(["a"], "val", "why") == (["a"], ["why: the only image is trained and judged on"])
 
 
 def test_a_split_that_nobody_made_is_no_part_of_another():
     with pytest.raises(UserError, match="no images of a split 'test'"):
-        belongs("image", "test")
+        parted(["image"], "test", "why")

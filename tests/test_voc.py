@@ -91,8 +91,7 @@ def test_annotations_may_lie_where_annotators_and_exporters_put_them(tmp_path, a
     write_image(tmp_path / picture)
     (tmp_path / annotation).parent.mkdir(exist_ok=True)
     (tmp_path / annotation).write_text(f"<annotation><filename>{picture.split('/')[-1]}</filename></annotation>")
-    found = [voc.read(tmp_path, split)[1] for split in ("train", "val")]
-    assert [records.path(0) for records in found if len(records)] == [str(tmp_path / picture)]
+    assert voc.read(tmp_path, "train")[1].path(0) == str(tmp_path / picture)
 
 
 def test_exported_splits_are_kept(tmp_path):

@@ -40,7 +40,7 @@ def coco_metrics(classes, records, found):
         evaluation.summarize()
     # precision: [IoU threshold, recall, class, area, limit]; -1 where a class has no object.
     precision = evaluation.eval["precision"][:, :, :, 0, -1]
-    average = {name: nan_if_missing(value) for name, value in zip(NAMES, evaluation.stats)}
+    average = dict(zip(NAMES, np.where(evaluation.stats < 0, math.nan, evaluation.stats).tolist()))
     each = {name: dict(AP=mean(precision[:, :, i]), AP50=mean(precision[0, :, i])) for i, name in enumerate(classes)}
     return average, each
 
@@ -74,11 +74,8 @@ def empty_like(truth):
 
 
 def mean(precision):
-    return nan_if_missing(precision[precision > -1].mean() if (precision > -1).any() else -1)
-
-
-def nan_if_missing(value):
-    return math.nan if value < 0 else float(value)
+    known = precision[precision > -1]
+    return float(known.mean()) if len(known) else math.nan
 
 
 def voc_metrics(classes, records, found, eleven_points=False):

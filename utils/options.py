@@ -2,6 +2,7 @@
 import argparse
 import runpy
 import sys
+import textwrap
 from dataclasses import fields
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from utils import conventions
 from utils.build import MODELS, OPTIMIZERS
 from utils.metrics import METRICS
 from utils.recipes import RECIPES, Recipe
+
+LEAST = dict.fromkeys(("batch", "accumulate", "resize", "max_size", "eval_every", "save_every", "log_every"), 1) | (
+    dict.fromkeys(("iterations", "epochs", "workers", "warmup", "patience", "keep", "freeze", "lr", "weight_decay"), 0))
 
 
 def script(main):
@@ -112,8 +116,8 @@ def named_recipe(flags):
     if flags.recipe and Path(flags.recipe).suffix == ".py":
         return recipe_file(flags.recipe)
     model = flags.model or ("ssd300" if flags.basenet else "retinanet")
-    inferred = "shapes" if not flags.annotations else "csv" if flags.annotations.endswith(".csv") else "coco"
-    dataset = flags.dataset or inferred
+    kind = "csv" if str(flags.annotations).endswith(".csv") else "coco"
+    dataset = flags.dataset or (kind if flags.annotations else "shapes")
     name = flags.recipe or f"{model}_{dataset}".replace("retinanet_shapes", "shapes")
     if flags.recipe and name not in RECIPES:
         raise UserError(f"no recipe {name!r}: use a file of your own, *.py, or {', '.join(RECIPES)}")
@@ -174,12 +178,9 @@ def lengths(given, recipe, stretch):
 
 def checked(recipe):
     """The recipe, if its numbers can be trained with."""
-    for name in ("batch", "accumulate", "resize", "max_size", "eval_every", "save_every", "log_every"):
-        if getattr(recipe, name) < 1:
-            raise UserError(f"--{name.replace('_', '-')} {getattr(recipe, name)}: must be at least 1")
-    for name in ("iterations", "epochs", "workers", "warmup", "patience", "keep", "freeze", "lr", "weight_decay"):
-        if getattr(recipe, name) < 0:
-            raise UserError(f"--{name.replace('_', '-')} {getattr(recipe, name)}: must be 0 or more")
+    for name, least in LEAST.items():
+        if getattr(recipe, name) < least:
+            raise UserError(f"--{name.replace('_', '-')} {getattr(recipe, name)}: must be at least {least}")
     if recipe.batch % recipe.accumulate:
         raise UserError(f"--batch {recipe.batch} cannot be cut into --accumulate {recipe.accumulate} equal parts")
     return recipe
@@ -187,11 +188,6 @@ def checked(recipe):
 
 def describe(recipe):
     """The recipe in a few lines: every field, in its order."""
-    words = [f"{one.name}={getattr(recipe, one.name)!r}".replace("'", "") for one in fields(recipe)
+    words = [f"{one.name}={getattr(recipe, one.name)!r}".replace("'", "").replace(", ", ",") for one in fields(recipe)
              if one.name != "conventions"] + [f"conventions: {conventions.describe(recipe.conventions)}"]
-    lines, line = [], ""
-    for word in words:
-        if len(line) + len(word) > 110:
-            lines, line = [*lines, line], ""
-        line += word + "  "
-    return "\n".join([*lines, line])
+    return textwrap.fill("  ".join(words), width=110, break_long_words=False, break_on_hyphens=False)
