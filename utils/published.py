@@ -13,10 +13,9 @@ from utils.recipes import RECIPES
 
 ALL = 1_000_000  # as many as there are
 SSD = dict(min_score=0.01, max_iou=0.45, candidates=200, candidates_of="class", limit=ALL)
-# What their programs do by default.
+# What their programs do by default, where it is not what we do.
 JUDGED = {
     "pytorch-retinanet": dict(resize=608, max_size=1024, candidates=ALL, limit=ALL, batch=1),
-    "odtk": dict(), "odtk 19.04": dict(), "mmdetection": dict(),
     "torchvision v1": dict(limit=300, batch=1), "torchvision v2": dict(limit=300, batch=1),
     "torchvision ssd": SSD | dict(candidates=400, limit=200),
     "mmdetection ssd": SSD | dict(min_score=0.02, candidates=1000, candidates_of="level", limit=200),
@@ -48,7 +47,7 @@ def as_ours(content):
     if "style='caffe'" in f"{meta.get('config')}{meta.get('cfg')}":
         raise UserError("its ResNet is of style caffe, with other strides and pixels: take the file of style pytorch")
     state, classes = with_names(state, meta)
-    recipe = RECIPES["retinanet_coco"] | JUDGED[whose] | changes | dict(jitter=())
+    recipe = RECIPES["retinanet_coco"] | JUDGED.get(whose, {}) | changes | dict(jitter=())
     if len(classes) == len(voc.CLASSES):
         recipe |= dict(dataset="voc", metric="voc07")
     return dict(model=state, recipe=asdict(recipe), classes=classes), whose
