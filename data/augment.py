@@ -6,16 +6,18 @@ generator, and returns image and target. It changes neither in place.
 import cv2
 import numpy as np
 
+from data.resize import Resize
 
-class Mirror:
-    """Left becomes right for every second image."""
+
+class RetinaNetAugmentation(Resize):
+    """Resize, and let left become right for every second image (RetinaNet, Sec. 4)."""
 
     def __call__(self, image, target, random):
+        image, target = super().__call__(image, target, random)
         if random.random() < 0.5:
             return image, target
-        width = image.shape[1]
         boxes = target["boxes"].copy()
-        boxes[:, [0, 2]] = width - boxes[:, [2, 0]]
+        boxes[:, [0, 2]] = image.shape[1] - boxes[:, [2, 0]]
         return cv2.flip(image, 1), target | dict(boxes=boxes)
 
 
@@ -39,18 +41,6 @@ class SSDAugmentation:
         window, kept, _ = crop(window, target["boxes"], target["ignore"], random)
         image, target = look_through(window, image, select(target, kept), self.size, self.colour, random.random() < 0.5)
         return distort(image, random), target
-
-
-class Compose:
-    """One transform after another, the first of which gives the image its size."""
-
-    def __init__(self, *transforms):
-        self.transforms, self.enough = transforms, transforms[0].enough
-
-    def __call__(self, image, target, random):
-        for transform in self.transforms:
-            image, target = transform(image, target, random)
-        return image, target
 
 
 def select(target, kept):

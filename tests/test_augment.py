@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from data import augment
-from data.augment import CROPS, Compose, Mirror, SSDAugmentation, crop, distort, expand, look_through
+from data.augment import CROPS, RetinaNetAugmentation, SSDAugmentation, crop, distort, expand, look_through
 from data.resize import Resize, Stretch
 
 RANDOM = np.random.default_rng(0)
@@ -43,7 +43,7 @@ def test_the_short_side_is_drawn_from_its_range():
 
 
 def test_mirror_takes_the_boxes_along():
-    results = [Mirror()(*sample(), RANDOM) for _ in range(50)]
+    results = [RetinaNetAugmentation(100, 200)(*sample(), RANDOM) for _ in range(50)]
     for image, target in results:
         np.testing.assert_allclose(target["boxes"][0], bright(image))
     assert 10 < sum(target["boxes"][0, 0] == 140 for _, target in results) < 40
@@ -53,12 +53,12 @@ def test_the_dataset_s_own_boxes_stay_as_they_are():
     image, target = sample()
     before = target["boxes"].copy()
     for _ in range(10):
-        Compose(Resize(50, 99), Mirror())(image, target, RANDOM)
+        RetinaNetAugmentation(50, 99)(image, target, RANDOM)
     assert (target["boxes"] == before).all()
 
 
 def test_images_without_boxes_pass():
-    image, target = Compose(Resize((40, 60), 100), Mirror())(*sample(boxes=()), RANDOM)
+    image, target = RetinaNetAugmentation((40, 60), 100)(*sample(boxes=()), RANDOM)
     assert target["boxes"].shape == (0, 4) and image.shape[0] <= 60
 
 

@@ -3,7 +3,7 @@ import pytest
 from torch.utils.data import DataLoader
 
 from data import coco
-from data.augment import Compose, Mirror
+from data.augment import RetinaNetAugmentation
 from data.batch import Collate, TrainBatches
 from data.dataset import Dataset
 from data.resize import Resize
@@ -13,7 +13,7 @@ from tests.conftest import write_coco
 @pytest.fixture
 def dataset(tmp_path):
     write_coco(tmp_path, [[(10, 20, 30, 40, 1)], [], [(0, 0, 50, 50, 0), (5, 5, 9, 9, 1)]])
-    return Dataset(*coco.read(tmp_path, "train"), Compose(Resize((48, 64), 96), Mirror()), seed=3)
+    return Dataset(*coco.read(tmp_path, "train"), RetinaNetAugmentation((48, 64), 96), seed=3)
 
 
 def test_a_sample_depends_on_epoch_and_index_alone(dataset):
@@ -39,7 +39,7 @@ def test_an_image_without_objects_has_empty_arrays(dataset):
     assert target["boxes"].dtype == np.float32
 
 
-@pytest.mark.parametrize("transform", (Resize(48, 64), Compose(Resize((32, 48), 64), Mirror())))
+@pytest.mark.parametrize("transform", (Resize(48, 64), RetinaNetAugmentation((32, 48), 64)))
 def test_boxes_follow_an_image_that_is_decoded_smaller(tmp_path, transform):
     write_coco(tmp_path, [[(100, 200, 300, 400, 1)]], height=801, width=1199)
     large = Dataset(*coco.read(tmp_path, "train"), transform)

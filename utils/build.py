@@ -6,7 +6,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from data import coco, csv_file
-from data.augment import Compose, Mirror, SSDAugmentation
+from data.augment import RetinaNetAugmentation, SSDAugmentation
 from data.batch import Collate
 from data.dataset import READERS, Dataset
 from data.errors import UserError
@@ -95,7 +95,7 @@ def build_transform(recipe, train=False):
         size = (SIDES[recipe.model],) * 2
         return SSDAugmentation(size, pixel_mean(recipe)) if augmented else Stretch(size, own.resize)
     if augmented:
-        return Compose(Resize(recipe.jitter or recipe.resize, recipe.max_size), Mirror())
+        return RetinaNetAugmentation(recipe.jitter or recipe.resize, recipe.max_size)
     return Resize(recipe.resize, recipe.max_size, own.resize, own.floor)
 
 
