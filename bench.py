@@ -23,7 +23,7 @@ from layers.detections import detections
 from layers.losses import FocalLoss
 from layers.priors import level_sizes
 from retinanet import RetinaNet
-from utils import options, parallel, workloads
+from utils import measure, options, parallel, workloads
 from utils.files import write
 from utils.log import read
 from utils.recipes import RECIPES
@@ -38,19 +38,14 @@ LARGE = (800, 1344)
 
 def compare(flags, title, **works):
     """Race works, of which one may be the floor, one ours, others peers; tell the medians -> a row for each."""
-    def timed(work):
-        start = time.perf_counter()
-        work()
-        if flags.device.type == "cuda":
-            torch.cuda.synchronize()
-        return time.perf_counter() - start
-
     for work in works.values():
-        timed(work)  # to warm up
+        work()  # to warm up
     seconds, end = {name: [] for name in works}, time.perf_counter() + flags.seconds
     while time.perf_counter() < end or len(seconds["ours"]) < 3:
         for name, work in works.items():
-            seconds[name].append(timed(work))
+            start = measure.clock(flags.device)
+            work()
+            seconds[name].append(measure.clock(flags.device) - start)
     print(f"\n{title}")
     rows, medians = [], {name: median(values) for name, values in seconds.items()}
     for name, value in medians.items():
@@ -71,9 +66,11 @@ def steps(flags):
         rows = compare(flags, f"step: {name}, {images} x {size[0]} x {size[1]}", floor=bare, ours=step, **works,
                        torchvision=training_theirs(peer, flags.device, images, size, recipe))
         print("    images/s: " + ", ".join(f"{row['work']} {images / row['seconds']:.1f}" for row in rows))
-        yield from rows
+        shares = measure.shares(step, flags.device)
+        print("    of ours: " + ", ".join(f"{part} {share:.1%}" for part, share in shares.items()))
+        yield from [*rows, dict(title=f"shares: {name}", **shares)]
         if flags.device.type == "cuda":
-            yield dict(title=f"limits: {name}", **workloads.limits_of_a_gpu(step, bare, rows[1]["seconds"]))
+            yield dict(title=f"limits: {name}", **measure.limits_of_a_gpu(step, bare, rows[1]["seconds"]))
 
 
 def loss(flags):
@@ -92,7 +89,7 @@ def loss(flags):
         return torch.autograd.grad(sum(losses.values()), [deltas, logits])
     title = f"loss: {len(priors)} priors x {CLASSES} classes x 2 images x 20 objects"
     yield from compare(flags, title, ours=ours, torchvision=torchvision)
-    peaks = {work.__name__: workloads.peak_memory(work, flags.device) for work in (ours, torchvision)}
+    peaks = {work.__name__: measure.peak_memory(work, flags.device) for work in (ours, torchvision)}
     print("    memory: " + ", ".join(f"{name} {peak / 2 ** 20:.0f} MiB" for name, peak in peaks.items()))
     yield dict(title=title, peak_bytes=peaks)
 
@@ -187,11 +184,10 @@ def main():
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     flags = options.parse(parser)
     flags.device, flags.threads = parallel.start(flags.device), torch.get_num_threads()
-    on_gpu = flags.device.type == "cuda"
-    flags.compile = on_gpu if flags.compile is None else flags.compile
-    name = torch.cuda.get_device_name() if on_gpu else f"{flags.threads} CPU threads"
+    name = torch.cuda.get_device_name() if flags.device.type == "cuda" else f"{flags.threads} CPU threads"
+    flags.compile = flags.device.type == "cuda" if flags.compile is None else flags.compile
     print(f"torch {torch.__version__} on {name}")
-    rows = [row for part, measure in PARTS.items() if {part, "all"} & set(flags.parts) for row in measure(flags)]
+    rows = [row for part, tell in PARTS.items() if {part, "all"} & set(flags.parts) for row in tell(flags)]
     if flags.json:
         write(flags.json, json.dumps(dict(device=name, rows=rows), indent=1))
 

@@ -3,8 +3,6 @@
     python -m data.download coco
     python -m data.download voc --root somewhere/else
 """
-import argparse
-import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -13,6 +11,7 @@ from torchvision.datasets.utils import check_integrity, extract_archive
 from tqdm import tqdm
 
 from data.errors import UserError
+from utils import options
 
 # Archive, and the md5 that its publisher or, where none is published, long use has given it.
 ARCHIVES = {
@@ -73,16 +72,13 @@ def fetch(url, file):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options.new_parser(__doc__)
     parser.add_argument("dataset", choices=ARCHIVES)
     parser.add_argument("--root", type=Path, help="where to; data/<dataset> if not given")
     parser.add_argument("--address", help="of a mirror that has the same files")
-    flags = parser.parse_args()
-    try:
-        download(flags.dataset, flags.root or Path("data", flags.dataset), flags.address)
-    except UserError as mistake:
-        sys.exit(f"error: {mistake}")
+    flags = options.parse(parser)
+    download(flags.dataset, flags.root or Path("data", flags.dataset), flags.address)
 
 
 if __name__ == "__main__":
-    main()
+    options.script(main)

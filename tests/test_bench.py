@@ -1,3 +1,4 @@
+import time
 from argparse import Namespace
 from functools import partial
 
@@ -5,7 +6,7 @@ import pytest
 import torch
 
 import bench
-from utils import workloads
+from utils import measure, workloads
 from utils.recipes import RECIPES
 
 CPU = torch.device("cpu")
@@ -20,12 +21,22 @@ def test_works_take_turns_and_are_told_as_ratios(capsys):
     assert "times floor" in capsys.readouterr().out
 
 
+def test_shares_are_those_of_a_work_s_parts():
+    def work(done):
+        time.sleep(0.01)
+        done("short")
+        time.sleep(0.03)
+        done("long")
+    shares = measure.shares(work, CPU)
+    assert list(shares) == ["short", "long"] and sum(shares.values()) == pytest.approx(1) and shares["long"] > 0.6
+
+
 def test_peak_memory_is_what_tensors_take_at_once():
     def work():
         a = torch.zeros(1000, 1000)
         del a
         return torch.zeros(2000, 1000) + 1
-    assert workloads.peak_memory(work, CPU) == pytest.approx(16e6, rel=0.01)
+    assert measure.peak_memory(work, CPU) == pytest.approx(16e6, rel=0.01)
 
 
 def test_a_step_changes_the_weights_and_the_bare_one_does_not():
@@ -34,7 +45,7 @@ def test_a_step_changes_the_weights_and_the_bare_one_does_not():
     before = model.base.conv1.weight.clone()
     bare()
     assert torch.equal(model.base.conv1.weight, before)
-    step()
+    assert list(measure.shares(step, CPU)) == ["forward", "loss", "backward", "clip", "step"]
     assert not torch.equal(model.base.conv1.weight, before)
 
 
@@ -64,12 +75,12 @@ def test_the_limits_of_a_gpu_are_told(monkeypatch, capsys):
         monkeypatch.setattr(torch.cuda, name, lambda value=value: value)
     modes = []
     monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", modes.append)
-    monkeypatch.setattr(workloads, "matrix_speed", partial(workloads.matrix_speed, "cpu", side=64))
+    monkeypatch.setattr(measure, "matrix_speed", partial(measure.matrix_speed, "cpu", side=64))
     work = workloads.training_ours(RECIPES["shapes"], CPU, 2, (64, 64))
-    assert workloads.limits_of_a_gpu(*work, seconds=1)["flops"] > 1e9
+    assert measure.limits_of_a_gpu(*work, seconds=1)["flops"] > 1e9
     assert "1.0 GiB; the host never waits" in capsys.readouterr().out
 
-    def waiting():
+    def waiting(done=None):
         raise RuntimeError("called a synchronizing CUDA operation")
-    limits = workloads.limits_of_a_gpu(waiting, work[1], seconds=1)
+    limits = measure.limits_of_a_gpu(waiting, work[1], seconds=1)
     assert "synchronizing" in limits["host_waits"] and modes == ["error", "default"] * 2

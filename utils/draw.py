@@ -7,8 +7,6 @@ import numpy as np
 from data.errors import UserError
 from utils.files import write
 
-TRUTH = (255, 255, 255)
-
 
 def colour(label):
     """A colour of its own for every class: hues a golden ratio apart never come close together."""
@@ -21,7 +19,7 @@ def draw(image, boxes, labels, classes, scores=None, truth=()):
     canvas = image.copy()
     thickness = max(1, round(max(image.shape) / 500))
     for left, top, right, bottom in np.asarray(truth).reshape(-1, 4).round().astype(int).tolist():
-        cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), TRUTH, 1)
+        cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), (255, 255, 255), 1)
     for i in reversed(range(len(boxes))):
         left, top, right, bottom = np.asarray(boxes[i]).round().astype(int).tolist()
         cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), colour(labels[i]), thickness)

@@ -94,9 +94,7 @@ class Log:
 
 def read(path):
     """All entries of a log, none where there is no log; a line cut short is left out."""
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else ()
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 

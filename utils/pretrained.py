@@ -12,7 +12,7 @@ from data.errors import UserError
 from utils import checkpoint, conventions, options
 from utils.build import SIDES
 from utils.families import family
-from utils.published import ALL, opened, understood
+from utils.published import ALL, opened
 from utils.transfer import adopt
 
 FOLDER = Path("weights")
@@ -32,7 +32,7 @@ def open_source(recipe):
     content = checkpoint.read(path)
     if family(content) is None and BASES & set(content):
         return recipe, None
-    content, _ = understood(path, content)
+    content, _ = opened(path, content)
     own = checkpoint.recipe_of(content)
     changes = {name: getattr(own, name) for name in ARCHITECTURE}
     # Priors and network remain its publisher's; its images went through a slower pipeline than ours.

@@ -23,13 +23,9 @@ JUDGED = {
 }
 
 
-def opened(path):
-    """Anybody's file as a checkpoint of ours -> content, family ("ours" if it was one)."""
-    return understood(path, checkpoint.read(path))
-
-
-def understood(path, content):
-    """The same of what was read from the file."""
+def opened(path, content=None):
+    """Anybody's file, or what was read from it, as a checkpoint of ours -> content, family ("ours" if it was one)."""
+    content = content or checkpoint.read(path)
     if checkpoint.is_ours(content):
         return content, "ours"
     try:

@@ -11,8 +11,6 @@ import numpy as np
 import torch
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-from torch.utils.benchmark import Timer
-from torch.utils.flop_counter import FlopCounterMode
 from torchvision import models, tv_tensors
 from torchvision.models import WeightsEnum, detection
 from torchvision.transforms import v2
@@ -51,7 +49,7 @@ def theirs(name, size, recipe):
 
 
 def training_ours(recipe, device, images, size, full_precision=False, compiled=False):
-    """A whole training step of a detector, and forward and backward of its network alone."""
+    """A whole training step of a detector, which tells what it has done, and its bare network, forward and backward."""
     model, criterion = build_detector(recipe | dict(compile=compiled), CLASSES)
     model.to(device, memory_format=torch.channels_last).train()
     optimizer = build_optimizer(recipe, model)
@@ -59,13 +57,18 @@ def training_ours(recipe, device, images, size, full_precision=False, compiled=F
     guard = Guard(model, optimizer, recipe.clip, str)
     pixels, targets = batch(images, size, device)
 
-    def step():
+    def step(done=lambda part: None):
         optimizer.zero_grad()
         box_deltas, class_logits = network(pixels)
+        done("forward")
         box_loss, class_loss = criterion(box_deltas, class_logits, model.priors(size), targets)
+        done("loss")
         (box_loss + class_loss).backward()
+        done("backward")
         guard.clip()
+        done("clip")
         optimizer.step()
+        done("step")
 
     def bare():
         optimizer.zero_grad()
@@ -157,44 +160,3 @@ def judging(images=5000, found=100):
         metrics.judge("coco", [str(i) for i in range(CLASSES)], records, guesses)
         whole = time.perf_counter() - start
     return dict(pycocotools=sum(inner), ours=whole - sum(inner))
-
-
-def limits_of_a_gpu(step, bare, seconds):
-    """How fast a step that takes so long calculates, beside a matrix product; its memory; whether the host waits."""
-    with FlopCounterMode(display=False) as counter:
-        bare()
-    torch.cuda.reset_peak_memory_stats()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        step()
-        waits = ""
-    except RuntimeError as error:
-        waits = str(error)
-    torch.cuda.set_sync_debug_mode("default")
-    limits = dict(flops=counter.get_total_flops() / seconds, matrix_flops=matrix_speed(),
-                  peak_bytes=torch.cuda.max_memory_allocated(), host_waits=waits)
-    print(f"    {limits['flops'] / 1e12:.0f} TFLOP/s of {limits['matrix_flops'] / 1e12:.0f} of a matrix product; "
-          f"{limits['peak_bytes'] / 2 ** 30:.1f} GiB; the host {f'waits: {waits}' if waits else 'never waits'}")
-    return limits
-
-
-def matrix_speed(device="cuda", side=8192):
-    """Operations a second of a device that does nothing but multiply large matrices."""
-    matrix = torch.randn(side, side, device=device, dtype=torch.bfloat16)
-    return 2 * side ** 3 / Timer("matrix @ matrix", globals=dict(matrix=matrix)).blocked_autorange().median
-
-
-def peak_memory(work, device):
-    """The bytes that a work's tensors need at once."""
-    work()
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        work()
-        return torch.cuda.max_memory_allocated() - before
-    kinds = [torch.profiler.ProfilerActivity.CPU]
-    with torch.profiler.profile(activities=kinds, profile_memory=True) as profile:
-        work()
-    events = sorted((event.start_ns(), event.nbytes()) for event in profile.profiler.kineto_results.events()
-                    if event.name() == "[memory]")
-    return int(max(np.cumsum([size for _, size in events])))
