@@ -57,5 +57,5 @@ def test_an_only_image_is_trained_and_judged_on():
 
 
 def test_a_split_that_nobody_made_is_no_part_of_another():
-    with pytest.raises(UserError, match="no images of a split 'test'"):
+    with pytest.raises(UserError, match="no split 'test' in this dataset"):
         parted(["image"], "test", "why")
