@@ -84,7 +84,7 @@ class SSD(nn.Module):
     def features(self, images):
         """Pixels [B, 3, H, W] -> the maps of all levels, finest first."""
         conv4, fc7 = self.base(self.normalize(images))
-        maps = [self.scale[:, None, None] * F.normalize(conv4.float()), fc7]
+        maps = [self.scale[:, None, None] * F.normalize(conv4), fc7]
         for extra in self.extras:
             maps.append(extra(maps[-1]))
         return maps
