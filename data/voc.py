@@ -12,7 +12,6 @@ CLASSES = ("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat"
            "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor")
 # What the field trains and tests on: both years' trainval, and the test set whose annotations are public.
 OFFICIAL = {"train": (("VOC2007", "trainval"), ("VOC2012", "trainval")), "val": (("VOC2007", "test"),)}
-PLACES = ("Annotations", "annotations", "train", ".")  # of the annotations in any other folder
 LAYOUT = ("expected VOCdevkit/VOC2007 and VOCdevkit/VOC2012, or one folder with Annotations/ and JPEGImages/, or with "
           "each xml beside its image")
 
@@ -52,10 +51,10 @@ def listing(root, split):
     for name in (split, "test") if split == "val" else (split,):
         if (sets / f"{name}.txt").is_file():
             return listed_in(sets / f"{name}.txt"), []
-    train, val = sorted(root.glob("train/*.xml")), sorted([*root.glob("val/*.xml"), *root.glob("valid/*.xml")])
-    if train and val:
-        return val if split == "val" else train, []
-    found = next((found for place in PLACES if (found := sorted((root / place).glob("*.xml")))), ())
+    own = dict(train=sorted(root.glob("train/*.xml")), val=sorted([*root.glob("val/*.xml"), *root.glob("valid/*.xml")]))
+    if split in own and all(own.values()):
+        return own[split], []
+    found = sorted(root.glob("[Aa]nnotations/*.xml")) or own["train"] or sorted(root.glob("*.xml"))
     if not found:
         state = "no VOC annotations in" if root.is_dir() else "no such folder:"
         raise UserError(f"{state} {root.absolute()}; {LAYOUT}; get VOC with: python -m data.download voc --root {root}")

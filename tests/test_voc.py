@@ -1,6 +1,7 @@
 import pytest
 
 from data import voc
+from data.errors import UserError
 from tests.conftest import write_image
 
 
@@ -99,3 +100,5 @@ def test_exported_splits_are_kept(tmp_path):
         write_image(tmp_path / f"{place}.jpg")
         (tmp_path / f"{place}.xml").write_text("<annotation/>")
     assert [voc.read(tmp_path, split)[1].image_ids.tolist() for split in ("train", "val")] == [["a", "b"], ["c"]]
+    with pytest.raises(UserError, match="no split 'test' in this dataset"):
+        voc.read(tmp_path, "test")
