@@ -48,13 +48,12 @@ def read_files(annotations, names=None, part=None):
 
     classes = list(names or sorted({one[4] for objects in images.values() for one in objects}))
     label = {name: i for i, name in enumerate(classes)}
-    notes = ()
+    notes, chosen = (), list(images)
     if part:
-        chosen, notes = parted(list(images), part, f"{annotations} is the only annotation file")
-        images = {path: images[path] for path in chosen}
+        chosen, notes = parted(chosen, part, f"{annotations} is the only annotation file")
     folder = Path(annotations).parent
-    entries = [(folder / path, None, path, [(*one[:4], label[one[4]], one[5]) for one in objects])
-               for path, objects in images.items()]
+    entries = [(folder / path, None, path, [(*one[:4], label[one[4]], one[5]) for one in images[path]])
+               for path in chosen]
     return classes, pack(entries, range(1, len(classes) + 1), notes, problems)
 
 

@@ -24,11 +24,9 @@ def read(root, split, names=None):
     unknown = [name for name in classes if name not in TYPES]
     if unknown:
         raise UserError(f"KITTI has no {unknown[0]!r}; it has {', '.join(TYPES)}")
-    entries, problems = [], []
+    label, problems = {name: i for i, name in enumerate(classes)}, []
     labels, notes = parted(labels, split, "KITTI's test set has no labels", attrgetter("stem"))
-    for path in labels:
-        objects = parse(path, {name: i for i, name in enumerate(classes)}, problems)
-        entries.append((folder / f"image_2/{path.stem}.png", None, path.stem, objects))
+    entries = [(folder / f"image_2/{path.stem}.png", None, path.stem, parse(path, label, problems)) for path in labels]
     return classes, pack(entries, range(1, len(classes) + 1), notes, problems)
 
 

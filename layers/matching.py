@@ -77,7 +77,8 @@ def assign(targets, priors, positive_iou, negative_iou, force=True):
 def padded(targets):
     """Images of equally many objects, at least one: boxes [b, N, 4], labels [b, N], ignore [b, N], which is true where
     there was none."""
-    missing = [(0, max(1, *(len(one["labels"]) for one in targets)) - len(target["labels"])) for target in targets]
+    most = max(1, *(len(target["labels"]) for target in targets))
+    missing = [(0, most - len(target["labels"])) for target in targets]
     return [torch.stack([F.pad(target[name], (0, 0) * deeper + more, value=value)
                          for target, more in zip(targets, missing)])
             for name, deeper, value in (("boxes", 1, 0), ("labels", 0, 0), ("ignore", 0, True))]

@@ -29,8 +29,8 @@ def open_source(recipe):
     if recipe.weights == "none":
         return recipe, None
     path = located(recipe)
-    content = checkpoint.read(path)
-    if family(content) is None and BASES & set(content):
+    content = None if recipe.weights == "imagenet" else checkpoint.read(path)
+    if content is None or family(content) is None and BASES & set(content):
         return recipe, None
     content, _ = opened(path, content)
     own = checkpoint.recipe_of(content)
