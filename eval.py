@@ -47,9 +47,12 @@ def table(average, each, records):
     columns = list(next(iter(each.values())))
     lines = [f"{'class':{width}}  objects  " + "  ".join(f"{name:>5}" for name in columns)]
     for (name, one), count in zip(each.items(), counts):
-        lines.append(f"{name:{width}}  {count:7}  " + "  ".join(f"{one[column]:5.3f}" for column in columns))
-    lines += ["", *(f"{name:10} {value:5.3f}" for name, value in average.items())]
-    return "\n".join(lines).replace("  nan", "  n/a")
+        lines.append(f"{name:{width}}  {count:7}  " + "  ".join(number(one[column]) for column in columns))
+    return "\n".join([*lines, "", *(f"{name:10} {number(value)}" for name, value in average.items())])
+
+
+def number(value):
+    return "  n/a" if value != value else f"{value:5.3f}"
 
 
 def coco_format(dataset, found):

@@ -75,7 +75,7 @@ def follow(model, conventions):
 
 def with_our_images(conventions):
     """The same, but that images go through our own, faster pipeline."""
-    return replace(conventions, **{name: getattr(Conventions(), name) for name in IMAGES})
+    return replace(conventions, **{name: getattr(Conventions, name) for name in IMAGES})
 
 
 def describe(conventions):

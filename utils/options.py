@@ -14,8 +14,8 @@ from utils.build import MODELS, OPTIMIZERS
 from utils.metrics import METRICS
 from utils.recipes import RECIPES, Recipe
 
-LEAST = dict.fromkeys(("batch", "accumulate", "resize", "max_size", "eval_every", "save_every", "log_every"), 1) | (
-    dict.fromkeys(("iterations", "epochs", "workers", "warmup", "patience", "keep", "freeze", "lr", "weight_decay"), 0))
+LEAST = dict(batch=1, accumulate=1, resize=1, max_size=1, eval_every=1, save_every=1, log_every=1, iterations=0,
+             epochs=0, workers=0, warmup=0, patience=0, keep=0, freeze=0, lr=0, weight_decay=0)
 
 
 def script(main):
