@@ -24,7 +24,7 @@ from layers.losses import FocalLoss
 from layers.priors import level_sizes
 from retinanet import RetinaNet
 from utils import measure, options, parallel, workloads
-from utils.files import write
+from utils.files import must_be_new, write
 from utils.log import read
 from utils.recipes import RECIPES
 from utils.workloads import CLASSES, batch, predicting_ours, theirs, training_ours, training_theirs
@@ -184,6 +184,7 @@ def main():
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     flags = options.parse(parser)
     flags.device, flags.threads = parallel.start(flags.device), torch.get_num_threads()
+    must_be_new(flags.json)
     name = torch.cuda.get_device_name() if flags.device.type == "cuda" else f"{flags.threads} CPU threads"
     flags.compile = flags.device.type == "cuda" if flags.compile is None else flags.compile
     print(f"torch {torch.__version__} on {name}")

@@ -12,7 +12,7 @@ from data.errors import UserError
 from data.images import image_files, read_image
 from utils import draw, options, parallel
 from utils.build import build_collate, build_transform
-from utils.files import write
+from utils.files import must_be_new, new_name, write
 from utils.predict import predict, to_original
 from utils.published import load_detector
 
@@ -53,13 +53,15 @@ def main():
     parser = options.new_parser(__doc__)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("images", type=Path, nargs="+", help="image files, or folders of them")
-    parser.add_argument("--output", type=Path, default=Path("detections"), help="folder of the copies: detections")
+    parser.add_argument("--output", type=Path, help="folder of the copies; a new one, detections, if not given")
     parser.add_argument("--json", type=Path, help="also write what was found to this file")
     parser.add_argument("--min-score", type=float, default=0.5, help="show what scores at least this: 0.5")
     options.add_device_flags(parser)
     flags = options.parse(parser)
 
     files = list(listed(flags.images))
+    output = flags.output or new_name(Path("detections"))
+    must_be_new(flags.json, *(output / name for _, name in files))
     detector = Detector(flags.checkpoint, parallel.start(flags.device), flags.full_precision)
     results = []
     for file, name in files:
@@ -67,13 +69,13 @@ def main():
         found = detector(image)
         sure = found["scores"] >= flags.min_score
         boxes, scores, labels = (found[key][sure].tolist() for key in ("boxes", "scores", "labels"))
-        draw.save(flags.output / name, draw.draw(image, boxes, labels, detector.classes, scores))
+        draw.save(output / name, draw.draw(image, boxes, labels, detector.classes, scores))
         results += [dict(image=str(file), **{"class": detector.classes[label]}, score=round(score, 4),
                          box=[round(side, 1) for side in box]) for box, score, label in zip(boxes, scores, labels)]
         print(f"{file}: {len(boxes)} found")
     if flags.json:
         write(flags.json, json.dumps(results, indent=1))
-    print(f"drawn into {flags.output}")
+    print(f"drawn into {output}")
 
 
 if __name__ == "__main__":

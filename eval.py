@@ -12,7 +12,7 @@ from tqdm import tqdm
 from data.batch import EvalBatches
 from utils import draw, options, parallel
 from utils.build import build_dataset, build_loader
-from utils.files import write
+from utils.files import must_be_new, new_name, write
 from utils.metrics import judge
 from utils.predict import predict, to_original
 from utils.published import load_detector
@@ -65,10 +65,10 @@ def coco_format(dataset, found):
                                                                 one["labels"].tolist())]
 
 
-def save_results(folder, dataset, found):
-    """detections.json and predictions.png."""
-    write(folder / "detections.json", json.dumps(coco_format(dataset, found)))
-    draw.save(folder / "predictions.png", prediction_sheet(dataset, found))
+def save_results(folder, dataset, found, replace=False):
+    """detections.json and predictions.png. replace: the folder is a run's, and they may be its own, older ones."""
+    write(folder / "detections.json", json.dumps(coco_format(dataset, found)), replace)
+    draw.save(folder / "predictions.png", prediction_sheet(dataset, found), replace)
     print(f"detections   {folder / 'detections.json'}\npredictions  {folder / 'predictions.png'}")
 
 
@@ -89,10 +89,12 @@ def main():
     options.add_dataset_flags(parser)
     parser.add_argument("--split", default="val", help="val if not given")
     parser.add_argument("--batch", "--batch-size", type=int, help="images at a time")
-    parser.add_argument("--output", type=Path, help="folder of its files; the checkpoint's own")
+    parser.add_argument("--output", type=Path, help="new folder of its files; eval, beside the checkpoint, if not given")
     options.add_device_flags(parser)
     flags = options.parse(parser)
 
+    output = flags.output or new_name(flags.checkpoint.with_name("eval"))
+    must_be_new(output / "detections.json", output / "predictions.png")
     device = parallel.start(flags.device)
     model, recipe, classes = load_detector(flags.checkpoint)
     recipe = options.resolve(flags, recipe)
@@ -101,7 +103,7 @@ def main():
     average, each, found = evaluate(model.to(device), dataset, recipe, device)
     if parallel.rank() == 0:
         print(table(average, each, dataset.records))
-        save_results(flags.output or flags.checkpoint.parent, dataset, found)
+        save_results(output, dataset, found)
 
 
 if __name__ == "__main__":

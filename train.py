@@ -58,7 +58,7 @@ def train(recipe, folder, device, dataset, judged, source=None, resume=None):
 
     if run.result is not None and not run.stop and parallel.rank() == 0:
         print(table(average, each, judged.records))
-        save_results(folder, judged, found)
+        save_results(folder, judged, found, replace=True)
     return run.finish()
 
 

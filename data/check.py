@@ -12,6 +12,7 @@ from data.dataset import Dataset
 from data.examine import examine
 from utils import draw, options
 from utils.build import build_levels, build_transform, read
+from utils.files import must_be_new
 
 REACHED = 0.5  # IoU of an object with some prior: what matching asks for
 SIZES = ((0, 16), (16, 32), (32, 96), (96, 9999))  # pixels, as the network sees them
@@ -103,6 +104,7 @@ def main():
     parser = options.train_parser(__doc__)
     parser.add_argument("--sheet", type=Path, metavar="FILE", help="draw 16 images and boxes as training sees them")
     flags = options.parse(parser)
+    must_be_new(flags.sheet)
     recipe = options.resolve(flags, options.named_recipe(flags))
     names, problems = recipe.classes or None, []
     for split in ("train", "val"):

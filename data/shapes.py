@@ -15,17 +15,25 @@ IMAGES = {"train": 1200, "val": 200}
 SIDES = ((128, 160), (160, 128))  # height, width
 EMPTY = 0.05  # the share of images without any object
 HIDDEN = 0.3  # no object covers more than this share of another
+MARKER = "drawn_by_onestage.txt"  # a folder with this file in it was drawn here, and is whole
 
 
 def read(root, split, names=None):
-    """Draw the dataset if it is not there yet, then read it as any COCO dataset -> classes, records."""
-    if not Path(root, "annotations").is_dir():
-        write(Path(root))
+    """Draw the dataset if it is not there yet, then read it as any COCO dataset -> classes, records.
+
+    It is drawn only into a folder that is absent or empty: whatever else lies there is somebody's.
+    """
+    root = Path(root)
+    if not (root / MARKER).is_file():
+        if root.exists() and not (root.is_dir() and not any(root.iterdir())):
+            raise UserError(f"{root} holds other files, and shapes are drawn into a new folder only: "
+                            "choose another --root, or say what it holds with --dataset")
+        write(root)
     return coco.read(root, split, names)
 
 
 def write(root):
-    """All images and both annotation files. They appear under their name only when whole."""
+    """All images and both annotation files, drawn beside root and renamed when whole. root is absent or empty."""
     print(f"drawing the shapes dataset into {root}")
     unfinished = root.with_name(f"{root.name}.unfinished-{os.getpid()}")
     try:
@@ -34,12 +42,11 @@ def write(root):
             (unfinished / "annotations").mkdir(exist_ok=True)
             content = draw_split(unfinished / split, count, part)
             (unfinished / f"annotations/instances_{split}.json").write_text(json.dumps(content))
-        root.mkdir(exist_ok=True)
-        # The annotations come last: as long as they are missing, the dataset counts as not drawn.
-        for folder in (*IMAGES, "annotations"):
-            shutil.rmtree(root / folder, ignore_errors=True)
-            (unfinished / folder).rename(root / folder)
+        (unfinished / MARKER).write_text("Drawn by onestage's data/shapes.py; it can be deleted and drawn again.\n")
+        unfinished.rename(root)
     except OSError as error:
+        if (root / MARKER).is_file():
+            return  # another process was faster
         raise UserError(f"cannot write the shapes dataset to {root}: {error.strerror}") from None
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)

@@ -56,7 +56,8 @@ def wait_for_log(process, folder, entries):
 def run_script(script, *arguments, code=0, cwd=ROOT, module=False):
     """Run a script of the project as a user does -> what it printed; its exit code must be the expected one."""
     how = ["-m", script.removesuffix(".py").replace("/", ".")] if module else [str(ROOT / script)]
-    done = subprocess.run([sys.executable, *how, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, *how, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=300,
+                          env=os.environ | dict(PYTHONPATH=str(ROOT)))
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from data import shapes
+from data.errors import UserError
 from data.images import read_image
 
 
@@ -38,7 +39,26 @@ def test_train_and_val_share_no_image(root):
     assert not first & {read_image(shapes.read(root, "val")[1].path(i)).tobytes() for i in range(200)}
 
 
-def test_an_interrupted_drawing_is_begun_anew(root, tmp_path, monkeypatch):
+@pytest.fixture
+def few(monkeypatch):
     monkeypatch.setattr(shapes, "IMAGES", {"train": 3, "val": 2})
-    (tmp_path / "shapes/train").mkdir(parents=True)
-    assert len(shapes.read(tmp_path / "shapes", "val")[1]) == 2
+
+
+def test_an_empty_folder_is_drawn_into_and_then_read_again(tmp_path, few, capsys):
+    assert len(shapes.read(tmp_path, "val")[1]) == 2 and "drawing" in capsys.readouterr().out
+    assert len(shapes.read(tmp_path, "train")[1]) == 3 and "drawing" not in capsys.readouterr().out
+
+
+def test_an_interrupted_drawing_leaves_nothing_under_its_name(tmp_path, few, monkeypatch):
+    monkeypatch.setattr(shapes, "draw_split", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        shapes.read(tmp_path / "shapes", "val")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_holds_anything_else_is_never_drawn_into(tmp_path, few):
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train/photo.jpg").write_bytes(b"mine")
+    with pytest.raises(UserError, match="holds other files"):
+        shapes.read(tmp_path, "val")
+    assert [path.name for path in tmp_path.rglob("*")] == ["train", "photo.jpg"]

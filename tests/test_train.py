@@ -100,7 +100,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(trained, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe, images, iterations", (("shapes", 4, 120), ("ssd300_shapes", 2, 55)))
 def test_a_few_images_are_learnt_by_heart(tmp_path, recipe, images, iterations):
-    run_script("train.py", "--recipe", recipe, "--name", "run", "--iters", iterations, "--batch", images, "--lr", "3e-4",
+    run_script("train.py", "--recipe", recipe, "--dataset", "coco", "--name", "run", "--iters", iterations, "--batch", images, "--lr", "3e-4",
                "--root", some_shapes(tmp_path, images), "--eval-every", "999", "--workers", "0", "--no-augment",
                "--save-folder", tmp_path)
     printed = run_script("eval.py", tmp_path / "run/last.pth")

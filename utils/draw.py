@@ -51,10 +51,10 @@ def sheet(images, columns=4, width=320):
     return np.vstack([np.hstack(cells[i:i + columns]) for i in range(0, len(cells), columns)])
 
 
-def save(path, image):
-    """Write a picture [H, W, 3] RGB in the format of its name."""
+def save(path, image, replace=False):
+    """Write a picture [H, W, 3] RGB in the format of its name, as files.write does."""
     try:
         _, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     except cv2.error:
         raise UserError(f"{path}: no picture has the ending {path.suffix!r}; use .png or .jpg") from None
-    write(path, data.tobytes())
+    write(path, data.tobytes(), replace)

@@ -116,6 +116,8 @@ def named_recipe(flags):
     if flags.recipe and Path(flags.recipe).suffix == ".py":
         return recipe_file(flags.recipe)
     model = flags.model or ("ssd300" if flags.basenet else "retinanet")
+    if flags.root and not (flags.dataset or flags.annotations or flags.recipe):
+        raise UserError(f"--root {flags.root}: say what it holds with --dataset, one of {', '.join(READERS)}")
     kind = "csv" if str(flags.annotations).endswith(".csv") else "coco"
     dataset = flags.dataset or (kind if flags.annotations else "shapes")
     name = flags.recipe or f"{model}_{dataset}".replace("retinanet_shapes", "shapes")

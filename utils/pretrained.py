@@ -12,6 +12,7 @@ from data.errors import UserError
 from utils import checkpoint, conventions, options
 from utils.build import SIDES
 from utils.families import family
+from utils.files import must_be_new
 from utils.published import ALL, opened
 from utils.transfer import adopt
 
@@ -104,6 +105,7 @@ def main():
     parser.add_argument("file", type=Path)
     parser.add_argument("--output", type=Path, help="save it as a checkpoint of ours")
     flags = options.parse(parser)
+    must_be_new(flags.output)
     content, whose = opened(flags.file)
     recipe, classes = checkpoint.recipe_of(content), content["classes"]
     of = f", depth {recipe.depth}, heads' norm {recipe.head_norm}" if recipe.model == "retinanet" else ""

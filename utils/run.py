@@ -36,7 +36,7 @@ class Run:
         self.result = None  # the last evaluation's
         if parallel.rank() == 0:
             content = asdict(recipe) | dict(classes=list(self.classes))
-            write(folder / "recipe.json", json.dumps(content, indent=1))
+            write(folder / "recipe.json", json.dumps(content, indent=1), replace=True)
 
     @property
     def shown(self):
@@ -149,7 +149,9 @@ def new_folder(parent, name, default):
     folder, number = parent / (name or default), 2
     if name and any(folder.glob("*.pth")):
         raise UserError(f"{folder} holds a run: go on with --resume --name {name}, or choose another --name")
-    while any(folder.glob("*.pth")):
+    if name and folder.is_dir() and any(folder.iterdir()):
+        raise UserError(f"{folder} holds other files, and a run begins in a new folder: choose another --name")
+    while folder.is_dir() and any(folder.iterdir()):
         folder, number = parent / f"{default}-{number}", number + 1
     try:
         folder.mkdir(parents=True, exist_ok=True)
