@@ -10,11 +10,11 @@ import numpy as np
 
 from data.errors import UserError
 from data.images import image_files, read_image
+from published.load import load_detector
 from utils import draw, options, parallel
 from utils.build import build_collate, build_transform
 from utils.files import must_be_new, new_name, write
 from utils.predict import predict, to_original
-from utils.published import load_detector
 
 
 class Detector:

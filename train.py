@@ -8,11 +8,11 @@
 import torch
 
 from data.batch import TrainBatches
-from data.check import describe
-from eval import evaluate, prediction_sheet, save_results, table
+from data.summary import describe
+from published.weights import load_weights, open_source
 from utils import checkpoint, options, parallel
-from utils.build import build_dataset, build_detector, build_loader, build_optimizer
-from utils.pretrained import load_weights, open_source
+from utils.build import build_dataset, build_detector, build_loader, build_optimizer, build_transform
+from utils.evaluation import evaluate, prediction_sheet, save_results, table
 from utils.run import Run, checkpoint_to_resume, new_folder
 from utils.schedule import in_iterations
 
@@ -23,7 +23,7 @@ def train(recipe, folder, device, dataset, judged, source=None, resume=None):
 
     # What learns, what corrects it, and how.
     model, criterion = build_detector(recipe, len(dataset.classes))
-    print(*describe(dataset, judged, recipe, model.levels), sep="\n")
+    print(*describe(dataset, judged, recipe, model.levels, build_transform(recipe)), sep="\n")
     if not resume:
         with parallel.one_first():
             print(*load_weights(model, dataset.classes, recipe, source), "", sep="\n")

@@ -2,7 +2,8 @@
 import numpy as np
 import torch
 
-from data import cityscapes, coco, csv_file, kitti, shapes, voc, widerface, yolo
+from data import shapes
+from data.formats import cityscapes, coco, csv_file, kitti, voc, widerface, yolo
 from data.images import read_image
 
 READERS = {"shapes": shapes.read, "coco": coco.read, "voc": voc.read, "csv": csv_file.read, "kitti": kitti.read,

@@ -7,8 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from data import coco
 from data.errors import UserError
+from data.formats import coco
 
 CLASSES = ("rectangle", "ellipse", "triangle")
 IMAGES = {"train": 1200, "val": 200}

@@ -5,8 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-import bench
-from utils import measure, workloads
+from tools import bench, measure, workloads
 from utils.recipes import RECIPES
 
 CPU = torch.device("cpu")

@@ -7,8 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from data import check, coco
+from data import summary
 from data.dataset import Dataset
+from data.formats import coco
 from data.resize import Resize, Stretch
 from layers.boxes import iou
 from layers.priors import pyramid_priors
@@ -23,13 +24,13 @@ def test_the_best_overlap_is_that_with_all_priors():
     corner, size = np.random.default_rng(0).uniform((0, 4), (180, 70), (200, 2)).T.reshape(2, 100, 2)
     boxes = np.concatenate([corner, corner + size], axis=1)
     expected = iou(torch.from_numpy(boxes).float(), pyramid_priors((256, 256), LEVELS)).amax(dim=1)
-    np.testing.assert_allclose(check.best_overlap(boxes, LEVELS), expected, atol=1e-4)
+    np.testing.assert_allclose(summary.best_overlap(boxes, LEVELS), expected, atol=1e-4)
 
 
 def test_the_summary_counts_and_advises(tmp_path):
     write_coco(tmp_path, OBJECTS, ids=(3, 17))
     dataset = Dataset(*coco.read(tmp_path, "train"), transform=None)
-    text = "\n".join(check.summary(dataset, LEVELS, Resize(64, 96)))
+    text = "\n".join(summary.summary(dataset, LEVELS, Resize(64, 96)))
     assert "3 images, 3 objects of 2 classes, 0 to ignore; 1 images without any" in text
     assert "cat 1  dog 2" in text and "3 to 17, have gaps" in text and "advice" in text
 
@@ -37,12 +38,12 @@ def test_the_summary_counts_and_advises(tmp_path):
 def test_sizes_are_those_the_network_sees(tmp_path):
     write_coco(tmp_path, OBJECTS)
     _, records = coco.read(tmp_path, "train")
-    np.testing.assert_allclose(check.resized(records, Stretch((128, 96)))[0], [10, 40, 40, 120])
+    np.testing.assert_allclose(summary.resized(records, Stretch((128, 96)))[0], [10, 40, 40, 120])
 
 
 def test_a_clean_dataset_ends_with_zero_and_a_sheet(tmp_path):
     write_coco(tmp_path / "data", OBJECTS)
-    printed = run_script("data/check.py", "--dataset", "coco", "--root", tmp_path / "data", "--sheet", tmp_path / "sheet.png", module=True)
+    printed = run_script("tools/check.py", "--dataset", "coco", "--root", tmp_path / "data", "--sheet", tmp_path / "sheet.png", module=True)
     assert "0 problems" in printed and Image.open(tmp_path / "sheet.png").size[0] > 1000
 
 
@@ -63,7 +64,7 @@ def spoilt(tmp_path):
 
 
 def test_every_wrong_file_is_one_line(spoilt):
-    printed = run_script("data/check.py", "--dataset", "coco", "--root", spoilt, code=1, module=True)
+    printed = run_script("tools/check.py", "--dataset", "coco", "--root", spoilt, code=1, module=True)
     for words in ("0.jpg: ", "1.jpg: an empty file", "2.jpg: not a readable image", "3.jpg: cannot be read", "no image has the id 99",
                   "4.jpg: 8 x 8 pixels, but its annotation says 96 x 64"):
         assert words in printed

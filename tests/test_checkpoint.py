@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from data.errors import UserError
+from published.load import load_detector
 from tests.conftest import Malicious
 from utils import checkpoint
 from utils.build import build_detector
-from utils.published import load_detector
 from utils.recipes import RECIPES
 
 RECIPE = RECIPES["shapes"] | dict(channels=32, head_convs=1, head_norm="none")

@@ -3,8 +3,8 @@ import shutil
 
 import pytest
 
-from data import coco
 from data.errors import UserError
+from data.formats import coco
 from tests.conftest import write_coco
 
 OBJECTS = [[(10, 20, 30, 40, 1), (0, 0, 5, 5, 0)], []]
@@ -52,7 +52,7 @@ def test_a_choice_of_classes_keeps_all_images(tmp_path):
 
 
 def test_a_missing_dataset_says_where_it_looked_and_what_it_expects(tmp_path):
-    with pytest.raises(UserError, match=rf"no such folder: {tmp_path}/none; expected annotations/.*data.download coco"):
+    with pytest.raises(UserError, match=rf"no such folder: {tmp_path}/none; expected annotations/.*tools.download coco"):
         coco.read(tmp_path / "none", "train")
 
 

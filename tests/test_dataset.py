@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
-from data import coco
 from data.augment import RetinaNetAugmentation
 from data.batch import Collate, TrainBatches
 from data.dataset import Dataset
+from data.formats import coco
 from data.resize import Resize
 from tests.conftest import write_coco
 

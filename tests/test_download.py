@@ -8,8 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from data.download import download
 from data.errors import UserError
+from tools.download import download
 
 
 def zipped(name, text):

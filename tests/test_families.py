@@ -9,13 +9,13 @@ from torchvision.models import detection
 from data.errors import UserError
 from layers.boxes import DELTA_SCALE, cxcywh_to_xyxy
 from layers.losses import FocalLoss
+from published.families import ODTK_ORDER, convert, family
+from published.load import as_ours
 from tests.conftest import run_script, write_coco
-from tests.published import assert_relative, figures, pixels, published_state
+from tests.figures import assert_relative, figures, pixels, published_state
 from utils.build import build_collate, build_detector, build_transform
 from utils.checkpoint import recipe_of
-from utils.families import ODTK_ORDER, convert, family
 from utils.predict import predict, to_original
-from utils.published import as_ours
 
 UNSCALED = torch.tensor(DELTA_SCALE)
 

@@ -53,7 +53,7 @@ def tree(folder):
     return {str(path): hashlib.md5(path.read_bytes()).hexdigest() if path.is_file() else "" for path in folder.rglob("*")}
 
 
-CHECK = "data/check.py"
+CHECK = "tools/check.py"
 DETECT = ("detect.py", "{best}", "{photos}", "--min-score", "0")
 
 

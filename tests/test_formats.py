@@ -3,9 +3,9 @@ import json
 
 import pytest
 
-from data import cityscapes, csv_file, kitti, widerface, yolo
 from data.dataset import READERS
 from data.errors import UserError
+from data.formats import cityscapes, csv_file, kitti, widerface, yolo
 from data.records import ANY
 from tests.conftest import write_image
 

@@ -8,7 +8,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from data import coco, voc
+from data.formats import coco, voc
 from data.records import pack
 from tests.conftest import write_coco
 from utils.metrics import NAMES, coco_metrics, voc_metrics
@@ -108,7 +108,7 @@ def voc_by_hand(truth, ignore, guesses, eleven_points):
 @pytest.fixture(scope="module")
 def voc100():
     """Real images, objects and detections -> classes, records, found."""
-    from tests.published import figures
+    from tests.figures import figures
     numbers = figures("voc2012_100")
     offsets = numbers["offsets"]
     records = pack([(f"{i}", size, i, [(*box, int(label), bool(hidden)) for box, label, hidden in zip(

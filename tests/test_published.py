@@ -9,12 +9,13 @@ from data.batch import Collate
 from data.errors import UserError
 from data.resize import Resize, resize
 from detect import Detector
+from published import weights as pretrained
+from published.load import load_detector, opened
 from retinanet import RetinaNet
 from ssd import SSD
-from tests.published import figures, published_state
-from utils import pretrained
+from tests.figures import figures, published_state
+from tools import convert
 from utils.conventions import CONVENTIONS, Conventions, describe, with_our_images
-from utils.published import load_detector, opened
 from utils.recipes import RECIPES
 
 
@@ -25,8 +26,8 @@ def file(tmp_path):
 
 
 def test_a_published_file_is_told_and_saved_as_ours(file, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("sys.argv", ["pretrained", str(file), "--output", str(tmp_path / "ours.pth")])
-    pretrained.main()
+    monkeypatch.setattr("sys.argv", ["convert", str(file), "--output", str(tmp_path / "ours.pth")])
+    convert.main()
     printed = capsys.readouterr().out
     for words in ("family       mmdetection", "retinanet, depth 18", "7: class 0, ", "centre 0, p7_relu False, resize whole, exact True", "1000 candidates a level"):
         assert words in printed

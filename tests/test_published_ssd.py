@@ -7,10 +7,10 @@ import torch
 from layers.boxes import cxcywh_to_xyxy, encode
 from layers.detections import detections
 from layers.losses import MultiBoxLoss
-from tests.published import assert_relative, figures, pixels, published_state
+from published.load import as_ours
+from tests.figures import assert_relative, figures, pixels, published_state
 from utils.build import build_detector
 from utils.checkpoint import recipe_of
-from utils.published import as_ours
 
 FIGURES = figures("ssd300_voc")
 

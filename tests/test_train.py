@@ -121,8 +121,8 @@ def some_shapes(folder, count):
 
 def test_weights_that_cannot_be_fetched_are_named(monkeypatch, tmp_path):
     from data.errors import UserError
+    from published import weights as pretrained
     from retinanet import RetinaNet
-    from utils import pretrained
     from utils.recipes import RECIPES
 
     def offline(*arguments, **options):

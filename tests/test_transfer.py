@@ -1,9 +1,9 @@
 """Fine-tuning: what is taken over from a model of other classes."""
 import torch
 
+from published.transfer import adopt
 from retinanet import RetinaNet, prior_levels
 from ssd import SSD
-from utils.transfer import adopt
 
 EIGHTY = [f"class {i}" for i in range(80)]
 

@@ -1,7 +1,7 @@
 import pytest
 
-from data import voc
 from data.errors import UserError
+from data.formats import voc
 from tests.conftest import write_image
 
 

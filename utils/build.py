@@ -5,12 +5,12 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader
 
-from data import coco, csv_file
 from data.augment import RetinaNetAugmentation, SSDAugmentation
 from data.batch import Collate
 from data.dataset import READERS, Dataset
 from data.errors import UserError
 from data.examine import examine
+from data.formats import coco, csv_file
 from data.resize import Resize, Stretch
 from layers.losses import FocalLoss, MultiBoxLoss
 from retinanet import MEAN as IMAGENET_MEAN
@@ -61,7 +61,7 @@ def build_dataset(recipe, split, names=None):
     classes, records = read(recipe, split, names or recipe.classes or None)
     if records.problems and not recipe.skip_bad:
         more = f" (and {len(records.problems) - 1} problems more)" if len(records.problems) > 1 else ""
-        raise UserError(f"{records.problems[0]}{more}: python -m data.check lists all; --skip-bad goes on without them")
+        raise UserError(f"{records.problems[0]}{more}: python -m tools.check lists all; --skip-bad goes on without them")
     if recipe.skip_bad:
         unreadable, _ = examine(records)
         records = records.subset([i for i in range(len(records)) if i not in unreadable])

@@ -1,7 +1,7 @@
 """Where the time goes, and how far from the limit.
 
-    python bench.py                            # everything: twenty minutes, on a GPU less than ten
-    python bench.py step loss --json it.json
+    python -m tools.bench                            # everything: twenty minutes, on a GPU less than ten
+    python -m tools.bench step loss --json it.json
 
 What is compared takes turns in one process, on the same numbers, and the median counts. A floor is work that nobody can
 leave out; the peers are torchvision's own detectors and transforms as they come.
@@ -23,11 +23,12 @@ from layers.detections import detections
 from layers.losses import FocalLoss
 from layers.priors import level_sizes
 from retinanet import RetinaNet
-from utils import measure, options, parallel, workloads
+from tools import measure, workloads
+from tools.workloads import CLASSES, batch, predicting_ours, theirs, training_ours, training_theirs
+from utils import options, parallel
 from utils.files import must_be_new, write
 from utils.log import read
 from utils.recipes import RECIPES
-from utils.workloads import CLASSES, batch, predicting_ours, theirs, training_ours, training_theirs
 
 # A recipe, its peer, and the images of a training step: on a CPU, on a GPU.
 CASES = {"RetinaNet-50": (RECIPES["retinanet_coco"], "retinanet_resnet50_fpn",
@@ -163,7 +164,7 @@ def shapes(flags, *arguments):
     """All of `python train.py`, from its start to its precision."""
     with TemporaryDirectory() as folder:
         start = time.perf_counter()
-        subprocess.run([sys.executable, Path(__file__).with_name("train.py"), "--device", flags.device.type,
+        subprocess.run([sys.executable, Path(__file__).parents[1] / "train.py", "--device", flags.device.type,
                         "--save-folder", folder, "--name", "run", *arguments], check=True, capture_output=True)
         seconds, reached = time.perf_counter() - start, read(Path(folder, "run", "log.jsonl"))[-1]
     print(f"\nshapes: AP {reached['AP']:.3f} and AP50 {reached['AP50']:.3f} after {seconds:.0f} s")

@@ -1,20 +1,15 @@
-"""Weights that others trained, to start from.
-
-    python -m utils.pretrained FILE                     # whose detector it is, and what is known of it
-    python -m utils.pretrained FILE --output ours.pth   # the same detector as a checkpoint of ours
-"""
+"""Weights that others trained, to start from."""
 from pathlib import Path
 
 import torch
 from torchvision.models import get_model_weights
 
 from data.errors import UserError
-from utils import checkpoint, conventions, options
+from published.families import family
+from published.load import opened
+from published.transfer import adopt
+from utils import checkpoint, conventions
 from utils.build import SIDES
-from utils.families import family
-from utils.files import must_be_new
-from utils.published import ALL, opened
-from utils.transfer import adopt
 
 FOLDER = Path("weights")
 ARCHITECTURE = ("model", "depth", "channels", "head_convs", "head_norm", "prior_sizes", "prior_scales", "prior_ratios")
@@ -98,28 +93,3 @@ def fetched(weights):
             raise UserError(f"{path} is missing and cannot be fetched from {weights.url} ({reason}): put it there, or "
                             "train from scratch with --weights none") from None
     return path
-
-
-def main():
-    parser = options.new_parser(__doc__)
-    parser.add_argument("file", type=Path)
-    parser.add_argument("--output", type=Path, help="save it as a checkpoint of ours")
-    flags = options.parse(parser)
-    must_be_new(flags.output)
-    content, whose = opened(flags.file)
-    recipe, classes = checkpoint.recipe_of(content), content["classes"]
-    of = f", depth {recipe.depth}, heads' norm {recipe.head_norm}" if recipe.model == "retinanet" else ""
-    print(f"family       {whose}\ndetector     {recipe.model}{of}")
-    print(f"parameters   {sum(value.numel() for value in content['model'].values() if value.is_floating_point()):,}")
-    print(f"classes      {len(classes)}: {', '.join(classes)}")
-    print(f"conventions  {conventions.describe(recipe.conventions)}")
-    candidates, limit = ("all" if count == ALL else count for count in (recipe.candidates, recipe.limit))
-    print(f"judged with  min_score {recipe.min_score}, max_iou {recipe.max_iou}, {candidates} candidates a "
-          f"{recipe.candidates_of}, {limit} detections an image")
-    if flags.output:
-        checkpoint.save(flags.output, content)
-        print(f"saved        {flags.output}")
-
-
-if __name__ == "__main__":
-    options.script(main)

@@ -4,11 +4,11 @@ from dataclasses import asdict
 import torch
 from torchvision.models import get_model_weights
 
-from data import voc
 from data.errors import UserError
+from data.formats import voc
+from published.families import convert
 from utils import checkpoint
 from utils.build import build_detector
-from utils.families import convert
 from utils.recipes import RECIPES
 
 ALL = 1_000_000  # as many as there are

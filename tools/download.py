@@ -1,7 +1,7 @@
 """Fetch COCO or VOC into the layout that their readers expect.
 
-    python -m data.download coco
-    python -m data.download voc --root somewhere/else
+    python -m tools.download coco
+    python -m tools.download voc --root somewhere/else
 """
 import urllib.error
 import urllib.request

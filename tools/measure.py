@@ -1,4 +1,4 @@
-"""How bench.py measures: seconds and their shares, memory, operations a second."""
+"""How tools.bench measures: seconds and their shares, memory, operations a second."""
 import time
 
 import numpy as np

@@ -57,7 +57,7 @@ def listing(root, split):
     found = sorted(root.glob("[Aa]nnotations/*.xml")) or own["train"] or sorted(root.glob("*.xml"))
     if not found:
         state = "no VOC annotations in" if root.is_dir() else "no such folder:"
-        raise UserError(f"{state} {root.absolute()}; {LAYOUT}; get VOC with: python -m data.download voc --root {root}")
+        raise UserError(f"{state} {root.absolute()}; {LAYOUT}; get VOC with: python -m tools.download voc --root {root}")
     return parted(found, split, f"{sets}/{split}.txt is not there", attrgetter("stem"))
 
 

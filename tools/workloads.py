@@ -1,4 +1,4 @@
-"""What bench.py measures: batches of numbers, images on disk, the same work done by torchvision and by pycocotools."""
+"""What tools.bench measures: batches of numbers, images on disk, the same work done by torchvision and by pycocotools."""
 import tempfile
 import time
 from contextlib import contextmanager

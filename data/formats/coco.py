@@ -22,7 +22,7 @@ def read(root, split, names=None):
     if not annotations:
         looked = Path(root).absolute()
         state = "no COCO annotations in" if looked.is_dir() else "no such folder:"
-        raise UserError(f"{state} {looked}; {LAYOUT}; get COCO with: python -m data.download coco --root {root}")
+        raise UserError(f"{state} {looked}; {LAYOUT}; get COCO with: python -m tools.download coco --root {root}")
     return read_files(find(root, IMAGES, "train"), annotations, names, split)
 
 
