@@ -1,39 +1,57 @@
-"""Judge a checkpoint on a dataset.
+"""Evaluate a checkpoint on a dataset.
 
-    python eval.py weights/retinanet_shapes/best.pth
-    python eval.py best.pth --dataset voc --root my/VOCdevkit --split val
+python eval.py weights/retinanet_shapes/best.pth
+python eval.py best.pth --dataset voc --root my/VOCdevkit --split val
+python eval.py best.pth --images photos --annotations photos.json
 """
+
 from pathlib import Path
 
 from published.load import load_detector
-from utils import options, parallel
-from utils.build import build_dataset
-from utils.evaluation import evaluate, save_results, table
+from utils import options, parallel, resolve
+from utils.datasets import eval_dataset
+from utils.evaluation import RESULTS, conditions, evaluate, save_results, table
 from utils.files import must_be_new, new_name
 
 
 def main():
-    parser = options.new_parser(__doc__)
+    flags = parse_flags()
+    output = flags.output or new_name(folder_of(flags.checkpoint) / "eval")
+    must_be_new(*(output / name for name in RESULTS))
+
+    device = parallel.start(flags.device)
+    detector = load_detector(flags.checkpoint)
+    recipe = resolve.resolve(flags, detector.recipe)
+    # A file of annotations that was typed is evaluated whole.
+    split = flags.split or ("all" if flags.annotations else "val")
+    with parallel.rank0_first():
+        dataset = eval_dataset(recipe, split, detector.classes)
+    described = conditions(dataset, split, recipe, device, detector.iteration)
+    for name, value in described.items():
+        print(f"{name:16} {value}" if not isinstance(value, list) else "\n".join(value))
+
+    evaluation = evaluate(detector.model.to(device), dataset, recipe, device)
+    if parallel.rank() == 0:
+        print("", table(evaluation, dataset.records), "", sep="\n")
+        for path in save_results(output, dataset, evaluation, described):
+            print(f"{path.stem:16} {path}")
+
+
+def parse_flags():
+    parser = options.Parser(__doc__)
     parser.add_argument("checkpoint", type=Path)
     options.add_dataset_flags(parser)
-    parser.add_argument("--split", default="val", help="val if not given")
-    parser.add_argument("--batch", "--batch-size", type=int, help="images at a time")
-    parser.add_argument("--output", type=Path, help="new folder of its files; eval, beside the checkpoint, if not given")
+    add = parser.add_argument_group("how it is evaluated").add_argument
+    add("--split", help="train, val, test or all; val, or all of --annotations, if not given")
+    add("--batch", "--batch-size", type=int, metavar="N", help="images at a time")
+    add("--output", type=Path, metavar="FOLDER", help="new; eval, beside the checkpoint")
     options.add_device_flags(parser)
-    flags = options.parse(parser)
+    return parser.parse()
 
-    output = flags.output or new_name(flags.checkpoint.with_name("eval"))
-    must_be_new(output / "detections.json", output / "predictions.png")
-    device = parallel.start(flags.device)
-    model, recipe, classes = load_detector(flags.checkpoint)
-    recipe = options.resolve(flags, recipe)
-    with parallel.one_first():
-        dataset = build_dataset(recipe, flags.split, list(recipe.classes) or classes)
-    average, each, found = evaluate(model.to(device), dataset, recipe, device)
-    if parallel.rank() == 0:
-        print(table(average, each, dataset.records))
-        save_results(output, dataset, found)
+
+def folder_of(checkpoint):
+    return checkpoint if checkpoint.is_dir() else checkpoint.parent
 
 
 if __name__ == "__main__":
-    options.script(main)
+    options.run_script(main)

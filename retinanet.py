@@ -1,37 +1,45 @@
-"""RetinaNet: Focal Loss for Dense Object Detection (Lin et al., 2017, https://arxiv.org/abs/1708.02002)."""
+"""RetinaNet: Focal Loss for Dense Object Detection (Lin et al., 2017, arXiv:1708.02002)."""
+
 from math import log, sqrt
 
 from torch import nn
 
 from layers.fpn import FPN
-from layers.heads import Normalize, predict
-from layers.priors import centred, pyramid_priors
+from layers.heads import Normalize, apply_heads
+from layers.priors import make_level, pyramid_priors
 from layers.resnet import ResNet
 
 STRIDES = (8, 16, 32, 64, 128)
-SIZES = (32, 64, 128, 256, 512)  # side in pixels of each level's smallest square. Sec. 4
-SCALES = (2 ** 0, 2 ** (1 / 3), 2 ** (2 / 3))
-RATIOS = (0.5, 1.0, 2.0)  # height / width
-RARE = 0.01  # the probability of an object that every prior starts out believing. Sec. 3.3
+SIZES = (32, 64, 128, 256, 512)  # side in pixels of each level's smallest square prior. Sec. 4
+SCALES = (2**0, 2 ** (1 / 3), 2 ** (2 / 3))  # times the size
+RATIOS = (2.0, 1.0, 0.5)  # width / height
+PRIOR_PROBABILITY = 0.01  # of an object, for every prior of an untrained network. Sec. 3.3
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of ImageNet's pixels
 
 
 def prior_levels(sizes=(), scales=(), ratios=()):
-    """Every scale of every ratio of each level's size (Sec. 4); the paper's where nothing else is given."""
+    """Every scale of every ratio of each level's size, by default the paper's (Sec. 4)."""
     sizes, scales, ratios = sizes or SIZES, scales or SCALES, ratios or RATIOS
-    shapes = [(scale / sqrt(ratio), scale * sqrt(ratio)) for ratio in ratios for scale in scales]
-    return tuple(centred(stride, [(size * width, size * height) for width, height in shapes])
-                 for stride, size in zip(STRIDES, sizes))
+    levels = []
+    for stride, size in zip(STRIDES, sizes):
+        shapes = [
+            (size * scale * sqrt(ratio), size * scale / sqrt(ratio))
+            for ratio in ratios
+            for scale in scales
+        ]
+        levels.append(make_level(stride, shapes))
+    return tuple(levels)
 
 
-def head(channels, out_channels, convs, norm):
+def make_head(channels, out_channels, convs, norm):
     """3x3 convolutions, then one that predicts. The same head reads every level. Fig. 3."""
     layers = []
     for _ in range(convs):
-        layers += [nn.Conv2d(channels, channels, 3, padding=1)]
-        layers += [nn.GroupNorm(32, channels)] if norm == "group" else []
-        layers += [nn.ReLU(inplace=True)]
-    layers += [nn.Conv2d(channels, out_channels, 3, padding=1)]
+        layers.append(nn.Conv2d(channels, channels, 3, padding=1))
+        if norm == "group":
+            layers.append(nn.GroupNorm(32, channels))
+        layers.append(nn.ReLU(inplace=True))
+    layers.append(nn.Conv2d(channels, out_channels, 3, padding=1))
     for layer in layers:
         if isinstance(layer, nn.Conv2d):
             nn.init.normal_(layer.weight, std=0.01)
@@ -40,35 +48,52 @@ def head(channels, out_channels, convs, norm):
 
 
 class RetinaNet(nn.Module):
-    """ResNet, pyramid, two heads that read every level of it.
+    """ResNet, a feature pyramid, and two heads that read every level of it.
 
-    levels are its priors; channels and head_convs are the paper's 256 and 4; norm is "none" or, after each convolution
-    of the heads, "group"; frozen_norm keeps the base's batch norm as loaded.
+    levels are its priors; channels and head_convs are the paper's 256 and 4; norm is "none" or,
+    after each convolution of the heads, "group"; frozen_norm keeps the base's batch norm as
+    loaded.
     """
 
-    def __init__(self, num_classes, depth=50, levels=(), channels=256, head_convs=4, norm="none", p6_from="c5",
-                 p7_relu=True, frozen_norm=False):
+    def __init__(
+        self,
+        num_classes,
+        depth=50,
+        levels=(),
+        channels=256,
+        head_convs=4,
+        norm="none",
+        p6_from="c5",
+        p7_relu=True,
+        frozen_norm=False,
+        prior_probability=PRIOR_PROBABILITY,
+    ):
         super().__init__()
         self.num_classes = num_classes
         self.levels = levels or prior_levels()
-        shapes = len(self.levels[0].cell)
+        shapes = len(self.levels[0].base_priors)
 
         self.normalize = Normalize(MEAN, STD)
         self.base = ResNet(depth, frozen_norm)
         self.pyramid = FPN(self.base.channels, channels, p6_from, p7_relu)
-        self.box_head = head(channels, shapes * 4, head_convs, norm)
-        self.class_head = head(channels, shapes * num_classes, head_convs, norm)
-        nn.init.constant_(self.class_head[-1].bias, -log((1 - RARE) / RARE))
+        self.box_head = make_head(channels, shapes * 4, head_convs, norm)
+        self.class_head = make_head(channels, shapes * num_classes, head_convs, norm)
+        bias = -log((1 - prior_probability) / prior_probability)  # its sigmoid is prior_probability
+        nn.init.constant_(self.class_head[-1].bias, bias)
+
+    def feature_maps(self, images):
+        """Pixels [B, 3, H, W] -> the feature maps of all levels, finest first."""
+        return self.pyramid(*self.base(self.normalize(images)))
 
     def forward(self, images):
         """Pixels [B, 3, H, W] -> box_deltas [B, A, 4], class_logits [B, A, C]."""
-        maps = self.pyramid(*self.base(self.normalize(images)))
-        box_deltas = predict([self.box_head] * len(maps), maps, 4)
-        class_logits = predict([self.class_head] * len(maps), maps, self.num_classes)
+        maps = self.feature_maps(images)
+        box_deltas = apply_heads([self.box_head] * len(maps), maps, 4)
+        class_logits = apply_heads([self.class_head] * len(maps), maps, self.num_classes)
         return box_deltas, class_logits
 
     def class_layers(self):
-        """The convolutions that predict classes, and how many columns of each prior are not a class's."""
+        """The convolutions that predict classes, and how many columns of a prior are no class."""
         return [self.class_head[-1]], 0
 
     def priors(self, image_size):

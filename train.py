@@ -1,87 +1,121 @@
 """Train a detector.
 
-    python train.py                                  # RetinaNet-18 on drawn shapes: minutes on any machine
-    python train.py --dataset coco --depth 50        # the classic
-    python train.py --dataset voc --root my/folder   # your own images
-    torchrun --nproc-per-node 8 train.py --dataset coco
+python train.py                                  # RetinaNet-18 on drawn shapes, in minutes
+python train.py --dataset coco --depth 50        # the classic
+python train.py --root my/folder                 # your own images
+torchrun --nproc-per-node 8 train.py --dataset coco
 """
+
 import torch
 
 from data.batch import TrainBatches
+from data.dataset import Dataset
 from data.summary import describe
-from published.weights import load_weights, open_source
-from utils import checkpoint, options, parallel
-from utils.build import build_dataset, build_detector, build_loader, build_optimizer, build_transform
-from utils.evaluation import evaluate, prediction_sheet, save_results, table
-from utils.run import Run, checkpoint_to_resume, new_folder
+from layers.losses import count_batch_positives
+from published.weights import find_weights, load_weights
+from utils import checkpoint, options, parallel, resolve
+from utils.build import build_detector, build_loader, build_optimizer, build_transform
+from utils.datasets import read_records
+from utils.evaluation import evaluate
+from utils.finish import finish
+from utils.guard import Guard
+from utils.run import Run
+from utils.run_folder import checkpoint_to_resume, new_folder
 from utils.schedule import in_iterations
 
 
-def train(recipe, folder, device, dataset, judged, source=None, resume=None):
-    """Train on dataset from source's weights, judge on judged, keep everything in folder -> exit code."""
+def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resume=None):
+    """Train on train_dataset, validate on val_dataset, keep everything in folder -> exit code."""
     torch.manual_seed(recipe.seed)
 
-    # What learns, what corrects it, and how.
-    model, criterion = build_detector(recipe, len(dataset.classes))
-    print(*describe(dataset, judged, recipe, model.levels, build_transform(recipe)), sep="\n")
-    if not resume:
-        with parallel.one_first():
-            print(*load_weights(model, dataset.classes, recipe, source), "", sep="\n")
+    # What learns, what measures its error, and what corrects it.
+    model, criterion = build_detector(recipe, len(train_dataset.classes))
+    print(*describe(train_dataset, val_dataset, recipe, model.levels), sep="\n")
+    if weights:
+        with parallel.rank0_first():
+            print(*load_weights(model, train_dataset.classes, recipe, weights), "", sep="\n")
     model.to(device, memory_format=torch.channels_last).train()
     optimizer = build_optimizer(recipe, model)
-    network = parallel.wrap(parallel.Network(model, device, recipe.full_precision, recipe.compile), device)
+    guard = Guard(model, optimizer, recipe.max_grad_norm, train_dataset.records.path)
+    network = parallel.wrap(
+        parallel.Network(model, device, recipe.precision, recipe.compile), device
+    )
 
     # What it learns from, and where it stands.
-    batches = TrainBatches(dataset.records.sizes, recipe.batch, recipe.accumulate, recipe.seed)
-    run = Run(folder, recipe, model, optimizer, dataset, batches.per_epoch, resume)
-    batches.start(run.done, parallel.rank(), parallel.world())
-    loader = build_loader(dataset, batches, recipe, device)
+    batches = TrainBatches(train_dataset, recipe.batch, recipe.accumulate, recipe.seed)
+    run = Run(folder, recipe, model, optimizer, guard, train_dataset, batches, resume)
+    loader = build_loader(train_dataset, batches, recipe, device)
 
-    for iteration, parts in run.iterations(loader):
-        rate = run.rate(iteration)
-        optimizer.zero_grad()
-        for images, targets in parts:
-            images, targets = parallel.to_device(images, targets, device)
-            box_deltas, class_logits = network(images)
-            box_loss, class_loss = criterion(box_deltas, class_logits, model.priors(images.shape[-2:]), targets)
-            loss = box_loss + class_loss
-            (loss / len(parts)).backward()
-        gradient = run.clip()
-        optimizer.step()
+    with run:
+        for iteration, micro_batches in run.iterations(loader, device):
+            lr = run.set_lr(iteration)
+            optimizer.zero_grad()
+            num_positives = count_batch_positives(criterion, model, micro_batches)
+            losses = torch.zeros(2, device=device)
+            for images, targets in micro_batches:
+                box_deltas, class_logits = network(images)
+                priors = model.priors(images.shape[-2:])
+                loss = criterion(box_deltas, class_logits, priors, targets, num_positives)
+                sum(loss).backward()
+                losses += torch.stack(loss).detach()
+            grad_norm = guard.clip()
+            optimizer.step()
 
-        run.stepped(iteration, parts, box_loss.detach(), class_loss.detach(), gradient, rate)
-        if run.due(iteration, recipe.eval_every):
-            average, each, found = evaluate(run.shown, judged, recipe, device)
-            run.judged(iteration, average, lambda found=found: prediction_sheet(judged, found))
-        if run.due(iteration, recipe.save_every) or run.stop or run.satisfied:
-            run.save(iteration)
+            run.after_step(iteration, micro_batches, losses, grad_norm, lr)
+            if val_dataset and run.is_due(iteration, recipe.eval_every):
+                evaluation = evaluate(run.kept_model, val_dataset, recipe, device)
+                run.after_evaluation(iteration, evaluation, val_dataset)
+            if run.should_save(iteration):
+                run.save(iteration)
 
-    if run.result is not None and not run.stop and parallel.rank() == 0:
-        print(table(average, each, judged.records))
-        save_results(folder, judged, found, replace=True)
-    return run.finish()
+    return finish(run, val_dataset, device)
 
 
 def main():
-    flags = options.parse(options.train_parser(__doc__))
-    device, content, source = parallel.start(flags.device), None, None
-    if flags.resume is None:
-        recipe = options.resolve(flags, options.named_recipe(flags))
-    else:
-        path = checkpoint_to_resume(flags.save_folder, flags.name, flags.resume)
-        content, folder = checkpoint.load(path), path.parent
-        recipe = options.resolve(flags, checkpoint.recipe_of(content))
-    with parallel.one_first():
-        dataset = build_dataset(recipe, "train", content and content["classes"])
-        judged = build_dataset(recipe, "val", dataset.classes)
-        if not content:
-            recipe, source = open_source(recipe)
-    if not content:
-        folder = parallel.same(lambda: new_folder(flags.save_folder, flags.name, f"{recipe.model}_{recipe.dataset}"))
-    recipe = in_iterations(recipe, len(dataset))
-    print(options.describe(recipe))
-    return train(recipe, folder, device, dataset, judged, source, content)
+    flags = options.train_parser(__doc__).parse()
+    device = parallel.start(flags.device)
+    if flags.resume is not None:
+        return resume(flags, device)
+
+    recipe = resolve.resolve(flags, resolve.starting_recipe(flags))
+    with parallel.rank0_first():
+        weights = find_weights(recipe)
+        classes, train_records, val_records = read_records(recipe)
+    has_gpu = device.type != "cpu"
+    recipe, reason = resolve.fit_recipe(
+        flags, classes, len(train_records), weights.changes, has_gpu
+    )
+    recipe = in_iterations(recipe, len(train_records))
+    print(reason, resolve.describe(recipe), sep="\n")
+    datasets = make_datasets(recipe, classes, train_records, val_records)
+    folder = parallel.broadcast_from_rank0(
+        lambda: new_folder(flags.save_folder, flags.name, f"{recipe.model}_{recipe.dataset}")
+    )
+    return train(recipe, folder, device, *datasets, weights)
+
+
+def resume(flags, device):
+    """Go on with a run where its checkpoint left it."""
+    path = checkpoint_to_resume(flags.save_folder, flags.name, flags.resume)
+    content = checkpoint.load(path)
+    stored = checkpoint.recipe_of(content, path)
+    resolve.refuse_changes(flags, stored)
+    recipe = resolve.resolve(flags, stored)
+    with parallel.rank0_first():
+        classes, train_records, val_records = read_records(recipe, content["classes"])
+    recipe = in_iterations(recipe, len(train_records))
+    print(resolve.describe(recipe))
+    datasets = make_datasets(recipe, classes, train_records, val_records)
+    return train(recipe, path.parent, device, *datasets, resume=content)
+
+
+def make_datasets(recipe, classes, train_records, val_records):
+    """train_dataset, and val_dataset, never augmented, or None where nothing is validated."""
+    augmented, plain = build_transform(recipe, augment=recipe.augment), build_transform(recipe)
+    train_dataset = Dataset(classes, train_records, augmented, recipe.seed)
+    val_dataset = Dataset(classes, val_records, plain, recipe.seed) if val_records else None
+    return train_dataset, val_dataset
 
 
 if __name__ == "__main__":
-    options.script(main)
+    options.run_script(main)

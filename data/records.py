@@ -1,6 +1,7 @@
-"""Records: what every reader returns, however a dataset writes its boxes down."""
-import zlib
+"""Records: what every dataset becomes, however it writes its boxes down."""
+
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -8,26 +9,68 @@ from data.errors import UserError
 from data.images import image_size
 
 # The label of an area to ignore whatever the class.
-ANY = -1
+ANY_CLASS = -1
+
+
+class Object(NamedTuple):
+    """An object as its annotation has it: corners in pixels, the name of its class."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+    name: str  # None for an area to ignore whatever the class
+    ignore: bool = False
+    area: float = None  # square pixels; that of the box where the dataset does not tell
+
+
+class Entry(NamedTuple):
+    """An image and what is annotated on it."""
+
+    path: str
+    size: tuple  # (height, width) in pixels, or None: read from the image
+    image_id: object  # the dataset's own number or name
+    objects: list
+
+
+@dataclass
+class Source:
+    """What a reader finds in a dataset.
+
+    splits: entries by the dataset's own split names; "all" where it has none. fixed_classes: they
+    are a well-known list, and stay where the dataset shows no object of some. other_classes: those
+    that are left out unless asked for. similar: other class -> the class that it is too like to be
+    its background.
+    """
+
+    classes: list
+    splits: dict
+    category_ids: dict = field(default_factory=dict)  # class name -> the dataset's own number
+    fixed_classes: bool = False
+    other_classes: tuple = ()
+    similar: dict = field(default_factory=dict)
+    notes: list = field(default_factory=list)  # sentences for the user
+    problems: list = field(default_factory=list)  # a line for each thing that had to be left out
 
 
 @dataclass(frozen=True)
 class Records:
-    """M images with K objects, as a few arrays: worker processes share them instead of copying a list of objects.
+    """M images with K objects, as a few arrays, which worker processes share instead of copying.
 
-    Image i has the objects offsets[i] to offsets[i + 1]. Boxes are xyxy in pixels of the image as it is shown.
+    Image i has the objects offsets[i] to offsets[i + 1]. Boxes are in pixels of the image as shown.
     """
-    paths: np.ndarray         # [M] bytes
-    sizes: np.ndarray         # [M, 2] height, width
-    image_ids: np.ndarray     # [M] the dataset's own numbers or names
-    offsets: np.ndarray       # [M + 1]
-    boxes: np.ndarray         # [K, 4] float32
-    labels: np.ndarray        # [K] 0 .. C - 1; ANY for what is to be ignored whatever the class
-    ignore: np.ndarray        # [K] crowds, difficult objects: neither objects nor background
-    areas: np.ndarray         # [K] square pixels, as the dataset counts them
+
+    paths: np.ndarray  # [M] bytes
+    sizes: np.ndarray  # [M, 2] height, width
+    image_ids: np.ndarray  # [M] the dataset's own numbers or names
+    offsets: np.ndarray  # [M + 1]
+    boxes: np.ndarray  # [K, 4] float32, xyxy
+    labels: np.ndarray  # [K] 0 .. C - 1 or ANY_CLASS
+    ignore: np.ndarray  # [K] crowds, difficult objects: neither objects nor background
+    areas: np.ndarray  # [K] square pixels, as the dataset counts them
     category_ids: tuple = ()  # [C] the dataset's own numbers of the classes
-    notes: tuple = field(default=(), repr=False)     # what the reader wants the user to know, a sentence each
-    problems: tuple = field(default=(), repr=False)  # what is wrong and had to be left out, a line each
+    notes: tuple = field(default=(), repr=False)
+    problems: tuple = field(default=(), repr=False)
 
     def __len__(self):
         return len(self.paths)
@@ -47,84 +90,111 @@ class Records:
         rows = [np.arange(self.offsets[i], self.offsets[i + 1]) for i in indices]
         kept = np.concatenate(rows) if rows else np.zeros(0, int)
         return replace(
-            self, paths=self.paths[indices], sizes=self.sizes[indices], image_ids=self.image_ids[indices],
-            offsets=np.cumsum([0] + [len(row) for row in rows]), boxes=self.boxes[kept], labels=self.labels[kept],
-            ignore=self.ignore[kept], areas=self.areas[kept])
+            self,
+            paths=self.paths[indices],
+            sizes=self.sizes[indices],
+            image_ids=self.image_ids[indices],
+            offsets=np.cumsum([0] + [len(row) for row in rows]),
+            boxes=self.boxes[kept],
+            labels=self.labels[kept],
+            ignore=self.ignore[kept],
+            areas=self.areas[kept],
+        )
 
 
-def pack(entries, category_ids=(), notes=(), problems=()):
-    """Make records of entries (path, (height, width), image_id, objects), one an image.
+def pack(entries, classes, category_ids=None, similar=None, notes=(), problems=()):
+    """Make records of entries, with labels by the order of the class names.
 
-    A size of None is read from the image; an image that cannot be read is left out and becomes a problem. An object is
-    (left, top, right, bottom, label, ignore) or has its area as a seventh. Boxes are clipped to the image; those of
-    which less than a pixel remains, either way, are dropped, and a note counts them and names their files.
+    An image without a size is asked for it; one that cannot be read is left out and is a problem.
+    Objects of other classes are left out, or ignored where they are `similar` to one of these.
+    Boxes are clipped to the image; those of which less than a pixel remains, either way, are
+    dropped, and a note counts them and names their files.
     """
-    entries, unreadable = sized(entries)
-    objects = [tuple(one) + (None,) * (7 - len(one)) for entry in entries for one in entry[3]]
-    counts = np.array([len(entry[3]) for entry in entries], np.int64)
-    image = np.repeat(np.arange(len(entries)), counts)
-    sizes = np.array([entry[1] for entry in entries], np.int32).reshape(-1, 2)
-
-    boxes = np.array([one[:4] for one in objects], np.float32).reshape(-1, 4)
-    limits = sizes[image][:, [1, 0, 1, 0]].astype(np.float32)
-    with np.errstate(invalid="ignore"):
-        outside = ((boxes < 0) | (boxes > limits)).any(axis=1) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
-        boxes = np.clip(boxes, 0, limits)
-        whole = (boxes[:, 2:] - boxes[:, :2] >= 1).all(axis=1)
-    notes = (*notes, *tell("dropped boxes of no area or outside their image", entries, image[~whole]))
-    if outside.sum() > len(boxes) / 20:
-        notes = (*notes, *tell("clipped boxes beyond their image's border (turned photos? x and y, or width and right, "
-                               "confused?)", entries, image[outside & whole]))
+    entries, unreadable = with_sizes(entries)
+    rows, image = label_objects(entries, classes, similar or {})
+    image = np.array(image, np.int64)
+    sizes = np.array([entry.size for entry in entries], np.int32).reshape(-1, 2)
+    corners = np.array([row[:4] for row in rows], np.float32).reshape(-1, 4)
+    boxes, kept, clipped = clip_boxes(corners, sizes[image])
+    dropped = count_note("dropped boxes of no area or outside their image", entries, image[~kept])
+    notes = (*notes, *dropped)
+    if clipped.sum() > len(boxes) / 20:
+        reason = "rotated photos? x and y, or width and right, confused?"
+        what = f"clipped boxes beyond the border of their image ({reason})"
+        notes = (*notes, *count_note(what, entries, image[clipped]))
 
     width, height = (boxes[:, 2:] - boxes[:, :2]).T
-    areas = np.array([np.nan if one[6] is None else one[6] for one in objects], np.float64)
+    areas = np.array([np.nan if row[6] is None else row[6] for row in rows], np.float64)
     areas = np.where(np.isnan(areas), width * height, areas)
+    counts = np.bincount(image[kept], minlength=len(entries))
+    ids = category_ids or {}
     return Records(
-        paths=np.array([str(entry[0]).encode() for entry in entries], dtype=bytes),
+        paths=np.array([str(entry.path).encode() for entry in entries], dtype=bytes),
         sizes=sizes,
-        image_ids=np.array([entry[2] for entry in entries]),
-        offsets=np.concatenate([[0], np.cumsum(np.bincount(image[whole], minlength=len(entries)))]).astype(np.int64),
-        boxes=boxes[whole],
-        labels=np.array([one[4] for one in objects], np.int64)[whole],
-        ignore=np.array([one[5] for one in objects], bool)[whole],
-        areas=areas[whole],
-        category_ids=tuple(category_ids),
+        image_ids=np.array([entry.image_id for entry in entries]),
+        offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        boxes=boxes[kept],
+        labels=np.array([row[4] for row in rows], np.int64)[kept],
+        ignore=np.array([row[5] for row in rows], bool)[kept],
+        areas=areas[kept],
+        category_ids=tuple(ids.get(name, i) for i, name in enumerate(classes, start=1)),
         notes=tuple(notes),
         problems=(*problems, *unreadable),
     )
 
 
-def sized(entries):
-    """The entries whose size is known or can be read from their images, and a problem for each other."""
+def label_objects(entries, classes, similar):
+    """(left, top, right, bottom, label, ignore, area) of every object that is kept, and
+    its image."""
+    label = {name: i for i, name in enumerate(classes)} | {None: ANY_CLASS}
+    like = {name: other for name, other in similar.items() if name not in label}
+    rows, image = [], []
+    for i, entry in enumerate(entries):
+        for item in entry.objects:
+            if item.name in label:
+                rows.append((*item[:4], label[item.name], item.ignore, item.area))
+                image.append(i)
+            elif item.name in like and like[item.name] in label:
+                rows.append((*item[:4], label[like[item.name]], True, item.area))
+                image.append(i)
+    return rows, image
+
+
+def clip_boxes(boxes, sizes):
+    """Boxes [K, 4] cut at the border of images of sizes [K, 2] -> boxes, masks [K] of those that
+    are still at least a pixel wide and high, and of those that were cut and are."""
+    limits = sizes[:, [1, 0, 1, 0]].astype(np.float32)
+    with np.errstate(invalid="ignore"):
+        outside = ((boxes < 0) | (boxes > limits)).any(axis=1)
+        boxes = np.clip(boxes, 0, limits)
+        kept = (boxes[:, 2:] - boxes[:, :2] >= 1).all(axis=1)
+    return boxes, kept, outside & kept
+
+
+def with_sizes(entries):
+    """The entries whose size is known or can be read from their images; a problem for each
+    other."""
     known, problems = [], []
-    for path, size, image_id, objects in entries:
+    for entry in entries:
         try:
-            known.append((path, size or image_size(path), image_id, objects))
+            size = entry.size or image_size(entry.path)
         except UserError as problem:
             problems.append(str(problem))
+            continue
+        known.append(entry._replace(size=size) if entry.size is None else entry)
     return known, problems
 
 
-def tell(what, entries, images):
-    """A note that counts something and names the files it happened in, if it happened."""
-    names = sorted({str(entries[i][0]).replace("\\", "/").rsplit("/", 1)[-1] for i in images})
-    if names:
-        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-        yield f"{what}: {len(images)}, of {', '.join(names[:5])}{more}"
+def count_note(what, entries, images):
+    """A note that counts something and names the files it happened in; none where it did not."""
+    if not len(images):
+        return []
+    paths = {str(entries[i].path).replace("\\", "/") for i in images}
+    return [f"{what}: {len(images)}, of {some([path.rsplit('/', 1)[-1] for path in paths])}"]
 
 
-def parted(images, split, why, name=str):
-    """Those images that train is to have, or the one in five kept for val, and a note that says why they are parted.
-
-    Their names decide: the same on every machine. Of fewer than five, too, one is kept; an only one is both.
-    """
-    if split not in ("train", "val"):
-        raise UserError(f"no split {split!r} in this dataset; train and val are there")
-    marks = [zlib.crc32(name(image).encode()) for image in images]
-    kept = [mark % 5 == 0 for mark in marks]
-    if len(marks) == 1:
-        return images, [f"{why}: the only image is trained and judged on"]
-    if len(set(kept)) == 1:
-        kept[marks.index(min(marks))] = not kept[0]
-    return ([image for image, held in zip(images, kept) if held == (split == "val")],
-            [f"{why}: one image in five is held out for validation"])
+def some(names, count=5):
+    """The first of some names, and how many there are besides."""
+    names = sorted(map(str, names))
+    more = f" and {len(names) - count} more" if len(names) > count else ""
+    return ", ".join(names[:count]) + more

@@ -1,37 +1,46 @@
-"""How large a detector sees an image: transforms as those of data/augment.py, with nothing random but a size.
+"""How large a detector sees an image: transforms with nothing random but a size.
 
-method is how pixels are interpolated: "bytes", the fastest, of an image that may be decoded smaller than it is; for
-published detectors "whole", of all its pixels; "float", which does not round the result; or "pil", which averages what
-it makes smaller.
+A transform takes an image [H, W, 3], its target and a random generator, and returns image and
+target.
+
+method is how pixels are interpolated: "bytes", the fastest, of an image that may be decoded smaller
+than it is; for published detectors "whole", of all its pixels; "float", which does not round the
+result; or "pil", which averages what it makes smaller.
 """
+
 import cv2
 import numpy as np
 from PIL import Image
 
 
 class Resize:
-    """RetinaNet's: the short side to `short` pixels, but the long one never over `longest`.
+    """RetinaNet's: the short side to short_side pixels, but the long one never over max_size.
 
-    short is a number or, to draw it anew for each image, a (smallest, largest) pair. Each side is rounded, or cut to
-    whole pixels if `floor`, and boxes follow what it really became.
+    short_side is a number or, to draw it anew for each image, a (smallest, largest) pair. Each side
+    is rounded, or cut to whole pixels if floor_sizes, and boxes follow what it really became.
     """
 
-    def __init__(self, short, longest, method="bytes", floor=False):
-        self.short, self.longest, self.method, self.floor = short, longest, method, floor
+    def __init__(self, short_side, max_size, method="bytes", floor_sizes=False):
+        self.short_side, self.max_size = short_side, max_size
+        self.method, self.floor_sizes = method, floor_sizes
 
     def __call__(self, image, target, random):
-        short = self.short if np.isscalar(self.short) else random.integers(self.short[0], self.short[1] + 1)
-        return resize(image, target, self.fit(*image.shape[:2], short), self.method)
+        size = self.output_size(*image.shape[:2], random)
+        return resize(image, target, size, self.method)
 
-    def fit(self, height, width, short=None):
-        """The size (height, width) that an image gets; with the largest of the short sides if none is given."""
-        scale = min((short or np.max(self.short)) / min(height, width), self.longest / max(height, width))
-        whole = int if self.floor else round
+    def output_size(self, height, width, random=None):
+        """The size (height, width) that an image gets; the largest it can get without a
+        generator."""
+        short_side = np.max(self.short_side)
+        if random is not None and not np.isscalar(self.short_side):
+            short_side = random.integers(self.short_side[0], self.short_side[1] + 1)
+        scale = min(short_side / min(height, width), self.max_size / max(height, width))
+        whole = int if self.floor_sizes else round
         return max(whole(height * scale), 1), max(whole(width * scale), 1)
 
-    def enough(self, height, width):
+    def needed_size(self, height, width):
         """How small (height, width) an image of this size may be decoded."""
-        return self.fit(height, width) if self.method == "bytes" else (height, width)
+        return self.output_size(height, width) if self.method == "bytes" else (height, width)
 
 
 class Stretch:
@@ -43,11 +52,11 @@ class Stretch:
     def __call__(self, image, target, random):
         return resize(image, target, self.size, self.method)
 
-    def fit(self, height, width):
+    def output_size(self, height, width, random=None):
         """The size (height, width) that an image of this size gets."""
         return self.size
 
-    def enough(self, height, width):
+    def needed_size(self, height, width):
         """How small (height, width) an image of this size may be decoded."""
         return self.size if self.method == "bytes" else (height, width)
 
@@ -59,7 +68,9 @@ def resize(image, target, size, method="bytes"):
         return image, target
     scale = np.array([size[1] / width, size[0] / height] * 2, np.float32)
     if method == "pil":
-        image = np.asarray(Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BILINEAR))
+        pillow = Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BILINEAR)
+        image = np.asarray(pillow)
     else:
-        image = cv2.resize(image.astype(np.float32) if method == "float" else image, (size[1], size[0]))
+        pixels = image.astype(np.float32) if method == "float" else image
+        image = cv2.resize(pixels, (size[1], size[0]))
     return image, target | dict(boxes=target["boxes"] * scale)

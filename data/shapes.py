@@ -1,4 +1,5 @@
-"""Shapes: rectangles, ellipses and triangles on cloudy ground, drawn once into a folder. No download."""
+"""Shapes: rectangles, ellipses and triangles on cloudy ground, drawn once into a folder."""
+
 import json
 import os
 import shutil
@@ -8,41 +9,43 @@ import cv2
 import numpy as np
 
 from data.errors import UserError
-from data.formats import coco
 
 CLASSES = ("rectangle", "ellipse", "triangle")
 IMAGES = {"train": 1200, "val": 200}
 SIDES = ((128, 160), (160, 128))  # height, width
 EMPTY = 0.05  # the share of images without any object
-HIDDEN = 0.3  # no object covers more than this share of another
+MAX_COVERED = 0.3  # no object covers more than this share of another
 MARKER = "drawn_by_onestage.txt"  # a folder with this file in it was drawn here, and is whole
 
 
-def read(root, split, names=None):
-    """Draw the dataset if it is not there yet, then read it as any COCO dataset -> classes, records.
+def draw_once(root):
+    """Draw the dataset unless it is there already.
 
-    It is drawn only into a folder that is absent or empty: whatever else lies there is somebody's.
+    It is drawn only into a folder that is absent or empty: anything else there is the user's.
     """
     root = Path(root)
-    if not (root / MARKER).is_file():
-        if root.exists() and not (root.is_dir() and not any(root.iterdir())):
-            raise UserError(f"{root} holds other files, and shapes are drawn into a new folder only: "
-                            "choose another --root, or say what it holds with --dataset")
-        write(root)
-    return coco.read(root, split, names)
+    if (root / MARKER).is_file():
+        return
+    if root.exists() and not (root.is_dir() and not any(root.iterdir())):
+        raise UserError(
+            f"{root} holds other files, and shapes are drawn into a new folder only: "
+            "choose another --root, or say what it holds with --dataset"
+        )
+    draw_dataset(root)
 
 
-def write(root):
-    """All images and both annotation files, drawn beside root and renamed when whole. root is absent or empty."""
+def draw_dataset(root):
+    """All images and both annotation files, drawn beside root and renamed when whole."""
     print(f"drawing the shapes dataset into {root}")
     unfinished = root.with_name(f"{root.name}.unfinished-{os.getpid()}")
     try:
+        (unfinished / "annotations").mkdir(parents=True)
         for part, (split, count) in enumerate(IMAGES.items()):
-            (unfinished / split).mkdir(parents=True)
-            (unfinished / "annotations").mkdir(exist_ok=True)
-            content = draw_split(unfinished / split, count, part)
-            (unfinished / f"annotations/instances_{split}.json").write_text(json.dumps(content))
-        (unfinished / MARKER).write_text("Drawn by onestage's data/shapes.py; it can be deleted and drawn again.\n")
+            (unfinished / split).mkdir()
+            content = json.dumps(draw_split(unfinished / split, count, part))
+            (unfinished / f"annotations/instances_{split}.json").write_text(content)
+        text = "Drawn by onestage's data/shapes.py; it can be deleted and drawn again.\n"
+        (unfinished / MARKER).write_text(text)
         unfinished.rename(root)
     except OSError as error:
         if (root / MARKER).is_file():
@@ -56,19 +59,28 @@ def draw_split(folder, count, part):
     """Images as files, their annotations as COCO's dictionary."""
     images, annotations = [], []
     for number in range(count):
-        image, objects = draw(np.random.default_rng((part, number)))
+        image, objects = draw_image(np.random.default_rng((part, number)))
         name = f"{number:04d}.jpg"
         cv2.imwrite(str(folder / name), image, [cv2.IMWRITE_JPEG_QUALITY, 92])
-        images.append(dict(id=number, file_name=name, height=image.shape[0], width=image.shape[1]))
+        height, width = image.shape[:2]
+        images.append(dict(id=number, file_name=name, height=height, width=width))
         for (left, top, right, bottom), label in objects:
             box = [left, top, right - left, bottom - top]
-            annotations.append(dict(id=len(annotations) + 1, image_id=number, category_id=label + 1, bbox=box,
-                                    area=box[2] * box[3], iscrowd=0))
+            annotations.append(
+                dict(
+                    id=len(annotations) + 1,
+                    image_id=number,
+                    category_id=label + 1,
+                    bbox=box,
+                    area=box[2] * box[3],
+                    iscrowd=0,
+                )
+            )
     categories = [dict(id=i, name=name) for i, name in enumerate(CLASSES, start=1)]
     return dict(images=images, annotations=annotations, categories=categories)
 
 
-def draw(random):
+def draw_image(random):
     """One image [H, W, 3] and its objects: ((left, top, right, bottom), label), up to eight."""
     height, width = SIDES[random.integers(len(SIDES))]
     image = background(random, height, width)
@@ -80,7 +92,8 @@ def draw(random):
         left = int(random.integers(0, width - box_width + 1))
         top = int(random.integers(0, height - box_height + 1))
         box = (left, top, left + box_width, top + box_height)
-        if all(covered(other, box) < HIDDEN and covered(box, other) < HIDDEN for other, _ in objects):
+        others = [other for other, _ in objects]
+        if all(max(covered(other, box), covered(box, other)) < MAX_COVERED for other in others):
             label = int(random.integers(len(CLASSES)))
             draw_shape(image, box, label, random)
             objects.append((box, label))
@@ -89,40 +102,47 @@ def draw(random):
 
 
 def background(random, height, width):
-    """Clouds of two colours, and a few lines that are nobody's edge."""
+    """Clouds of two colours, and a few lines that are no object's edge."""
     image = random.uniform(40, 200, size=(4, 5, 3)) * 0.6 + random.uniform(0, 100, size=3)
-    image = cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC).clip(0, 255).astype(np.uint8)
+    image = cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)
+    image = image.clip(0, 255).astype(np.uint8)
     for _ in range(random.integers(0, 5)):
-        start, end = (tuple(int(random.integers(limit)) for limit in (width, height)) for _ in range(2))
+        start = int(random.integers(width)), int(random.integers(height))
+        end = int(random.integers(width)), int(random.integers(height))
         cv2.line(image, start, end, random.integers(0, 256, 3).tolist(), 1, cv2.LINE_AA)
     return image
 
 
 def draw_shape(image, box, label, random):
-    """A filled rectangle, ellipse or triangle that touches all four sides of its box, unlike the ground in colour."""
+    """A filled shape that touches all four sides of its box, unlike the ground in colour."""
     left, top, right, bottom = box
     ground = image[top:bottom, left:right].mean(axis=(0, 1))
     colour = random.uniform(0, 255, 3)
     while np.abs(colour - ground).max() < 60:
         colour = random.uniform(0, 255, 3)
     # Four times the size, then shrunk: edges fall between pixels, as in a photograph.
-    size = (4 * (right - left), 4 * (bottom - top))
-    mask = np.zeros(size[::-1], np.uint8)
+    width, height = 4 * (right - left), 4 * (bottom - top)
+    mask = np.zeros((height, width), np.uint8)
+    centre = (width // 2, height // 2)
     if CLASSES[label] == "rectangle":
         mask[:] = 255
     elif CLASSES[label] == "ellipse":
-        cv2.ellipse(mask, (size[0] // 2, size[1] // 2), (size[0] // 2, size[1] // 2), 0, 0, 360, 255, -1)
+        cv2.ellipse(mask, centre, centre, 0, 0, 360, 255, -1)
     else:
-        tip = random.integers(0, size[0])
-        cv2.fillPoly(mask, [np.array([(tip, 0), (size[0] - 1, size[1] - 1), (0, size[1] - 1)], np.int32)], 255)
-    mask = cv2.resize(mask, (right - left, bottom - top), interpolation=cv2.INTER_AREA)[..., None] / 255
-    shade = colour + random.uniform(-20, 20, 3) * np.linspace(-1, 1, bottom - top)[:, None, None]
+        tip = random.integers(0, width)
+        corners = [(tip, 0), (width - 1, height - 1), (0, height - 1)]
+        cv2.fillPoly(mask, [np.array(corners, np.int32)], 255)
+    mask = cv2.resize(mask, (right - left, bottom - top), interpolation=cv2.INTER_AREA)
+    mask = mask[..., None] / 255
+    ramp = np.linspace(-1, 1, bottom - top)[:, None, None]
+    shade = (colour + random.uniform(-20, 20, 3) * ramp).clip(0, 255)
     region = image[top:bottom, left:right]
-    region[:] = (region * (1 - mask) + shade.clip(0, 255) * mask).astype(np.uint8)
+    region[:] = (region * (1 - mask) + shade * mask).astype(np.uint8)
 
 
 def covered(box, other):
     """The share of box that lies within other."""
     width = min(box[2], other[2]) - max(box[0], other[0])
     height = min(box[3], other[3]) - max(box[1], other[1])
-    return max(width, 0) * max(height, 0) / ((box[2] - box[0]) * (box[3] - box[1]))
+    area = (box[2] - box[0]) * (box[3] - box[1])
+    return max(width, 0) * max(height, 0) / area

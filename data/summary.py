@@ -1,62 +1,94 @@
 """What a training says of its data before it begins: counts, sizes, and what the priors reach."""
+
 import numpy as np
+import torch
+
+from layers.boxes import paired_iou
 
 REACHED = 0.5  # IoU of an object with some prior: what matching asks for
 SIZES = ((0, 16), (16, 32), (32, 96), (96, 9999))  # pixels, as the network sees them
 
 
-def describe(dataset, judged, recipe, levels, transform):
-    """What a training says about its data before it begins: lines about both splits, seen with the priors' levels."""
+def describe(train_dataset, val_dataset, recipe, levels):
+    """Lines about both splits, seen with the priors' levels, and about the length of the
+    training."""
     yield "\ntrain"
-    yield from summary(dataset, levels, transform)
-    yield f"\nval\n{len(judged)} images, {(~judged.records.ignore).sum()} objects"
-    yield from judged.records.notes
-    passes = recipe.iterations * recipe.batch / len(dataset)
-    yield f"\n{recipe.iterations} iterations of {recipe.batch} images are {passes:.0f} passes over the training images"
+    yield from summary(train_dataset, levels)
+    if val_dataset is not None:
+        objects = (~val_dataset.records.ignore).sum()
+        yield f"\nval\n{len(val_dataset)} images, {objects} objects"
+        yield from val_dataset.records.notes
+    passes = recipe.iterations * recipe.batch / len(train_dataset)
+    yield (
+        f"\n{recipe.iterations} iterations of {recipe.batch} images are {passes:.0f} passes over "
+        "the training images"
+    )
     if passes > 200:
-        yield f"advice: so many are rarely worth their time; --recipe {recipe.model}_own is made for few images"
+        yield (
+            f"advice: so many are rarely worth their time; --recipe {recipe.model}_custom is made "
+            "for few images"
+        )
 
 
-def summary(dataset, levels, transform):
-    """Lines about one split: its classes, images and object sizes, what the priors reach, what the reader noticed."""
+def summary(dataset, levels):
+    """Lines about one split: classes, images and object sizes, what the priors reach, and notes."""
     records, classes = dataset.records, dataset.classes
     real = ~records.ignore
     counts = np.bincount(records.labels[real], minlength=len(classes))
     per_image = np.diff(records.offsets)
-    yield (f"{len(records)} images, {counts.sum()} objects of {len(classes)} classes, {(~real).sum()} to ignore; "
-           f"{(per_image == 0).sum()} images without any, at most {per_image.max(initial=0)} in one")
+    yield (
+        f"{len(records)} images, {counts.sum()} objects of {len(classes)} classes, "
+        f"{(~real).sum()} to ignore; {(per_image == 0).sum()} images without any, "
+        f"at most {per_image.max(initial=0)} in one"
+    )
     yield "  ".join(f"{name} {count}" for name, count in zip(classes, counts))
     if real.any():
-        yield from reach_lines(resized(records, transform)[real], levels)
-    ids = records.category_ids
-    if ids and (min(ids) != 1 or max(ids) != len(ids)):
-        yield f"the dataset's own class numbers, {min(ids)} to {max(ids)}, have gaps; they are kept in what eval writes"
+        yield from reach_lines(resized_boxes(dataset)[real], levels)
+    ids = sorted(number for number in records.category_ids if isinstance(number, int))
+    if ids and ids[-1] - ids[0] >= len(ids):
+        yield (
+            f"the dataset's own class numbers, {ids[0]} to {ids[-1]}, have gaps; "
+            "they are kept in what eval writes"
+        )
     yield from records.notes
 
 
 def reach_lines(boxes, levels):
-    """What share of the boxes, all of them and by size, some prior reaches; and advice, where it is low."""
+    """What share of the boxes, all of them and by size, some prior reaches; advice where it is
+    low."""
     best = best_overlap(boxes, levels)
     sides = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))
     low, middle, high = np.percentile(sides, (5, 50, 95))
     parts = []
     for smallest, largest in SIZES:
-        mine = (sides >= smallest) & (sides < largest)
-        if mine.any():
-            parts.append(f"{smallest} to {largest} px: {(best[mine] >= REACHED).mean():.0%} of {mine.sum()}")
-    yield f"objects are {low:.0f} to {high:.0f} px large as the network sees them, half of them over {middle:.0f}"
-    yield f"priors reach {(best >= REACHED).mean():.1%} of them (best IoU >= {REACHED}): " + ", ".join(parts)
-    if (best >= REACHED).mean() < 0.9:
+        chosen = (sides >= smallest) & (sides < largest)
+        if chosen.any():
+            share = (best[chosen] >= REACHED).mean()
+            parts.append(f"{smallest} to {largest} px: {share:.0%} of {chosen.sum()}")
+    yield (
+        f"objects are {low:.0f} to {high:.0f} px large as the network sees them, "
+        f"half of them over {middle:.0f}"
+    )
+    yield (
+        f"priors reach {(best >= REACHED).mean():.1%} of them (best IoU >= {REACHED}): "
+        + ", ".join(parts)
+    )
+    if (best >= REACHED).mean() < 0.85:
         missed = boxes[best < REACHED]
         width, height = np.median(missed[:, 2:] - missed[:, :2], axis=0)
-        yield (f"advice: what is missed is typically {width:.0f} x {height:.0f} px; a larger --resize, or in a recipe "
-               "of your own smaller prior_sizes or other prior_ratios, would reach it")
+        yield (
+            f"advice: what is missed is typically {width:.0f} x {height:.0f} px; a larger "
+            "--resize, "
+            "or in a recipe of your own smaller prior_sizes or other prior_ratios, would reach it"
+        )
 
 
-def resized(records, transform):
+def resized_boxes(dataset):
     """All boxes [K, 4] as the network sees them."""
-    sizes = np.array([transform.fit(*size) for size in records.sizes.tolist()]).reshape(-1, 2)
-    scale = np.repeat(sizes / records.sizes, np.diff(records.offsets), axis=0)[:, [1, 0, 1, 0]]
+    records = dataset.records
+    sizes = [dataset.transform.output_size(*size) for size in records.sizes.tolist()]
+    scale = np.array(sizes).reshape(-1, 2) / records.sizes
+    scale = np.repeat(scale, np.diff(records.offsets), axis=0)[:, [1, 0, 1, 0]]
     return records.boxes * scale
 
 
@@ -65,13 +97,13 @@ def best_overlap(boxes, levels):
 
     Of the priors of one shape, it is always one of those whose centre is nearest.
     """
-    centre, size = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
-    best = np.zeros(len(boxes))
+    boxes = torch.as_tensor(boxes, dtype=torch.float64)
+    centre = (boxes[:, :2] + boxes[:, 2:]) / 2
+    best = torch.zeros(len(boxes), dtype=torch.float64)
     for level in levels:
-        for prior in np.array(level.cell):
-            prior_centre, prior_size = (prior[:2] + prior[2:]) / 2, prior[2:] - prior[:2]
-            nearest = np.round((centre - prior_centre) / level.stride) * level.stride + prior_centre
-            shared = np.minimum(centre + size / 2, nearest + prior_size / 2)
-            shared = (shared - np.maximum(centre - size / 2, nearest - prior_size / 2)).clip(min=0).prod(axis=1)
-            best = np.maximum(best, shared / (size.prod(axis=1) + prior_size.prod() - shared))
-    return best
+        for prior in torch.tensor(level.base_priors, dtype=torch.float64):
+            prior_centre = (prior[:2] + prior[2:]) / 2
+            steps = ((centre - prior_centre) / level.stride).round() * level.stride
+            nearest = prior + torch.cat([steps, steps], dim=1)
+            best = torch.maximum(best, paired_iou(boxes, nearest))
+    return best.numpy()

@@ -3,6 +3,7 @@
 xyxy      left, top, right, bottom in pixels. Used everywhere.
 cxcywh    centre x, centre y, width, height in pixels. Used only inside encode and decode.
 """
+
 import math
 
 import torch
@@ -10,8 +11,8 @@ import torch
 # The network predicts deltas in these units, so that each of the four has about unit variance.
 CENTRE_SCALE, SIZE_SCALE = 0.1, 0.2
 DELTA_SCALE = (CENTRE_SCALE, CENTRE_SCALE, SIZE_SCALE, SIZE_SCALE)
-# No box grows beyond this many times its prior, whatever an untrained network says: exp() must stay finite.
-MAX_STRETCH = 1000 / 16
+# The largest ratio of a decoded box to its prior: exp() of an untrained prediction stays finite.
+MAX_SIZE_RATIO = 1000 / 16
 
 
 def xyxy_to_cxcywh(boxes):
@@ -33,35 +34,45 @@ def area(boxes):
 
 
 def intersection(boxes, others):
-    """Shared area of every pair in square pixels: [..., N, 4], [M, 4] -> [..., N, M]."""
-    # Each side of all the others in one piece of memory: several times faster than every fourth number.
-    left, top, right, bottom = boxes[..., None].unbind(dim=-2)
-    other_left, other_top, other_right, other_bottom = others.T.contiguous()
+    """Shared area of each box and its partner in square pixels: [..., 4], [..., 4] -> [...].
+
+    The shapes broadcast: boxes [N, 1, 4] and others [M, 4] give every pair, [N, M].
+    """
+    left, top, right, bottom = boxes.unbind(dim=-1)
+    # Each side of the others in one piece of memory is several times faster than every fourth
+    # number.
+    other_left, other_top, other_right, other_bottom = others.movedim(-1, 0).contiguous()
     width = torch.minimum(right, other_right).sub_(torch.maximum(left, other_left)).clamp_(min=0)
     height = torch.minimum(bottom, other_bottom).sub_(torch.maximum(top, other_top)).clamp_(min=0)
     return width.mul_(height)
 
 
+def paired_iou(boxes, others):
+    """Intersection over union of each box and its partner, 0 to 1; the shapes broadcast."""
+    shared = intersection(boxes, others)
+    return shared / (area(boxes) + area(others) - shared)
+
+
 def iou(boxes, others):
     """Intersection over union of every pair, 0 apart to 1 identical: [N, 4], [M, 4] -> [N, M]."""
-    shared = intersection(boxes, others)
-    union = area(boxes)[:, None] + area(others)[None] - shared
-    return shared.div_(union)
+    return paired_iou(boxes[:, None], others)
 
 
 def giou(boxes, others):
-    """Generalized IoU of each box with its other, -1 far apart to 1 identical: [..., 4], [..., 4] -> [...]."""
-    top_left, other_top_left = boxes[..., :2], others[..., :2]
-    bottom_right, other_bottom_right = boxes[..., 2:], others[..., 2:]
-    inner = (torch.minimum(bottom_right, other_bottom_right) - torch.maximum(top_left, other_top_left)).clamp(min=0)
-    outer = torch.maximum(bottom_right, other_bottom_right) - torch.minimum(top_left, other_top_left)
-    shared, hull = inner[..., 0] * inner[..., 1], outer[..., 0] * outer[..., 1]
+    """Generalized IoU of each box and its partner, -1 far apart to 1 identical: [..., 4] -> [...].
+
+    Rezatofighi et al., 2019, Alg. 1: unlike IoU, it has a gradient where boxes do not touch.
+    """
+    shared = intersection(boxes, others)
     union = area(boxes) + area(others) - shared
+    top_left = torch.minimum(boxes[..., :2], others[..., :2])
+    bottom_right = torch.maximum(boxes[..., 2:], others[..., 2:])
+    hull = area(torch.cat([top_left, bottom_right], dim=-1))
     return shared / union - (hull - union) / hull
 
 
 def encode(boxes, priors):
-    """Describe each box relative to its prior (Faster R-CNN, Eq. 2): [..., 4], [..., 4] -> deltas [..., 4]."""
+    """Each box relative to its prior (Faster R-CNN, Eq. 2): [..., 4] twice -> deltas [..., 4]."""
     centre, size = xyxy_to_cxcywh(boxes).split(2, dim=-1)
     prior_centre, prior_size = xyxy_to_cxcywh(priors).split(2, dim=-1)
     shift = (centre - prior_centre) / (prior_size * CENTRE_SCALE)
@@ -74,7 +85,7 @@ def decode(deltas, priors):
     shift, stretch = deltas.split(2, dim=-1)
     prior_centre, prior_size = xyxy_to_cxcywh(priors).split(2, dim=-1)
     centre = prior_centre + shift * (prior_size * CENTRE_SCALE)
-    size = prior_size * (stretch * SIZE_SCALE).clamp(max=math.log(MAX_STRETCH)).exp()
+    size = prior_size * (stretch * SIZE_SCALE).clamp(max=math.log(MAX_SIZE_RATIO)).exp()
     return cxcywh_to_xyxy(torch.cat([centre, size], dim=-1))
 
 

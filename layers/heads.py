@@ -1,12 +1,13 @@
-"""What stands at both ends of a network: pixels made small numbers, feature maps made one row per prior."""
+"""The two ends of a network: normalised pixels go in, a row of numbers per prior comes out."""
+
 import torch
 from torch import nn
 
 
 class Normalize(nn.Module):
-    """Pixels 0..255 minus their mean, over their standard deviation: what the base network was trained to see.
+    """Pixels 0..255 minus their mean, over their standard deviation: what the base was trained on.
 
-    The two are no weights: a checkpoint never holds them, the model's definition does.
+    Mean and deviation are no weights: a checkpoint never holds them, the model's definition does.
     """
 
     def __init__(self, mean, std):
@@ -24,6 +25,7 @@ def per_prior(prediction, numbers):
     return prediction.permute(0, 2, 3, 1).reshape(len(prediction), -1, numbers)
 
 
-def predict(heads, maps, numbers):
-    """Each head reads its map; all levels in one list: [B, A, numbers], finest level first."""
-    return torch.cat([per_prior(head(x), numbers) for head, x in zip(heads, maps)], dim=1)
+def apply_heads(heads, feature_maps, numbers):
+    """Apply each head to its feature map -> [B, A, numbers], the finest level first."""
+    rows = [per_prior(head(x), numbers) for head, x in zip(heads, feature_maps)]
+    return torch.cat(rows, dim=1)

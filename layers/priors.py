@@ -1,4 +1,5 @@
-"""Priors: the boxes a detector starts from. SSD calls them default boxes, RetinaNet anchors."""
+"""Priors: the boxes a detector starts from (default boxes in SSD's paper, anchors elsewhere)."""
+
 import math
 from functools import lru_cache
 from typing import NamedTuple
@@ -9,60 +10,70 @@ from layers.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 
 
 class Level(NamedTuple):
-    """One feature map: the pixels between its cells, and the priors of its first cell, xyxy in pixels.
+    """One feature map: its stride in pixels, and the priors of its first cell, xyxy in pixels.
 
-    The other two are for published detectors: `fitted` takes as stride what divides the image into the map's cells,
-    rounded down; `clamp` cuts the "sizes" of priors, or the "centres" as well, to those of the image.
+    The other two are for published detectors. fitted_stride: cells lie image side // cells apart.
+    clamp: "sizes" limits width and height of a prior to those of the image, "centres" its centre
+    too.
     """
+
     stride: int
-    cell: tuple
-    fitted: bool = False
+    base_priors: tuple
+    fitted_stride: bool = False
     clamp: str = ""
 
 
-def centred(stride, shapes):
-    """A level whose shapes, (width, height) in pixels, stand in the middle of the cell."""
-    middle = stride / 2
-    return Level(stride, tuple((middle - width / 2, middle - height / 2, middle + width / 2, middle + height / 2)
-                               for width, height in shapes))
+def make_level(stride, shapes):
+    """A level whose priors, of these (width, height) in pixels, are centred on their cell."""
+    centre = stride / 2
+    base_priors = [
+        (centre - width / 2, centre - height / 2, centre + width / 2, centre + height / 2)
+        for width, height in shapes
+    ]
+    return Level(stride, tuple(base_priors))
 
 
-def grid(image_size, level):
-    """How many cells (rows, columns) a level's map has on an image of (height, width)."""
-    return [math.ceil(side / level.stride) for side in image_size]
+def grid_size(image_size, level):
+    """How many cells (rows, columns) a level's feature map has on an image of (height, width)."""
+    height, width = image_size
+    return math.ceil(height / level.stride), math.ceil(width / level.stride)
 
 
 def grid_priors(image_size, level, device=None):
-    """Lay the priors of the first cell over every cell of a feature map.
+    """Lay the priors of the first cell over every cell of a feature map (SSD, Fig. 1).
 
     image_size is (height, width) in pixels. Returns [H * W * S, 4], ordered by row, column, shape:
     the order in which heads predict.
     """
-    cells = grid(image_size, level)
-    steps = [side // count if level.fitted else level.stride for side, count in zip(image_size, cells)]
-    y, x = (torch.arange(count, device=device) * step for count, step in zip(cells, steps))
+    rows, columns = grid_size(image_size, level)
+    y_step, x_step = level.stride, level.stride
+    if level.fitted_stride:
+        y_step, x_step = image_size[0] // rows, image_size[1] // columns
+    y = torch.arange(rows, device=device) * y_step
+    x = torch.arange(columns, device=device) * x_step
     y, x = torch.meshgrid(y, x, indexing="ij")
-    corners = torch.stack([x, y, x, y], dim=-1)[:, :, None]
-    priors = (corners + torch.tensor(level.cell, device=device)).flatten(0, 2)
-    return clamped(priors, image_size, level.clamp) if level.clamp else priors
+    shifts = torch.stack([x, y, x, y], dim=-1)  # [H, W, 4]
+    base_priors = torch.tensor(level.base_priors, device=device)  # [S, 4]
+    priors = (shifts[:, :, None] + base_priors).flatten(0, 2)
+    return clamp_priors(priors, image_size, level.clamp) if level.clamp else priors
 
 
-def clamped(priors, image_size, what):
-    """Priors no larger than the image and, if `what` is "centres", with their centres on it."""
+def clamp_priors(priors, image_size, clamp):
+    """Priors no larger than the image and, if clamp is "centres", with their centres on it."""
     height, width = image_size
     centre, size = xyxy_to_cxcywh(priors).split(2, dim=-1)
     limit = priors.new_tensor([width, height])
-    if what == "centres":
+    if clamp == "centres":
         centre = torch.minimum(centre, limit)
     return cxcywh_to_xyxy(torch.cat([centre, torch.minimum(size, limit)], dim=-1))
 
 
 def level_sizes(image_size, levels):
     """How many priors each level has on an image of (height, width)."""
-    return [math.prod(grid(image_size, level)) * len(level.cell) for level in levels]
+    return [math.prod(grid_size(image_size, level)) * len(level.base_priors) for level in levels]
 
 
 @lru_cache(maxsize=64)
 def pyramid_priors(image_size, levels, device=None):
-    """The priors of all levels, finest first: (height, width) -> [A, 4]. Made once for each size and device."""
+    """The priors of all levels, finest first: (height, width) -> [A, 4]; made once for a size."""
     return torch.cat([grid_priors(image_size, level, device) for level in levels])

@@ -1,4 +1,5 @@
-"""ResNet (He et al., 2016, https://arxiv.org/abs/1512.03385): torchvision's, up to the three maps a pyramid needs."""
+"""ResNet (He et al., 2016, arXiv:1512.03385), up to the three feature maps that a pyramid needs."""
+
 from torch import nn
 from torchvision import models
 
@@ -6,34 +7,41 @@ DEPTHS = (18, 34, 50, 101, 152)
 
 
 class ResNet(nn.Module):
-    """Names follow torchvision, so that its ImageNet weights load as they are.
+    """torchvision's ResNet, with its names, so that its ImageNet weights load as they are.
 
-    frozen keeps batch norm as it was loaded, statistics and affine values both: the few images of a detection batch
-    estimate them badly. It is meant for pretrained weights; random statistics must stay free to move.
+    It is v1.5: a bottleneck halves the map in its 3x3 convolution, where the paper's does so in the
+    first 1x1. frozen_norm keeps batch norm as it was loaded, statistics and affine values both: the
+    few images of a detection batch estimate them badly. It is meant for pretrained weights; random
+    statistics must stay free to move.
     """
 
-    def __init__(self, depth, frozen=False):
+    def __init__(self, depth, frozen_norm=False):
         super().__init__()
         resnet = getattr(models, f"resnet{depth}")(weights=None)
-        self.conv1, self.bn1, self.relu, self.maxpool = resnet.conv1, resnet.bn1, resnet.relu, resnet.maxpool
-        self.layer1, self.layer2, self.layer3, self.layer4 = resnet.layer1, resnet.layer2, resnet.layer3, resnet.layer4
-        self.channels = [resnet.fc.in_features // 4, resnet.fc.in_features // 2, resnet.fc.in_features]
-        self.frozen = frozen
+        self.conv1, self.bn1 = resnet.conv1, resnet.bn1
+        self.relu, self.maxpool = resnet.relu, resnet.maxpool
+        self.layer1, self.layer2 = resnet.layer1, resnet.layer2
+        self.layer3, self.layer4 = resnet.layer3, resnet.layer4
+        c5_channels = resnet.fc.in_features
+        self.channels = [c5_channels // 4, c5_channels // 2, c5_channels]
+        self.frozen_norm = frozen_norm
         for norm in self.norms():
-            norm.requires_grad_(not frozen)
+            norm.requires_grad_(not frozen_norm)
 
     def stages(self):
-        """Its parts from the pixels up, as many of which may be kept from learning."""
-        return [nn.ModuleList([self.conv1, self.bn1]), self.layer1, self.layer2, self.layer3, self.layer4]
+        """Its parts from the pixels up; the first ones may be kept from learning."""
+        stem = nn.ModuleList([self.conv1, self.bn1])
+        return [stem, self.layer1, self.layer2, self.layer3, self.layer4]
 
     def norms(self):
+        """All its batch norms."""
         return [module for module in self.modules() if isinstance(module, nn.BatchNorm2d)]
 
     def train(self, mode=True):
         """As every module's train(), but frozen batch norm stays as it is."""
         super().train(mode)
         for norm in self.norms():
-            norm.train(mode and not self.frozen)
+            norm.train(mode and not self.frozen_norm)
         return self
 
     def forward(self, images):

@@ -1,4 +1,5 @@
-"""VGG-16 (Simonyan & Zisserman, 2015), its two fully connected layers made convolutional as SSD does."""
+"""VGG-16 (Simonyan & Zisserman, 2015), with its fully connected layers made convolutions by SSD."""
+
 from torch import nn
 
 
@@ -11,7 +12,7 @@ def stage(in_channels, out_channels, convs):
 
 
 class VGG(nn.Module):
-    """SSD, Sec. 3: pool5 no longer halves the map, and fc6 is dilated to see as far as it did when it was halved."""
+    """SSD, Sec. 3: pool5 no longer halves the map, and fc6 is dilated to see as far as before."""
 
     channels = (512, 1024)
 
@@ -23,15 +24,18 @@ class VGG(nn.Module):
         self.conv4 = stage(256, 512, convs=3)
         self.conv5 = stage(512, 512, convs=3)
         self.fc = nn.Sequential(
-            nn.Conv2d(512, 1024, 3, padding=6, dilation=6), nn.ReLU(inplace=True),
-            nn.Conv2d(1024, 1024, 1), nn.ReLU(inplace=True),
+            nn.Conv2d(512, 1024, 3, padding=6, dilation=6),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(1024, 1024, 1),
+            nn.ReLU(inplace=True),
         )
         self.relu = nn.ReLU(inplace=True)
-        self.halve = nn.MaxPool2d(2, ceil_mode=True)  # 75 -> 38, as in the paper
-        self.smooth = nn.MaxPool2d(3, stride=1, padding=1)
+        # Rounding up makes 38 of 75, as in the paper.
+        self.pool = nn.MaxPool2d(2, ceil_mode=True)
+        self.pool5 = nn.MaxPool2d(3, stride=1, padding=1)
 
     def stages(self):
-        """Its parts from the pixels up, as many of which may be kept from learning."""
+        """Its parts from the pixels up; the first ones may be kept from learning."""
         return [self.conv1, self.conv2, self.conv3, self.conv4, self.conv5, self.fc]
 
     def norms(self):
@@ -44,10 +48,11 @@ class VGG(nn.Module):
 
     def forward(self, images):
         """[B, 3, H, W] -> conv4 [B, 512, H / 8, W / 8], fc7 [B, 1024, H / 16, W / 16]."""
-        # Pooling before ReLU gives what the paper's order gives, and ReLU has a quarter of the work.
-        x = self.relu(self.halve(self.conv1(images)))
-        x = self.relu(self.halve(self.conv2(x)))
-        x = self.relu(self.halve(self.conv3(x)))
+        # Pooling before ReLU gives what the paper's order gives, and ReLU has a quarter of the
+        # work.
+        x = self.relu(self.pool(self.conv1(images)))
+        x = self.relu(self.pool(self.conv2(x)))
+        x = self.relu(self.pool(self.conv3(x)))
         conv4 = self.relu(self.conv4(x))
-        x = self.relu(self.conv5(self.halve(conv4)))
-        return conv4, self.fc(self.smooth(x))
+        x = self.relu(self.conv5(self.pool(conv4)))
+        return conv4, self.fc(self.pool5(x))

@@ -1,51 +1,59 @@
 """From another model's weights to this one's: what fits is taken, and it is said what was not."""
+
 import torch
+
+from data.records import some
 
 
 @torch.no_grad()
-def adopt(model, classes, state, their_classes=None):
-    """Take over all tensors that fit -> lines for the user.
+def load_matching(model, classes, state, source_classes=None):
+    """Copy all tensors that fit into the model -> lines for the user.
 
-    Where the classes differ, the layers that predict them keep what they were initialised to, but for the rows of
-    classes that both know by the same name.
+    Where the classes differ, the layers that predict them keep what they were initialised to, but
+    for the rows of classes that both know by the same name.
     """
     layers, background = model.class_layers()
-    own = model.state_dict()
-    predicting = {name for name, value in model.named_parameters()
-                  if any(value is one for layer in layers for one in layer.parameters())}
-    shared = [name for name in classes if name in (their_classes or ())]
+    class_parameters = {id(value) for layer in layers for value in layer.parameters()}
+    class_names = {
+        name for name, value in model.named_parameters() if id(value) in class_parameters
+    }
+    same_classes = source_classes is None or list(classes) == list(source_classes)
+    shared = [name for name in classes if name in (source_classes or ())]
     loaded, rows, left = [], [], []
-    for name, value in own.items():
-        theirs = state.get(name)
-        if theirs is None:
+    for name, value in model.state_dict().items():
+        source = state.get(name)
+        if source is None:
             left.append(f"{name} (not in the file)")
-        elif name in predicting and their_classes is not None and list(classes) != list(their_classes):
-            fits = copy_rows(value, theirs, classes, their_classes, shared, background)
+        elif name in class_names and not same_classes:
+            fits = copy_class_rows(value, source, classes, source_classes, shared, background)
             (rows if fits else left).append(name if fits else f"{name} (other priors)")
-        elif theirs.shape == value.shape:
-            value.copy_(theirs)
+        elif source.shape == value.shape:
+            value.copy_(source)
             loaded.append(name)
         else:
-            left.append(f"{name} ({list(theirs.shape)}, here {list(value.shape)})")
-    unused = [name for name in state if name not in own]
-    yield f"loaded       {len(loaded)} tensors"
+            left.append(f"{name} ({list(source.shape)}, here {list(value.shape)})")
+    unused = [name for name in state if name not in model.state_dict()]
+    lines = [f"loaded       {len(loaded)} tensors"]
     if rows:
         new = [name for name in classes if name not in shared]
-        yield f"class rows   kept: {', '.join(shared) or 'none'}; new: {', '.join(new) or 'none'}"
+        kept = ", ".join(shared) or "none"
+        lines.append(f"class rows   kept: {kept}; new: {', '.join(new) or 'none'}")
     if left:
-        yield f"as before    {', '.join(left[:6])}{f' and {len(left) - 6} more' if len(left) > 6 else ''}"
+        lines.append(f"as before    {some(left, count=6)}")
     if unused:
-        yield f"left out     {', '.join(unused[:6])}{f' and {len(unused) - 6} more' if len(unused) > 6 else ''}"
+        lines.append(f"left out     {some(unused, count=6)}")
+    return lines
 
 
-def copy_rows(own, theirs, classes, their_classes, shared, background):
-    """The columns of shared classes, and those that are no class's, of every prior shape -> whether shapes agree."""
-    mine, yours = background + len(classes), background + len(their_classes)
-    if own.shape[0] // mine != theirs.shape[0] // yours or own.shape[1:] != theirs.shape[1:]:
+def copy_class_rows(value, source, classes, source_classes, shared, background):
+    """Copy the columns of shared classes, and those that are no class's -> whether shapes agree."""
+    columns, source_columns = background + len(classes), background + len(source_classes)
+    shapes, source_shapes = len(value) // columns, len(source) // source_columns
+    if shapes != source_shapes or value.shape[1:] != source.shape[1:]:
         return False
-    to = own.view(-1, mine, *own.shape[1:])
-    source = theirs.view(-1, yours, *theirs.shape[1:])
-    to[:, :background] = source[:, :background]
+    rows, source_rows = value.unflatten(0, (shapes, -1)), source.unflatten(0, (shapes, -1))
+    rows[:, :background] = source_rows[:, :background]
     for name in shared:
-        to[:, background + classes.index(name)] = source[:, background + their_classes.index(name)]
+        row, source_row = classes.index(name), source_classes.index(name)
+        rows[:, background + row] = source_rows[:, background + source_row]
     return True

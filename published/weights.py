@@ -1,95 +1,143 @@
-"""Weights that others trained, to start from."""
+"""The weights that a training starts from: random, ImageNet's in the base, or a whole
+detector's."""
+
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torchvision.models import get_model_weights
 
 from data.errors import UserError
-from published.families import family
-from published.load import opened
-from published.transfer import adopt
+from published.families import family_of
+from published.load import open_checkpoint
+from published.transfer import load_matching
 from utils import checkpoint, conventions
-from utils.build import SIDES
+from utils.build import SSD_SIDES
 
 FOLDER = Path("weights")
-ARCHITECTURE = ("model", "depth", "channels", "head_convs", "head_norm", "prior_sizes", "prior_scales", "prior_ratios")
+# What a detector's weights fix in a recipe.
+ARCHITECTURE = (
+    "model", "depth", "channels", "head_convs", "head_norm",
+    "prior_sizes", "prior_scales", "prior_ratios", "base_priors",
+)  # fmt: skip
 BASES = {"conv1.weight", "features.0.weight", "0.weight"}  # the first tensor of a ResNet or a VGG
-COCO = {"retinanet": "retinanet_resnet50_fpn_v2", "ssd300": "ssd300_vgg16"}  # torchvision's detectors trained on COCO
+# torchvision's detectors that were trained on COCO.
+COCO = {"retinanet": "retinanet_resnet50_fpn_v2", "ssd300": "ssd300_vgg16"}
 
 
-def open_source(recipe):
-    """What a recipe's weights are: the recipe with their architecture, and (state dict, class names or None).
+class Weights(NamedTuple):
+    """A detector's weights, or nothing where they are random or only the base's."""
 
-    The second is None where they are random or only the base's. Files are known by the names of their tensors.
-    """
-    if recipe.weights == "none":
-        return recipe, None
-    path = located(recipe)
-    content = None if recipe.weights == "imagenet" else checkpoint.read(path)
-    if content is None or family(content) is None and BASES & set(content):
-        return recipe, None
-    content, _ = opened(path, content)
-    own = checkpoint.recipe_of(content)
+    changes: dict  # what they fix in a recipe
+    state: dict = None
+    classes: list = None
+
+
+def find_weights(recipe):
+    """What a recipe's weights are -> Weights. Files are known by the names of their tensors."""
+    if recipe.weights in ("none", "imagenet", "imagenet_v2"):
+        return Weights({})
+    path = locate(recipe)
+    content = checkpoint.read(path)
+    if family_of(content) is None and BASES & set(content):
+        return Weights({})
+    content, _ = open_checkpoint(path, content)
+    own = checkpoint.recipe_of(content, path)
     changes = {name: getattr(own, name) for name in ARCHITECTURE}
-    # Priors and network remain its publisher's; its images went through a slower pipeline than ours.
+    # Priors and network remain the source program's; our images go through a faster pipeline.
     changes["conventions"] = conventions.with_our_images(own.conventions)
-    return recipe | changes, (content["model"], content["classes"])
+    return Weights(changes, content["model"], content["classes"])
 
 
-def load_weights(model, classes, recipe, source):
+def load_weights(model, classes, recipe, weights):
     """Give a new model the weights that its recipe names -> lines that say what became of them."""
     if recipe.weights == "none":
         return ["weights      random"]
-    if source:
-        return [f"weights      {recipe.weights}", *adopt(model, classes, *source)]
-    path = located(recipe)
+    if weights.state is not None:
+        lines = load_matching(model, classes, weights.state, weights.classes)
+        return [f"weights      {recipe.weights}", *lines]
+    path = locate(recipe)
+    load_base = load_vgg if recipe.model in SSD_SIDES else load_resnet
     try:
-        (load_vgg if recipe.model in SIDES else load_resnet)(model, checkpoint.read(path))
-    except (RuntimeError, KeyError) as error:
-        raise UserError(f"{path}: other weights than this detector's base has: {str(error)[:200]}") from None
+        load_base(model, checkpoint.read(path))
+    except (RuntimeError, KeyError, AttributeError) as error:
+        reason = str(error)[:200]
+        raise UserError(f"{path}: other weights than this detector's base has: {reason}") from None
     return [f"weights      {path}, in the base"]
 
 
-def located(recipe):
-    """The file of a recipe's weights, as named or else within weights/; fetched if it is one of torchvision's."""
+def locate(recipe):
+    """The file of a recipe's weights, as named or within weights/; fetched if it is
+    torchvision's."""
     if recipe.weights == "coco":
         if recipe.model not in COCO:
-            raise UserError(f"no COCO weights of {recipe.model} are published by torchvision: use --weights imagenet")
-        return fetched(get_model_weights(COCO[recipe.model]).COCO_V1)
-    if recipe.weights == "imagenet" and recipe.model not in SIDES:
-        return fetched(get_model_weights(f"resnet{recipe.depth}").IMAGENET1K_V1)
-    if recipe.weights == "imagenet":
+            raise UserError(
+                f"no COCO weights of {recipe.model} are published by torchvision: use --weights "
+                "imagenet"
+            )
+        return fetch(get_model_weights(COCO[recipe.model]).COCO_V1)
+    if recipe.weights in ("imagenet", "imagenet_v2") and recipe.model in SSD_SIDES:
         reduced = FOLDER / "vgg16_reducedfc.pth"
-        return reduced if reduced.exists() else fetched(get_model_weights("vgg16").IMAGENET1K_FEATURES)
-    return Path(recipe.weights) if Path(recipe.weights).exists() else FOLDER / recipe.weights
+        if reduced.exists():
+            return reduced
+        return fetch(get_model_weights("vgg16").IMAGENET1K_FEATURES)
+    if recipe.weights in ("imagenet", "imagenet_v2"):
+        versions = get_model_weights(f"resnet{recipe.depth}")
+        if recipe.weights == "imagenet":
+            return fetch(versions.IMAGENET1K_V1)
+        if not hasattr(versions, "IMAGENET1K_V2"):
+            raise UserError(
+                f"--weights imagenet_v2: torchvision has none for depth {recipe.depth}, only for "
+                "50, 101 and 152"
+            )
+        return fetch(versions.IMAGENET1K_V2)
+    if recipe.weights.startswith(("http://", "https://")):
+        return fetch_url(recipe.weights)
+    named = Path(recipe.weights)
+    return named if named.exists() else FOLDER / named
 
 
 def load_resnet(model, state):
     """ResNet's tensors, by their names, but for the layer that told ImageNet's classes."""
-    model.base.load_state_dict({name: value for name, value in state.items() if not name.startswith("fc.")})
+    model.base.load_state_dict(
+        {name: value for name, value in state.items() if not name.startswith("fc.")}
+    )
 
 
+@torch.no_grad()
 def load_vgg(model, state):
-    """VGG's convolutions, by their order. torchvision's file has the first thirteen, ssd.pytorch's fc6 and fc7, too."""
+    """VGG's convolutions, by their order.
+
+    torchvision's file has the first thirteen, ssd.pytorch's fc6 and fc7 too.
+    """
     names = [name for name in state if name.endswith("weight") and state[name].ndim == 4]
-    with torch.no_grad():
-        for layer, name in zip(model.base.convolutions(), names):
-            layer.weight.copy_(state[name])
-            layer.bias.copy_(state[name.replace("weight", "bias")])
-        # They were trained on pixels that were not divided by a deviation.
-        model.base.conv1[0].weight.mul_(model.normalize.std)
+    for layer, name in zip(model.base.convolutions(), names):
+        layer.weight.copy_(state[name])
+        layer.bias.copy_(state[name.replace("weight", "bias")])
+    # They were trained on pixels that were not divided by a deviation.
+    model.base.conv1[0].weight.mul_(model.normalize.std)
 
 
-def fetched(weights):
+def fetch(weights):
     """The path of one of torchvision's files, fetched into weights/ if it is not there."""
-    path = FOLDER / weights.url.rsplit("/", 1)[-1]
+    return fetch_url(weights.url)
+
+
+def fetch_url(url):
+    """The path of a file from the network, fetched into weights/ if it is not there."""
+    path = FOLDER / url.rsplit("/", 1)[-1]
     if not path.exists():
         print(f"fetching {path}")
+        # torchvision's names end with the first digits of their hash, which is then checked.
+        end = path.stem.rsplit("-", 1)[-1]
+        prefix = end if len(end) == 8 and "torch" in url else None
         try:
-            # To a temporary name, then renamed if the hash within the name is right.
-            torch.hub.download_url_to_file(weights.url, str(path), hash_prefix=path.stem.rsplit("-", 1)[-1])
-        except (OSError, RuntimeError) as error:
+            FOLDER.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix)
+        except (OSError, RuntimeError, ValueError) as error:
             reason = getattr(error, "reason", error)
-            raise UserError(f"{path} is missing and cannot be fetched from {weights.url} ({reason}): put it there, or "
-                            "train from scratch with --weights none") from None
+            raise UserError(
+                f"{path} is missing and cannot be fetched from {url} ({reason}): put it there, or "
+                "train from scratch with --weights none"
+            ) from None
     return path

@@ -1,4 +1,6 @@
-"""Published detectors, their weights filled by a rule, and the figures that their own programs computed with them."""
+"""Published detectors, their weights filled by a rule, and the figures that their own programs
+computed with them."""
+
 import json
 import zlib
 from pathlib import Path
@@ -15,7 +17,11 @@ def fill(name, shape):
     """The tensor of this name and shape: drawn from the name alone."""
     if name.endswith("num_batches_tracked"):
         return torch.zeros(shape, dtype=torch.long)
-    drawn = np.random.RandomState(zlib.crc32(name.encode())).standard_normal(tuple(shape)).astype(np.float32)
+    drawn = (
+        np.random.RandomState(zlib.crc32(name.encode()))
+        .standard_normal(tuple(shape))
+        .astype(np.float32)
+    )
     if len(shape) >= 2:
         drawn *= np.float32(np.sqrt(1 / np.prod(shape[1:])))
     elif name.endswith("running_var"):
@@ -40,7 +46,8 @@ def network_input(numbers):
 
 
 def pixels(numbers, model, mean=None, std=None):
-    """The image that the model's own normalisation, or that of a published mean and std, turns into the input."""
+    """The image that the model's own normalisation, or that of a published mean and std, turns
+    into the input."""
     shown = network_input(numbers)
     mean = model.normalize.mean if mean is None else torch.tensor(mean).view(1, 3, 1, 1)
     std = model.normalize.std if std is None else torch.tensor(std).view(1, 3, 1, 1)

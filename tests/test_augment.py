@@ -3,10 +3,21 @@ from collections import Counter
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from data import augment
-from data.augment import CROPS, RetinaNetAugmentation, SSDAugmentation, crop, distort, expand, look_through
+from data.augment import (
+    MIN_IOUS,
+    RetinaNetAugmentation,
+    SSDAugmentation,
+    crop,
+    crop_and_resize,
+    distort,
+    expand,
+    shift_colours,
+)
 from data.resize import Resize, Stretch
+from layers.boxes import iou
 
 RANDOM = np.random.default_rng(0)
 
@@ -16,8 +27,12 @@ def sample(height=100, width=200, boxes=((20, 10, 60, 90),)):
     for left, top, right, bottom in boxes:
         image[top:bottom, left:right] = 255
     count = len(boxes)
-    return image, dict(boxes=np.array(boxes, np.float32).reshape(-1, 4), labels=np.zeros(count, int),
-                       ignore=np.zeros(count, bool), index=0)
+    return image, dict(
+        boxes=np.array(boxes, np.float32).reshape(-1, 4),
+        labels=np.zeros(count, int),
+        ignore=np.zeros(count, bool),
+        index=0,
+    )
 
 
 def bright(image):
@@ -25,7 +40,9 @@ def bright(image):
     return columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
 
 
-@pytest.mark.parametrize("short, longest, size", ((50, 1000, (50, 100)), (200, 1000, (200, 400)), (100, 150, (75, 150))))
+@pytest.mark.parametrize(
+    "short, longest, size", ((50, 1000, (50, 100)), (200, 1000, (200, 400)), (100, 150, (75, 150)))
+)
 def test_resize_keeps_the_aspect_and_obeys_the_longest_side(short, longest, size):
     image, target = Resize(short, longest)(*sample(), RANDOM)
     assert image.shape[:2] == size
@@ -70,7 +87,10 @@ COLOUR = (123, 117, 104)
 def many(count, smallest=20, largest=80, seed=1):
     """An image of 300 x 300 pixels with so many objects of these sides."""
     random = np.random.default_rng(seed)
-    corner, size = random.uniform(0, 300 - largest, (count, 2)), random.uniform(smallest, largest, (count, 2))
+    corner, size = (
+        random.uniform(0, 300 - largest, (count, 2)),
+        random.uniform(smallest, largest, (count, 2)),
+    )
     boxes = np.concatenate([corner, corner + size], axis=1).astype(np.float32)
     image = random.integers(0, 256, (300, 300, 3), dtype=np.uint8)
     return image, dict(boxes=boxes, labels=np.arange(count), ignore=np.zeros(count, bool), index=0)
@@ -84,14 +104,21 @@ def test_stretch_makes_every_image_the_same_size():
 
 def modes(target, draws=3000):
     random = np.random.default_rng(0)
-    return Counter(crop(np.array([0, 0, 300, 300], np.float32), target["boxes"], target["ignore"], random)[2]
-                   for _ in range(draws))
+    return Counter(
+        crop(np.array([0, 0, 300, 300], np.float32), target["boxes"], target["ignore"], random)[2]
+        for _ in range(draws)
+    )
 
 
 def test_every_mode_of_cropping_has_its_share():
     shares = modes(many(2, 120, 200)[1])
-    # A mode that finds no crop in all its trials, as 0.9 often does, leaves the choice to the others.
-    assert all(0.15 < shares[mode] / 3000 < 0.21 for mode in CROPS[:5]) and shares[0.7] / 3000 > 0.05 and shares[0.9] > 0
+    # A mode that finds no crop in all its trials, as 0.9 often does, leaves the choice to the
+    # others.
+    assert (
+        all(0.15 < shares[mode] / 3000 < 0.21 for mode in MIN_IOUS[:5])
+        and shares[0.7] / 3000 > 0.05
+        and shares[0.9] > 0
+    )
 
 
 def test_crowded_images_are_cropped_as_often_as_others():
@@ -102,10 +129,13 @@ def test_crowded_images_are_cropped_as_often_as_others():
 def test_some_object_reaches_the_overlap_of_its_crop():
     _, target = many(5)
     for _ in range(300):
-        window, kept, mode = crop(np.array([0, 0, 300, 300], np.float32), target["boxes"], target["ignore"], RANDOM)
+        window, kept, mode = crop(
+            np.array([0, 0, 300, 300], np.float32), target["boxes"], target["ignore"], RANDOM
+        )
         if mode is not None:
             width, height = window[2:] - window[:2]
-            assert augment.overlaps(window[None], target["boxes"]).max() >= mode - 1e-6
+            overlaps = iou(torch.from_numpy(window[None]), torch.from_numpy(target["boxes"]))
+            assert overlaps.max() >= mode - 1e-6
             assert 0.5 <= width / height <= 2 and 89 < width <= 300 and kept.any()
             centres = (target["boxes"][:, :2] + target["boxes"][:, 2:]) / 2
             assert (kept == ((centres > window[:2]) & (centres < window[2:])).all(axis=1)).all()
@@ -127,7 +157,11 @@ def test_expanding_keeps_the_image_within_its_window():
     windows = np.array([expand((100, 200), RANDOM) for _ in range(1000)])
     grown = windows[:, 2] - windows[:, 0] > 200
     assert 400 < grown.sum() < 600
-    assert (windows[:, :2] <= 0).all() and (windows[:, 2] >= 200 - 1e-3).all() and (windows[:, 3] >= 100 - 1e-3).all()
+    assert (
+        (windows[:, :2] <= 0).all()
+        and (windows[:, 2] >= 200 - 1e-3).all()
+        and (windows[:, 3] >= 100 - 1e-3).all()
+    )
     assert (windows[:, 2] - windows[:, 0]).max() <= 800.001
 
 
@@ -135,38 +169,57 @@ def test_expanding_keeps_the_image_within_its_window():
 @pytest.mark.parametrize("window", ((0, 0, 200, 100), (-100, -100, 300, 200), (10, 5, 110, 95)))
 def test_boxes_follow_the_pixels_through_the_window(window, mirrored):
     image, target = sample()
-    seen, target = look_through(np.array(window, np.float32), image, target, (300, 300), (0, 0, 0), mirrored)
+    seen, target = crop_and_resize(
+        np.array(window, np.float32), image, target, (300, 300), (0, 0, 0), mirrored
+    )
     np.testing.assert_allclose(target["boxes"][0], bright(seen), atol=1.01)
 
 
 def test_beyond_the_image_is_the_mean_colour():
-    seen, _ = look_through(np.array([-100, -100, 100, 100], np.float32), *sample(), (50, 50), COLOUR, False)
+    seen, _ = crop_and_resize(
+        np.array([-100, -100, 100, 100], np.float32), *sample(), (50, 50), COLOUR, False
+    )
     assert tuple(seen[0, 0]) == COLOUR and tuple(seen[20, 20]) == COLOUR
 
 
 def test_brightness_stays_within_32_and_contrast_within_half(monkeypatch):
     grey = np.full((4, 4, 3), 100, np.uint8)
-    values = np.array([distort(grey, np.random.default_rng(i))[0, 0] for i in range(5000)]).max(axis=1)
+    values = np.array([distort(grey, np.random.default_rng(i))[0, 0] for i in range(5000)]).max(
+        axis=1
+    )
     # (100 -+ 32) times 0.5 to 1.5
     assert 34 <= values.min() < 45 and 180 < values.max() <= 198
     assert (values == 100).mean() > 0.2
 
 
-def test_hue_turns_by_18_degrees_at_most():
+def hue_of(colour):
+    return int(cv2.cvtColor(colour, cv2.COLOR_RGB2HSV)[0, 0, 0])
+
+
+@pytest.mark.parametrize("degrees", (-18, -7, 0, 12, 18))
+def test_the_hue_moves_by_as_many_degrees(degrees):
     colour = np.uint8([[[130, 95, 60]]])
-    before = int(cv2.cvtColor(colour, cv2.COLOR_RGB2HSV)[0, 0, 0])
-    turns = []
-    for seed in range(3000):
-        # Look only at draws without a swap of channels, which turn any hue.
-        if np.random.default_rng(seed).random(6)[4] >= 0.5:
-            hue = int(cv2.cvtColor(distort(colour, np.random.default_rng(seed)), cv2.COLOR_RGB2HSV)[0, 0, 0])
-            turns.append((hue - before + 90) % 180 - 90)
-    assert max(np.abs(turns)) <= 11 and min(turns) < -6 and max(turns) > 6
+    moved = (hue_of(shift_colours(colour, 1.0, degrees)) - hue_of(colour) + 90) % 180 - 90
+    # A byte counts two degrees.
+    assert abs(2 * moved - degrees) <= 4
+
+
+def test_the_hue_moves_by_18_degrees_at_most(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(augment, "shift_colours", lambda image, *by: drawn.append(by) or image)
+    for seed in range(2000):
+        distort(np.uint8([[[130, 95, 60]]]), np.random.default_rng(seed))
+    saturations, hues = zip(*drawn)
+    assert -18 <= min(hues) < -17 and 17 < max(hues) <= 18
+    assert 0.5 <= min(saturations) < 0.51 and 1.49 < max(saturations) <= 1.5
 
 
 def test_channels_are_swapped_every_second_time():
     colour = np.uint8([[[250, 130, 10]]])
-    kept = sum((distort(colour, np.random.default_rng(i))[0, 0].argsort() == [2, 1, 0]).all() for i in range(2000))
+    kept = sum(
+        (distort(colour, np.random.default_rng(i))[0, 0].argsort() == [2, 1, 0]).all()
+        for i in range(2000)
+    )
     # Half of the draws, and a sixth of the other half.
     assert abs(kept / 2000 - (1 / 2 + 1 / 12)) < 0.05
 

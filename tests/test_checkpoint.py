@@ -15,13 +15,13 @@ RECIPE = RECIPES["shapes"] | dict(channels=32, head_convs=1, head_norm="none")
 
 def save(path):
     model, _ = build_detector(RECIPE, 2)
-    checkpoint.save(path, checkpoint.detector(model, RECIPE, ["cat", "dog"]))
+    checkpoint.save(path, checkpoint.detector_content(model, RECIPE, ["cat", "dog"]))
     return model
 
 
 def test_a_checkpoint_is_all_a_detector_needs(tmp_path):
     model = save(tmp_path / "a.pth")
-    again, recipe, classes = load_detector(tmp_path / "a.pth")
+    again, recipe, classes, *_ = load_detector(tmp_path / "a.pth")
     assert recipe == RECIPE and classes == ["cat", "dog"]
     images = torch.randint(0, 256, (1, 3, 64, 64))
     torch.testing.assert_close(model.eval()(images), again(images))
@@ -30,7 +30,7 @@ def test_a_checkpoint_is_all_a_detector_needs(tmp_path):
 def test_half_a_checkpoint_is_refused_by_name(tmp_path):
     save(tmp_path / "a.pth")
     data = (tmp_path / "a.pth").read_bytes()
-    (tmp_path / "a.pth").write_bytes(data[:len(data) // 2])
+    (tmp_path / "a.pth").write_bytes(data[: len(data) // 2])
     with pytest.raises(UserError, match="a.pth: not a whole checkpoint"):
         checkpoint.load(tmp_path / "a.pth")
 
@@ -42,8 +42,9 @@ def test_a_failed_save_leaves_the_old_checkpoint_whole(tmp_path, monkeypatch):
     def full(content, file):
         file.write(b"some bytes")
         raise OSError(28, "No space left on device")
+
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(UserError, match=r"a.pth: cannot be written \(No space left on device\)"):
+    with pytest.raises(OSError, match="No space left on device"):
         save(tmp_path / "a.pth")
     assert (tmp_path / "a.pth").read_bytes() == before and len(list(tmp_path.iterdir())) == 1
 

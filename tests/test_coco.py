@@ -3,23 +3,31 @@ import shutil
 
 import pytest
 
+from data.dataset import read_folder
 from data.errors import UserError
 from data.formats import coco
-from tests.conftest import write_coco
+from tests.conftest import read_split, write_coco, write_image
 
 OBJECTS = [[(10, 20, 30, 40, 1), (0, 0, 5, 5, 0)], []]
+FILE = "annotations/instances_train2017.json"
+
+
+def change(root, content):
+    (root / FILE).write_text(json.dumps(content))
 
 
 def test_boxes_become_corners_and_ids_become_labels(tmp_path):
     write_coco(tmp_path, OBJECTS)
-    classes, records = coco.read(tmp_path, "train")
+    classes, records = read_split("coco", tmp_path)
     assert classes == ["cat", "dog"] and len(records) == 2
-    assert records.boxes.tolist() == [[10, 20, 40, 60], [0, 0, 5, 5]] and records.labels.tolist() == [1, 0]
+    assert records.boxes.tolist() == [[10, 20, 40, 60], [0, 0, 5, 5]]
+    assert records.labels.tolist() == [1, 0]
 
 
 def test_ids_with_gaps_in_any_order_are_kept(tmp_path):
-    write_coco(tmp_path, [[(1, 1, 9, 9, 0), (1, 1, 9, 9, 1), (1, 1, 9, 9, 2)]], names=("a", "b", "c"), ids=(90, 3, 17))
-    classes, records = coco.read(tmp_path, "train")
+    boxes = [(1, 1, 9, 9, 0), (1, 1, 9, 9, 1), (1, 1, 9, 9, 2)]
+    write_coco(tmp_path, [boxes], names=("a", "b", "c"), ids=(90, 3, 17))
+    classes, records = read_split("coco", tmp_path)
     assert classes == ["b", "c", "a"] and records.category_ids == (3, 17, 90)
     assert records.labels.tolist() == [2, 0, 1]
 
@@ -29,49 +37,155 @@ def test_images_are_found_where_people_put_them(tmp_path, place):
     write_coco(tmp_path, OBJECTS)
     (tmp_path / place).parent.mkdir(exist_ok=True)
     shutil.move(tmp_path / "train2017", tmp_path / place)
-    assert coco.read(tmp_path, "train")[1].path(0) == str(tmp_path / place / "0.jpg")
+    assert read_split("coco", tmp_path)[1].path(0) == str(tmp_path / place / "0.jpg")
+
+
+def test_equal_names_in_two_splits_are_each_split_s_own_images(tmp_path):
+    write_coco(tmp_path, OBJECTS)
+    write_coco(tmp_path, OBJECTS, split="val")
+    for split in ("train", "val"):
+        assert read_split("coco", tmp_path, split)[1].path(0) == str(
+            tmp_path / f"{split}2017/0.jpg"
+        )
+    (tmp_path / "val2017/0.jpg").unlink()
+    problems = read_folder("coco", tmp_path).problems
+    assert len(problems) == 1 and "no such image: 0.jpg" in problems[0]
 
 
 def test_crowds_are_to_be_ignored(tmp_path):
     content = write_coco(tmp_path, OBJECTS)
     content["annotations"][0]["iscrowd"] = 1
-    (tmp_path / "annotations/instances_train2017.json").write_text(json.dumps(content))
-    assert coco.read(tmp_path, "train")[1].ignore.tolist() == [True, False]
-
-
-def test_without_val_one_image_in_five_is_held_out(tmp_path):
-    write_coco(tmp_path, [[]] * 30)
-    (_, train), (_, val) = coco.read(tmp_path, "train"), coco.read(tmp_path, "val")
-    assert len(train) == 30 and 0 < len(val) < 15 and "held out" in val.notes[0]
+    change(tmp_path, content)
+    assert read_split("coco", tmp_path)[1].ignore.tolist() == [True, False]
 
 
 def test_a_choice_of_classes_keeps_all_images(tmp_path):
     write_coco(tmp_path, OBJECTS)
-    classes, records = coco.read(tmp_path, "train", names=["dog"])
-    assert classes == ["dog"] and len(records) == 2 and records.labels.tolist() == [0] and records.category_ids == (2,)
+    classes, records = read_split("coco", tmp_path, names=["dog"])
+    assert classes == ["dog"] and len(records) == 2
+    assert records.labels.tolist() == [0] and records.category_ids == (2,)
+
+
+def test_a_class_that_is_not_there_is_an_error_with_those_that_are(tmp_path):
+    write_coco(tmp_path, OBJECTS)
+    with pytest.raises(UserError, match="no class 'dgo'; there are cat, dog"):
+        read_split("coco", tmp_path, names=["dgo"])
 
 
 def test_a_missing_dataset_says_where_it_looked_and_what_it_expects(tmp_path):
-    with pytest.raises(UserError, match=rf"no such folder: {tmp_path}/none; expected annotations/.*tools.download coco"):
-        coco.read(tmp_path / "none", "train")
+    with pytest.raises(UserError, match=f"no such folder: {tmp_path}/none"):
+        read_split("coco", tmp_path / "none")
+    with pytest.raises(
+        UserError, match="no COCO annotations in .*; expected .*tools.download coco"
+    ):
+        read_split("coco", tmp_path)
 
 
-@pytest.mark.parametrize("change, problem", (
-    (dict(image_id=99), "annotation 1: no image has the id 99"),
-    (dict(category_id=99), "annotation 1: no category has the id 99"),
-    (dict(bbox=[1, 2, 3]), "annotation 1: its bbox is not left, top, width, height"),
-))
-def test_an_annotation_of_something_unknown_is_a_problem_and_left_out(tmp_path, change, problem):
+@pytest.mark.parametrize(
+    "wrong, problem",
+    (
+        (dict(image_id=99), "annotations[0]: no image has the id 99"),
+        (dict(category_id=99), "annotations[0]: no category has the id 99"),
+        (dict(category_id=[1]), "annotations[0]: "),
+        (dict(bbox=[1, 2, 3]), "annotations[0]: its bbox is not [left, top, width, height]"),
+        (dict(bbox=None), "annotations[0]: its bbox is not [left, top, width, height]"),
+        (dict(bbox=[1, 2, "x", 4]), "annotations[0]: 'x' is no number"),
+        (dict(bbox=[1, 2, float("nan"), 4]), "annotations[0]: nan is no length in pixels"),
+    ),
+)
+def test_an_annotation_that_cannot_be_used_is_a_problem_and_left_out(tmp_path, wrong, problem):
     content = write_coco(tmp_path, OBJECTS)
-    content["annotations"][0] |= change
-    (tmp_path / "annotations/instances_train2017.json").write_text(json.dumps(content))
-    _, records = coco.read(tmp_path, "train")
-    assert len(records.problems) == 1 and records.problems[0].endswith(problem) and len(records.boxes) == 1
+    content["annotations"][0] |= wrong
+    change(tmp_path, content)
+    _, records = read_split("coco", tmp_path)
+    assert len(records.problems) == 1 and len(records.boxes) == 1
+    assert problem in records.problems[0]
 
 
-@pytest.mark.parametrize("text, message", (("{", "not valid json"), ("{}", "no images and no annotations")))
+def test_numbers_written_as_text_are_numbers(tmp_path):
+    content = write_coco(tmp_path, OBJECTS)
+    content["annotations"][0]["bbox"] = ["10", "20", "30", "40"]
+    change(tmp_path, content)
+    assert read_split("coco", tmp_path)[1].boxes[0].tolist() == [10, 20, 40, 60]
+
+
+def test_without_a_bbox_the_box_lies_around_the_segmentation(tmp_path):
+    content = write_coco(tmp_path, OBJECTS)
+    del content["annotations"][0]["bbox"]
+    content["annotations"][0]["segmentation"] = [[10, 20, 40, 25, 30, 60]]
+    change(tmp_path, content)
+    assert read_split("coco", tmp_path)[1].boxes[0].tolist() == [10, 20, 40, 60]
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    (
+        ("{", "line 1: not valid json"),
+        ("{}", "no images and no annotations"),
+        ('{"images": 3, "annotations": [], "categories": []}', "images is not a list"),
+        ('{"images": [], "annotations": [], "categories": []}', "it lists no categories"),
+        (
+            '{"images": [], "annotations": [], "categories": [{"id": 1}]}',
+            "categories.0. has no name",
+        ),
+        (
+            '{"images": [{"id": 1}, {"id": 1}], "annotations": [], '
+            '"categories": [{"id": 1, "name": "a"}]}',
+            "images.1.: its id is there twice",
+        ),
+        (
+            '{"images": [], "annotations": [], '
+            '"categories": [{"id": 1, "name": "a"}, {"id": 2, "name": "a"}]}',
+            "categories.1.: its name or id, 'a', is there twice",
+        ),
+    ),
+)
 def test_a_broken_file_is_named(tmp_path, text, message):
     write_coco(tmp_path, OBJECTS)
-    (tmp_path / "annotations/instances_train2017.json").write_text(text)
-    with pytest.raises(UserError, match=f"instances_train2017.json: not .*{message}|{message}"):
-        coco.read(tmp_path, "train")
+    (tmp_path / FILE).write_text(text)
+    with pytest.raises(UserError, match=f"instances_train2017.json.*{message}"):
+        read_folder("coco", tmp_path)
+
+
+def test_single_files_are_read_as_train_and_val(tmp_path):
+    write_coco(tmp_path, OBJECTS)
+    write_coco(tmp_path, OBJECTS[:1], split="val")
+    files = [tmp_path / f"annotations/instances_{split}2017.json" for split in ("train", "val")]
+    folders = [tmp_path / "train2017", tmp_path / "val2017"]
+    source = coco.read_files(folders[0], files[0], folders[1], files[1])
+    assert {split: len(entries) for split, entries in source.splits.items()} == dict(train=2, val=1)
+    assert source.splits["val"][0].path == str(tmp_path / "val2017/0.jpg")
+    assert list(coco.read_files(folders[0], files[0]).splits) == ["all"]
+
+
+def test_two_files_that_number_classes_differently_are_an_error(tmp_path):
+    write_coco(tmp_path, OBJECTS)
+    write_coco(tmp_path, OBJECTS, split="val", ids=(2, 1))
+    with pytest.raises(UserError, match="its category .* has another id in another file"):
+        read_folder("coco", tmp_path)
+
+
+def test_of_two_years_the_later_is_read_and_the_other_named(tmp_path):
+    write_coco(tmp_path, OBJECTS)
+    shutil.copy(tmp_path / FILE, tmp_path / "annotations/instances_train2014.json")
+    source = read_folder("coco", tmp_path)
+    assert len(source.splits["train"]) == 2
+    assert source.notes == ["not used: annotations/instances_train2014.json"]
+
+
+def test_roboflow_s_export_is_read_as_it_is(tmp_path):
+    for folder in ("train", "valid", "test"):
+        write_image(tmp_path / folder / "a_jpg.rf.1.jpg")
+        content = dict(
+            images=[dict(id=0, file_name="a_jpg.rf.1.jpg", height=64, width=96)],
+            annotations=[dict(id=0, image_id=0, category_id=1, bbox=[1, 2, 30, 40], area=1200)],
+            categories=[
+                dict(id=0, name="fruits"),
+                dict(id=1, name="apple", supercategory="fruits"),
+            ],
+        )
+        (tmp_path / folder / "_annotations.coco.json").write_text(json.dumps(content))
+    classes, records = read_split("coco", tmp_path, "val")
+    assert classes == ["apple"] and records.boxes.tolist() == [[1, 2, 31, 42]]
+    assert records.path(0) == str(tmp_path / "valid/a_jpg.rf.1.jpg")
+    assert "classes without any object, left out: fruits" in records.notes

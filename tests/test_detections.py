@@ -3,7 +3,8 @@ import torch
 from torchvision.ops import nms
 
 from layers.boxes import iou
-from layers.detections import PIECE, detections
+from layers.detections import detections, topk_per_level
+from layers.fast_topk import CHUNK_SIZE, fast_topk_per_level
 
 
 def slow_nms(boxes, scores, max_iou):
@@ -22,12 +23,14 @@ def random_predictions(priors=60, classes=3):
 
 def found_in(boxes, scores, **options):
     """Detections of boxes that are their own priors, on an image that holds them all."""
-    return detections(torch.zeros_like(boxes), scores, boxes, (100, 100), torch.clone, [len(boxes)], **options)
+    return detections(
+        torch.zeros_like(boxes), scores, boxes, (100, 100), torch.clone, [len(boxes)], **options
+    )
 
 
-def test_each_class_is_suppressed_on_its_own():
+def test_each_class_is_suppressed_on_its_custom():
     boxes, scores = random_predictions()
-    found = found_in(boxes, scores, min_score=0.3)
+    found = found_in(boxes, scores, score_threshold=0.3)
     for label in range(3):
         sure = (scores[:, label] > 0.3).nonzero()[:, 0]
         expected = scores[sure, label][slow_nms(boxes[sure], scores[sure, label], 0.5)]
@@ -36,30 +39,32 @@ def test_each_class_is_suppressed_on_its_own():
 
 def test_one_class_agrees_with_torchvision():
     boxes, scores = random_predictions(classes=1)
-    found = found_in(boxes, scores, min_score=0)
+    found = found_in(boxes, scores, score_threshold=0)
     torch.testing.assert_close(found["boxes"], boxes[nms(boxes, scores[:, 0], 0.5)])
 
 
 def test_the_best_come_first_and_no_more_than_the_limit():
-    found = found_in(*random_predictions(), limit=7)
+    found = found_in(*random_predictions(), max_detections=7)
     assert len(found["scores"]) == 7
     assert found["scores"].tolist() == sorted(found["scores"].tolist(), reverse=True)
 
 
 def test_only_the_best_candidates_are_looked_at():
     boxes, scores = random_predictions()
-    found = found_in(boxes, scores, candidates=5, max_iou=1.0)
+    found = found_in(boxes, scores, pre_nms_topk=5, nms_iou=1.0)
     torch.testing.assert_close(found["scores"], scores.flatten().sort(descending=True).values[:5])
 
 
 def test_nothing_above_the_threshold_is_no_detection():
-    found = found_in(*random_predictions(), min_score=2.0)
+    found = found_in(*random_predictions(), score_threshold=2.0)
     assert found["boxes"].shape == (0, 4) and found["scores"].shape == found["labels"].shape == (0,)
 
 
 def brute_force(scores, groups, count, min_score):
     """Scores that are among the best of their group: [A, C] and the group of each -> sorted."""
-    kept = [scores[groups == group].sort(descending=True).values[:count] for group in groups.unique()]
+    kept = [
+        scores[groups == group].sort(descending=True).values[:count] for group in groups.unique()
+    ]
     kept = torch.cat(kept)
     return kept[kept > min_score].sort(descending=True).values
 
@@ -67,28 +72,67 @@ def brute_force(scores, groups, count, min_score):
 def test_so_many_candidates_of_every_level_are_looked_at():
     boxes, scores = random_predictions(priors=300, classes=4)
     groups = torch.tensor([0] * 200 + [1] * 95 + [2] * 5)[:, None].expand(-1, 4)
-    found = detections(torch.zeros_like(boxes), scores, boxes, (100, 100), torch.clone, [200, 95, 5], max_iou=1.0, candidates=50, min_score=0.6, limit=999)
+    found = detections(
+        torch.zeros_like(boxes),
+        scores,
+        boxes,
+        (100, 100),
+        torch.clone,
+        [200, 95, 5],
+        nms_iou=1.0,
+        pre_nms_topk=50,
+        score_threshold=0.6,
+        max_detections=999,
+    )
     torch.testing.assert_close(found["scores"], brute_force(scores, groups, 50, 0.6))
-    torch.testing.assert_close(scores[torch.cdist(found["boxes"], boxes).argmin(dim=1), found["labels"]], found["scores"])
+    torch.testing.assert_close(
+        scores[torch.cdist(found["boxes"], boxes).argmin(dim=1), found["labels"]], found["scores"]
+    )
 
 
 @pytest.mark.parametrize("piece", (7, 64))
 def test_how_many_priors_are_scored_at_a_time_changes_nothing(monkeypatch, piece):
     boxes, scores = random_predictions(priors=300, classes=4)
-    whole = found_in(boxes, scores, candidates=50)
-    monkeypatch.setitem(PIECE, "cpu", piece)
-    for name, value in found_in(boxes, scores, candidates=50).items():
+    whole = found_in(boxes, scores, pre_nms_topk=50)
+    monkeypatch.setitem(CHUNK_SIZE, "cpu", piece)
+    for name, value in found_in(boxes, scores, pre_nms_topk=50).items():
         assert torch.equal(value, whole[name])
 
 
 def test_so_many_candidates_of_every_class_are_looked_at():
     boxes, scores = random_predictions(priors=300, classes=4)
     groups = torch.arange(4).expand(300, -1)
-    found = detections(torch.zeros_like(boxes), scores, boxes, (100, 100), torch.clone, max_iou=1.0, candidates=50, min_score=0.6, limit=999)
+    found = detections(
+        torch.zeros_like(boxes),
+        scores,
+        boxes,
+        (100, 100),
+        torch.clone,
+        nms_iou=1.0,
+        pre_nms_topk=50,
+        score_threshold=0.6,
+        max_detections=999,
+    )
     torch.testing.assert_close(found["scores"], brute_force(scores, groups, 50, 0.6))
-    torch.testing.assert_close(scores[torch.cdist(found["boxes"], boxes).argmin(dim=1), found["labels"]], found["scores"])
+    torch.testing.assert_close(
+        scores[torch.cdist(found["boxes"], boxes).argmin(dim=1), found["labels"]], found["scores"]
+    )
 
 
 def test_boxes_are_cut_at_the_border():
-    found = detections(torch.zeros(1, 4), torch.ones(1, 1), torch.tensor([[-5.0, 2, 30, 8]]), (6, 20), torch.clone)
+    found = detections(
+        torch.zeros(1, 4), torch.ones(1, 1), torch.tensor([[-5.0, 2, 30, 8]]), (6, 20), torch.clone
+    )
     assert found["boxes"].tolist() == [[0, 2, 20, 6]]
+
+
+@pytest.mark.parametrize("k", (1, 7, 500))
+def test_the_fast_choice_per_level_is_that_of_the_plain_one(k):
+    scores = torch.rand(300, 4)
+    levels = [200, 95, 5]
+    plain = topk_per_level(scores, torch.clone, levels, k)
+    fast = fast_topk_per_level(scores, torch.clone, levels, k)
+    for first, second in zip(plain, fast):
+        assert torch.equal(first, second)
+    prior, label, score = plain
+    assert torch.equal(scores[prior, label], score)

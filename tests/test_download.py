@@ -1,4 +1,5 @@
 """The downloader against a server on this machine."""
+
 import hashlib
 import io
 import tarfile
@@ -28,16 +29,24 @@ def tarred(name, text):
     return file.getvalue()
 
 
-FILES = {"/zips/images.zip": zipped("train2017/a.txt", "an image " * 1000), "/old/devkit.tar": tarred("VOCdevkit/b.txt", "b")}
+FILES = {
+    "/zips/images.zip": zipped("train2017/a.txt", "an image " * 1000),
+    "/old/devkit.tar": tarred("VOCdevkit/b.txt", "b"),
+}
 ARCHIVES = tuple((path[1:], hashlib.md5(content).hexdigest()) for path, content in FILES.items())
 
 
 @pytest.fixture
 def server():
-    """A server that breaks off the first answer of a file in the middle if it is told to, and knows ranges."""
+    """A server that breaks off the first answer of a file in the middle if it is told to, and
+    knows ranges."""
+
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
-            content, server.asked = FILES.get(self.path), server.asked + [(self.path, self.headers.get("Range"))]
+            content, server.asked = (
+                FILES.get(self.path),
+                server.asked + [(self.path, self.headers.get("Range"))],
+            )
             if content is None:
                 self.send_error(404)
                 return
@@ -48,7 +57,9 @@ def server():
             self.send_response(206 if start else 200)
             self.send_header("Content-Length", str(len(content) - start))
             self.end_headers()
-            self.wfile.write(content[start:len(content) // 2] if server.breaks else content[start:])
+            self.wfile.write(
+                content[start : len(content) // 2] if server.breaks else content[start:]
+            )
 
         def log_message(self, *arguments):
             pass
@@ -64,7 +75,9 @@ def server():
 def test_archives_are_fetched_checked_and_unpacked_once(server, tmp_path):
     for _ in range(2):
         download("coco", tmp_path, server.address, ARCHIVES)
-    assert (tmp_path / "train2017/a.txt").exists() and (tmp_path / "VOCdevkit/b.txt").read_text() == "b"
+    assert (tmp_path / "train2017/a.txt").exists() and (
+        tmp_path / "VOCdevkit/b.txt"
+    ).read_text() == "b"
     assert len(server.asked) == 2 and not list(tmp_path.glob("*.zip"))
 
 

@@ -15,10 +15,12 @@ def test_nothing_found_is_a_picture_too():
 
 
 def test_a_box_at_the_border_keeps_its_name_within_the_picture():
-    assert draw(IMAGE, [(0, 0, 120, 80)], [0], ["a very long class name"], [1.0]).shape == IMAGE.shape
+    assert (
+        draw(IMAGE, [(0, 0, 120, 80)], [0], ["a very long class name"], [1.0]).shape == IMAGE.shape
+    )
 
 
-def test_classes_have_colours_of_their_own():
+def test_classes_have_colours_of_their_custom():
     assert len({colour(i) for i in range(80)}) == 80
 
 

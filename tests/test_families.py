@@ -1,4 +1,6 @@
-"""Our networks compute what the published programs computed, with their weights in their own files' layout."""
+"""Our networks compute what the published programs computed, with their weights in their own
+files' layout."""
+
 import re
 
 import numpy as np
@@ -9,8 +11,8 @@ from torchvision.models import detection
 from data.errors import UserError
 from layers.boxes import DELTA_SCALE, cxcywh_to_xyxy
 from layers.losses import FocalLoss
-from published.families import ODTK_ORDER, convert, family
-from published.load import as_ours
+from published.families import ODTK_ORDER, convert, family_of
+from published.load import convert_checkpoint
 from tests.conftest import run_script, write_coco
 from tests.figures import assert_relative, figures, pixels, published_state
 from utils.build import build_collate, build_detector, build_transform
@@ -21,8 +23,9 @@ UNSCALED = torch.tensor(DELTA_SCALE)
 
 
 def converted(content):
-    """Our model of a published file's content, and its recipe; load_state_dict accounts for every tensor."""
-    ours, _ = as_ours(content)
+    """Our model of a published file's content, and its recipe; load_state_dict accounts for every
+    tensor."""
+    ours, _ = convert_checkpoint(content)
     recipe = recipe_of(ours)
     model, _ = build_detector(recipe, len(ours["classes"]))
     model.load_state_dict(ours["model"])
@@ -30,7 +33,8 @@ def converted(content):
 
 
 def outputs(name, dated=False, **normalisation):
-    """What our model computes with a published file's tensors. dated: an odtk file of the first release."""
+    """What our model computes with a published file's tensors. dated: an odtk file of the first
+    release."""
     numbers = figures(name)
     state = published_state(numbers)
     model, recipe = converted(state if dated else dict(state_dict=state, ratios=[1.0, 2.0, 0.5]))
@@ -41,7 +45,9 @@ def outputs(name, dated=False, **normalisation):
 def assert_priors(model, numbers, expected):
     """Equal to within 1e-4 of the image's larger side."""
     size = tuple(int(side) for side in numbers["shape"][-2:])
-    torch.testing.assert_close(model.priors(size), torch.as_tensor(expected).float(), rtol=0, atol=1e-4 * max(size))
+    torch.testing.assert_close(
+        model.priors(size), torch.as_tensor(expected).float(), rtol=0, atol=1e-4 * max(size)
+    )
 
 
 @pytest.mark.parametrize("name", ("yhenon_resnet18", "yhenon_resnet50"))
@@ -54,11 +60,12 @@ def test_pytorch_retinanet(name):
 
 @pytest.mark.parametrize("name", ("yhenon_resnet18", "yhenon_resnet50"))
 def test_pytorch_retinanet_s_detections(name):
-    """Every class's NMS at 0.5 over all priors, cut at the padded input; no limit."""
+    """Every class's NMS at 0.5 over all priors, cut at the stack_targets input; no limit."""
     numbers, model, recipe, _, _ = outputs(name)
     found = predict(model, model, pixels(numbers, model)[:1], [dict(size=(10, 10))], recipe)[0]
     assert len(found["scores"]) == len(numbers["det_scores"]) > 1000
-    # It cuts left and top at 0 and right and bottom at the border, and lets boxes beside the image lie inside out.
+    # It cuts left and top at 0 and right and bottom at the border, and lets boxes beside the
+    # image lie inside out.
     height, width = (int(side) for side in numbers["shape"][-2:])
     theirs = torch.from_numpy(numbers["det_boxes"]).clamp(min=0)
     theirs = torch.minimum(theirs, theirs.new_tensor([width, height, width, height]))
@@ -66,19 +73,31 @@ def test_pytorch_retinanet_s_detections(name):
         of_it = torch.from_numpy(numbers["det_labels"]) == label
         order = torch.from_numpy(numbers["det_scores"])[of_it].argsort(descending=True, stable=True)
         mine = found["labels"] == label
-        torch.testing.assert_close(found["scores"][mine], torch.from_numpy(numbers["det_scores"])[of_it][order], rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(
+            found["scores"][mine],
+            torch.from_numpy(numbers["det_scores"])[of_it][order],
+            rtol=1e-3,
+            atol=1e-3,
+        )
         torch.testing.assert_close(found["boxes"][mine], theirs[of_it][order], rtol=1e-3, atol=1e-2)
 
 
 def test_pytorch_retinanet_s_losses():
-    """Its own count of positives for each image and the mean of the images; no forced matches; clamped probabilities."""
+    """Its own count of positives for each image and the mean of the images; no forced matches;
+    clamped probabilities."""
     numbers, model, _, deltas, logits = outputs("yhenon_resnet18")
     priors = model.priors(tuple(int(side) for side in numbers["shape"][-2:]))
     losses = []
     for i, rows in enumerate(torch.from_numpy(numbers["targets"])):
         rows = rows[rows[:, 4] >= 0]
-        target = dict(boxes=rows[:, :4].float(), labels=rows[:, 4].long(), ignore=torch.zeros(len(rows), dtype=torch.bool))
-        losses.append(torch.stack(FocalLoss(force_match=False)(deltas[[i]], logits[[i]], priors, [target])))
+        target = dict(
+            boxes=rows[:, :4].float(),
+            labels=rows[:, 4].long(),
+            ignore=torch.zeros(len(rows), dtype=torch.bool),
+        )
+        losses.append(
+            torch.stack(FocalLoss(force_match=False)(deltas[[i]], logits[[i]], priors, [target]))
+        )
     box_loss, class_loss = torch.stack(losses).mean(dim=0)
     assert box_loss.item() == pytest.approx(float(numbers["loss_box"][0]), rel=1e-4)
     assert class_loss.item() == pytest.approx(float(numbers["loss_cls"][0]), rel=1e-3)
@@ -91,21 +110,33 @@ def test_odtk():
         """[B, 9 * n, H, W] in its order of priors -> [B, H * W * 9, n] in ours."""
         value = torch.from_numpy(numbers[f"{kind}{level}"])
         batch, _, rows, columns = value.shape
-        return value.view(batch, 9, -1, rows, columns)[:, ODTK_ORDER].permute(0, 3, 4, 1, 2).flatten(1, 3)
+        return (
+            value.view(batch, 9, -1, rows, columns)[:, ODTK_ORDER]
+            .permute(0, 3, 4, 1, 2)
+            .flatten(1, 3)
+        )
 
-    assert_relative(deltas * UNSCALED, torch.cat([ours(level, "deltas") for level in range(5)], dim=1))
-    assert_relative(model.scores(logits), torch.cat([ours(level, "scores") for level in range(5)], dim=1))
+    assert_relative(
+        deltas * UNSCALED, torch.cat([ours(level, "deltas") for level in range(5)], dim=1)
+    )
+    assert_relative(
+        model.scores(logits), torch.cat([ours(level, "scores") for level in range(5)], dim=1)
+    )
     for i, level in enumerate(model.levels):
         # Its last pixel is still inside the box, ours lie between the pixels.
-        cell = torch.tensor(level.cell) - torch.tensor([0, 0, 1, 1])
-        torch.testing.assert_close(cell, torch.from_numpy(numbers[f"cell_anchors{i}"])[ODTK_ORDER], rtol=1e-4, atol=1e-3)
+        cell = torch.tensor(level.base_priors) - torch.tensor([0, 0, 1, 1])
+        torch.testing.assert_close(
+            cell, torch.from_numpy(numbers[f"cell_anchors{i}"])[ODTK_ORDER], rtol=1e-4, atol=1e-3
+        )
 
 
 def test_odtk_s_first_release_rounded_its_priors():
     _, model, _, _, _ = outputs("odtk_rn18", dated=True)
-    cell = torch.tensor(model.levels[0].cell)
+    cell = torch.tensor(model.levels[0].base_priors)
     assert cell[3].tolist() == [-12, -12, 20, 20]
-    torch.testing.assert_close((cell[:, 2:] - cell[:, :2])[[0, 3, 6]], torch.tensor([[44.0, 24], [32, 32], [24, 48]]))
+    torch.testing.assert_close(
+        (cell[:, 2:] - cell[:, :2])[[0, 3, 6]], torch.tensor([[44.0, 24], [32, 32], [24, 48]])
+    )
 
 
 def test_mmdetection_retinanet():
@@ -133,26 +164,43 @@ def test_lufficc_ssd512():
 
 
 def torchvision(name, classes, **options):
-    """torchvision's own detector with random weights, strong enough that hardly two scores are equal."""
+    """torchvision's own detector with random weights, strong enough that hardly two scores are
+    equal."""
     torch.manual_seed(0)
-    theirs = getattr(detection, name)(weights=None, weights_backbone=None, num_classes=classes, **options).eval()
-    heads = [[one for one in part.modules() if isinstance(one, torch.nn.Conv2d)]
-             for part in (theirs.head.classification_head, theirs.head.regression_head)]
+    theirs = getattr(detection, name)(
+        weights=None, weights_backbone=None, num_classes=classes, **options
+    ).eval()
+    heads = [
+        [one for one in part.modules() if isinstance(one, torch.nn.Conv2d)]
+        for part in (theirs.head.classification_head, theirs.head.regression_head)
+    ]
     for layer in sum(heads, []):
         torch.nn.init.kaiming_normal_(layer.weight)
     with torch.no_grad():
-        raw = theirs.head(list(theirs.backbone(theirs.transform([torch.rand(3, 120, 160)])[0].tensors).values()))
-        for layers, values, strength in zip(heads, (raw["cls_logits"], raw["bbox_regression"]), (1.5, 0.4)):
+        raw = theirs.head(
+            list(theirs.backbone(theirs.transform([torch.rand(3, 120, 160)])[0].tensors).values())
+        )
+        for layers, values, strength in zip(
+            heads, (raw["cls_logits"], raw["bbox_regression"]), (1.5, 0.4)
+        ):
             for layer in layers[-1:] if "retinanet" in name else layers:
                 layer.weight *= strength / values.std()
     return theirs
 
 
 def assert_same_detections(theirs, image, least):
-    """Our detector and torchvision's, from the bytes of one image [H, W, 3] to boxes in its pixels."""
+    """Our detector and torchvision's, from the bytes of one image [H, W, 3] to boxes in its
+    pixels."""
     model, recipe = converted(theirs.state_dict())
-    recipe |= dict(resize=getattr(theirs.transform, "min_size", (800,))[0], max_size=theirs.transform.max_size)
-    nothing = dict(boxes=np.zeros((0, 4), np.float32), labels=np.zeros(0, int), ignore=np.zeros(0, bool), index=0)
+    recipe |= dict(
+        resize=getattr(theirs.transform, "min_size", (800,))[0], max_size=theirs.transform.max_size
+    )
+    nothing = dict(
+        boxes=np.zeros((0, 4), np.float32),
+        labels=np.zeros(0, int),
+        ignore=np.zeros(0, bool),
+        index=0,
+    )
     images, targets = build_collate(recipe)([build_transform(recipe)(image, nothing, None)])
     pixels = torch.from_numpy(image).permute(2, 0, 1) / 255
     with torch.no_grad():
@@ -161,14 +209,23 @@ def assert_same_detections(theirs, image, least):
         raw, deltas_logits = theirs.head(maps), model(images)
     assert_relative(deltas_logits[1], raw["cls_logits"])
     # SSD's deltas are in units of the same scale.
-    assert_relative(deltas_logits[0] * (1 if recipe.model == "ssd300" else UNSCALED), raw["bbox_regression"])
-    found = to_original(predict(model, model, images, targets, recipe)[0], targets[0]["size"], image.shape[:2])
+    assert_relative(
+        deltas_logits[0] * (1 if recipe.model == "ssd300" else UNSCALED), raw["bbox_regression"]
+    )
+    found = to_original(
+        predict(model, model, images, targets, recipe)[0], targets[0]["size"], image.shape[:2]
+    )
     assert len(found["scores"]) == len(expected["scores"]) >= least
     torch.testing.assert_close(found["scores"], expected["scores"], rtol=1e-4, atol=1e-5)
-    # Where two scores are as good as equal, either may come first: each detection is to be found among the others.
+    # Where two scores are as good as equal, either may come first: each detection is to be found
+    # among the others.
     labels = expected["labels"] - int(recipe.model == "ssd300")
-    apart = (found["boxes"][:, None] - expected["boxes"]).abs().amax(dim=2) + 1e4 * (found["labels"][:, None] != labels)
-    closest, partner = (apart + 1e4 * ((found["scores"][:, None] - expected["scores"]).abs() > 1e-4)).min(dim=1)
+    apart = (found["boxes"][:, None] - expected["boxes"]).abs().amax(dim=2) + 1e4 * (
+        found["labels"][:, None] != labels
+    )
+    closest, partner = (
+        apart + 1e4 * ((found["scores"][:, None] - expected["scores"]).abs() > 1e-4)
+    ).min(dim=1)
     assert closest.max() < 1e-4 * max(image.shape) and len(partner.unique()) == len(labels)
 
 
@@ -186,66 +243,138 @@ def test_torchvision_ssd():
 
 
 def test_torchvision_s_first_layout_of_names_is_known_as_well():
-    state = detection.retinanet_resnet50_fpn(weights=None, weights_backbone=None, num_classes=5).state_dict()
-    older = {re.sub(r"(_blocks\.\d)\.0\.", r"\1.", re.sub(r"(head\.conv\.)(\d)\.0\.", lambda found: f"{found[1]}{2 * int(found[2])}.", name)): value
-             for name, value in state.items()}
-    assert "backbone.fpn.inner_blocks.0.weight" in older and "head.classification_head.conv.6.bias" in older
-    first, second = as_ours(state)[0], as_ours(older)[0]
+    state = detection.retinanet_resnet50_fpn(
+        weights=None, weights_backbone=None, num_classes=5
+    ).state_dict()
+    older = {
+        re.sub(
+            r"(_blocks\.\d)\.0\.",
+            r"\1.",
+            re.sub(
+                r"(head\.conv\.)(\d)\.0\.", lambda found: f"{found[1]}{2 * int(found[2])}.", name
+            ),
+        ): value
+        for name, value in state.items()
+    }
+    assert (
+        "backbone.fpn.inner_blocks.0.weight" in older
+        and "head.classification_head.conv.6.bias" in older
+    )
+    first, second = convert_checkpoint(state)[0], convert_checkpoint(older)[0]
     assert first["recipe"] == second["recipe"] and first["model"].keys() == second["model"].keys()
     assert all(torch.equal(value, second["model"][name]) for name, value in first["model"].items())
 
 
 def test_half_precision_becomes_single():
-    state = {name: value.half() if value.is_floating_point() else value for name, value in published_state(figures("odtk_rn18")).items()}
-    assert all(value.dtype in (torch.float32, torch.long) for value in as_ours(dict(state_dict=state))[0]["model"].values())
+    state = {
+        name: value.half() if value.is_floating_point() else value
+        for name, value in published_state(figures("odtk_rn18")).items()
+    }
+    assert all(
+        value.dtype in (torch.float32, torch.long)
+        for value in convert_checkpoint(dict(state_dict=state))[0]["model"].values()
+    )
 
 
 def test_torchvision_s_weights_of_coco_had_no_epsilon_in_their_batch_norm():
-    state = detection.retinanet_resnet50_fpn(weights=None, weights_backbone=None, num_classes=5).state_dict()
+    state = detection.retinanet_resnet50_fpn(
+        weights=None, weights_backbone=None, num_classes=5
+    ).state_dict()
     assert {norm.eps for norm in converted(state)[0].base.norms()} == {1e-5}
     frozen = {name: value for name, value in state.items() if "num_batches_tracked" not in name}
     assert {norm.eps for norm in converted(frozen)[0].base.norms()} == {0.0}
 
 
 def test_an_unknown_file_says_which_keys_it_did_not_understand():
-    assert family({"encoder.weight": 1}) is None
-    with pytest.raises(UserError, match="no known detector has such tensors: encoder.weight, encoder.bias"):
+    assert family_of({"encoder.weight": 1}) is None
+    with pytest.raises(
+        UserError, match="no known detector has such tensors: encoder.weight, encoder.bias"
+    ):
         convert({"encoder.weight": torch.zeros(1), "encoder.bias": torch.zeros(1)})
 
 
 @pytest.mark.parametrize("name", ("odtk_rn18", "ssd300_voc"))
 def test_a_published_detector_can_be_fine_tuned_to_other_classes(name, tmp_path):
-    write_coco(tmp_path / "data", [[(10, 20, 30, 40, 1)], [(0, 0, 50, 50, 0)]], names=("one", "two", "three"), ids=(1, 2, 3))
-    write_coco(tmp_path / "data", [[(10, 20, 30, 40, 1)]], split="val", names=("one", "two", "three"), ids=(1, 2, 3))
+    write_coco(
+        tmp_path / "data",
+        [[(10, 20, 30, 40, 1)], [(0, 0, 50, 50, 0)]],
+        names=("one", "two", "three"),
+        ids=(1, 2, 3),
+    )
+    write_coco(
+        tmp_path / "data",
+        [[(10, 20, 30, 40, 1)]],
+        split="val",
+        names=("one", "two", "three"),
+        ids=(1, 2, 3),
+    )
     state = published_state(figures(name))
     torch.save(dict(state_dict=state) if "odtk" in name else state, tmp_path / "published.pth")
-    printed = run_script("train.py", "--model", "ssd300" if "ssd" in name else "retinanet", "--dataset", "coco", "--root", tmp_path / "data",
-                         "--weights", tmp_path / "published.pth", "--resize", "64", "--batch", "1", "--iters", "2", "--workers", "0",
-                         "--save-folder", tmp_path, "--name", "run")
+    printed = run_script(
+        "train.py",
+        "--model",
+        "ssd300" if "ssd" in name else "retinanet",
+        "--dataset",
+        "coco",
+        "--root",
+        tmp_path / "data",
+        "--weights",
+        tmp_path / "published.pth",
+        "--resize",
+        "64",
+        "--batch",
+        "1",
+        "--iters",
+        "2",
+        "--workers",
+        "0",
+        "--save-folder",
+        tmp_path,
+        "--name",
+        "run",
+    )
     assert "loaded " in printed and (tmp_path / "run/best.pth").exists()
 
 
 @pytest.mark.parametrize("name, shapes", (("retinanet_resnet50_fpn", 9), ("ssd300_vgg16", 4)))
 def test_torchvision_s_91_logits_become_coco_s_80_classes(name, shapes):
-    state = getattr(detection, name)(weights=None, weights_backbone=None, num_classes=91).state_dict()
-    head = next(key for key in state if key.endswith(("cls_logits.bias", "classification_head.module_list.0.bias")))
+    state = getattr(detection, name)(
+        weights=None, weights_backbone=None, num_classes=91
+    ).state_dict()
+    head = next(
+        key
+        for key in state
+        if key.endswith(("cls_logits.bias", "classification_head.module_list.0.bias"))
+    )
     state[head] = torch.arange(91.0).repeat(shapes)
-    ours, _ = as_ours(state)
-    assert len(ours["classes"]) == 80 and ours["classes"][0] == "person" and ours["classes"][79] == "toothbrush"
-    bias = ours["model"]["class_heads.0.bias" if "ssd" in name else "class_head.8.bias"].view(shapes, -1)
+    ours, _ = convert_checkpoint(state)
+    assert (
+        len(ours["classes"]) == 80
+        and ours["classes"][0] == "person"
+        and ours["classes"][79] == "toothbrush"
+    )
+    bias = ours["model"]["class_heads.0.bias" if "ssd" in name else "class_head.8.bias"].view(
+        shapes, -1
+    )
     numbers = ([0] if "ssd" in name else []) + [1, 2, 3]
-    assert bias[0, :len(numbers)].tolist() == numbers and bias[-1, -1] == 90
+    assert bias[0, : len(numbers)].tolist() == numbers and bias[-1, -1] == 90
 
 
 def test_a_resnet_of_style_caffe_is_refused():
     state = published_state(figures("mmdet_retinanet_r18"))
     with pytest.raises(UserError, match="style caffe"):
-        as_ours(dict(state_dict=state, meta=dict(config="backbone=dict(type='ResNet', style='caffe')")))
+        convert_checkpoint(
+            dict(state_dict=state, meta=dict(config="backbone=dict(type='ResNet', style='caffe')"))
+        )
 
 
 def test_names_in_a_file_of_mmdetection_are_its_classes():
     state = published_state(figures("mmdet_retinanet_r18"))
     names = ("a", "b", "c", "d", "e", "f", "g")
-    assert as_ours(dict(state_dict=state, meta=dict(dataset_meta=dict(CLASSES=names))))[0]["classes"] == list(names)
-    assert as_ours(dict(state_dict=state, meta=dict(CLASSES=names)))[0]["classes"] == list(names)
-    assert as_ours(dict(state_dict=state))[0]["classes"][0] == "class 0"
+    assert convert_checkpoint(dict(state_dict=state, meta=dict(dataset_meta=dict(CLASSES=names))))[
+        0
+    ]["classes"] == list(names)
+    assert convert_checkpoint(dict(state_dict=state, meta=dict(CLASSES=names)))[0][
+        "classes"
+    ] == list(names)
+    assert convert_checkpoint(dict(state_dict=state))[0]["classes"][0] == "class 0"

@@ -1,4 +1,5 @@
 """Nothing under a path that the user names is ever removed or overwritten."""
+
 import hashlib
 
 import pytest
@@ -35,45 +36,71 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     for split in ("train", "val"):
         write_coco(folder / "data", [[(10, 20, 30, 40, 1)]], split=split)
-    run_script("train.py", "--recipe", "shapes", "--dataset", "coco", "--root", folder / "data", "--resize", "64",
-               "--batch", "1", "--workers", "0", "--iters", "1", "--save-folder", folder, "--name", "run")
+    run_script(
+        "train.py",
+        "--recipe",
+        "shapes",
+        "--dataset",
+        "coco",
+        "--root",
+        folder / "data",
+        "--resize",
+        "64",
+        "--batch",
+        "1",
+        "--workers",
+        "0",
+        "--iters",
+        "1",
+        "--save-folder",
+        folder,
+        "--name",
+        "run",
+    )
     return folder / "run/best.pth"
 
 
 @pytest.fixture
 def photos(tmp_path):
     """A folder such as the shapes have, but with the user's photos in it."""
-    for name in ("train/a.jpg", "val/b.jpg", "c.jpg", "predictions.png"):
+    for name in ("train/a.jpg", "val/b.jpg", "c.jpg", "predictions.jpg"):
         write_image(tmp_path / "photos" / name)
     (tmp_path / "photos/detections.json").write_text("mine")
     return tmp_path / "photos"
 
 
 def tree(folder):
-    return {str(path): hashlib.md5(path.read_bytes()).hexdigest() if path.is_file() else "" for path in folder.rglob("*")}
+    return {
+        str(path): hashlib.md5(path.read_bytes()).hexdigest() if path.is_file() else ""
+        for path in folder.rglob("*")
+    }
 
 
 CHECK = "tools/check.py"
-DETECT = ("detect.py", "{best}", "{photos}", "--min-score", "0")
+DETECT = ("detect.py", "{best}", "{photos}", "--score-threshold", "0")
 
 
-@pytest.mark.parametrize("command", (
-    ("train.py", "--root", "{photos}"),
-    ("train.py", "--root", "{photos}", "--dataset", "shapes"),
-    ("train.py", "--root", "{photos}", "--recipe", "shapes"),
-    ("train.py", "--root", "{photos}", "--dataset", "yolo"),
-    ("train.py", "--save-folder", "{photos}/..", "--name", "photos"),
-    ("train.py", "--resume", "{photos}/c.jpg"),
-    (CHECK, "--root", "{photos}"),
-    (CHECK, "--root", "{photos}", "--dataset", "shapes"),
-    (CHECK, "--dataset", "coco", "--root", "{best}/../../data", "--sheet", "{photos}/c.jpg"),
-    ("eval.py", "{best}", "--root", "{photos}", "--dataset", "shapes"),
-    ("eval.py", "{best}", "--output", "{photos}"),
-    (*DETECT, "--output", "{photos}"),
-    (*DETECT, "--json", "{photos}/c.jpg"),
-    ("detect.py", "{best}", "{photos}/c.jpg", "--output", "{photos}"),
-    ("detect.py", "{best}", "{photos}/train", "--output", "{photos}/train"),
-), ids=lambda command: " ".join(command).replace("{", "").replace("}", ""))
+@pytest.mark.parametrize(
+    "command",
+    (
+        ("train.py", "--root", "{photos}"),
+        ("train.py", "--root", "{photos}", "--dataset", "shapes"),
+        ("train.py", "--root", "{photos}", "--recipe", "shapes"),
+        ("train.py", "--root", "{photos}", "--dataset", "yolo"),
+        ("train.py", "--save-folder", "{photos}/..", "--name", "photos"),
+        ("train.py", "--resume", "{photos}/c.jpg"),
+        (CHECK, "--root", "{photos}"),
+        (CHECK, "--root", "{photos}", "--dataset", "shapes"),
+        (CHECK, "--dataset", "coco", "--root", "{best}/../../data", "--sheet", "{photos}/c.jpg"),
+        ("eval.py", "{best}", "--root", "{photos}", "--dataset", "shapes"),
+        ("eval.py", "{best}", "--output", "{photos}"),
+        (*DETECT, "--output", "{photos}"),
+        (*DETECT, "--json", "{photos}/c.jpg"),
+        ("detect.py", "{best}", "{photos}/c.jpg", "--output", "{photos}"),
+        ("detect.py", "{best}", "{photos}/train", "--output", "{photos}/train"),
+    ),
+    ids=lambda command: " ".join(command).replace("{", "").replace("}", ""),
+)
 def test_a_folder_of_photos_is_the_same_afterwards(command, photos, trained, tmp_path):
     before = tree(photos)
     script, *arguments = (part.format(best=trained, photos=photos) for part in command)

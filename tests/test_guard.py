@@ -1,4 +1,5 @@
 """A gradient that is not finite changes nothing, and its images are named."""
+
 import pytest
 import torch
 
@@ -16,50 +17,77 @@ BAD = float("nan")
 def test_no_step_is_made_with_it_nor_after_it(kind, bad):
     layer = torch.nn.Linear(2, 1, bias=False)
     optimizer = kind(layer.parameters(), lr=0.1, fused=True)
-    guard = Guard(layer, optimizer, longest=1.0, name=str)
+    guard = Guard(layer, optimizer, max_norm=1.0, path=str)
     weights = []
     for values in ((3.0, 4.0), (bad, 1.0), (3.0, 4.0)):
         layer.weight.grad = torch.tensor([values])
         guard.clip()
         optimizer.step()
         weights.append(layer.weight.detach().clone())
-    assert weights[0].isfinite().all() and torch.equal(weights[0], weights[1]) and torch.equal(weights[0], weights[2])
+    assert (
+        weights[0].isfinite().all()
+        and torch.equal(weights[0], weights[1])
+        and torch.equal(weights[0], weights[2])
+    )
 
 
 def test_gradients_are_cut_to_the_norm_that_is_told_before():
     layer = torch.nn.Linear(2, 1, bias=False)
     layer.weight.grad = torch.tensor([[3.0, 4.0]])
-    guard = Guard(layer, torch.optim.SGD(layer.parameters(), lr=1, fused=True), longest=1.0, name=str)
+    guard = Guard(
+        layer, torch.optim.SGD(layer.parameters(), lr=1, fused=True), max_norm=1.0, path=str
+    )
     assert guard.clip() == 5 and layer.weight.grad.tolist()[0] == pytest.approx([0.6, 0.8])
 
 
 def test_the_images_of_the_first_bad_iteration_are_named():
     layer = torch.nn.Linear(2, 1, bias=False)
-    guard = Guard(layer, torch.optim.SGD(layer.parameters(), lr=1, fused=True), longest=1.0, name=lambda index: f"{index}.jpg")
+    guard = Guard(
+        layer,
+        torch.optim.SGD(layer.parameters(), lr=1, fused=True),
+        max_norm=1.0,
+        path=lambda index: f"{index}.jpg",
+    )
     for iteration, gradient in ((7, 1.0), (8, BAD), (9, BAD)):
         layer.weight.grad = torch.full((1, 2), gradient)
-        guard.note(iteration, [iteration, 10 * iteration], dict(box_loss=torch.tensor(0.5), gradient=guard.clip(), lr=0.1))
-    with pytest.raises(UserError, match="not finite at iteration 8: box_loss 0.5, gradient nan, lr 0.1, images 8.jpg, 80.jpg;"):
-        guard.insist()
+        guard.remember(
+            iteration,
+            [iteration, 10 * iteration],
+            dict(box_loss=torch.tensor(0.5), grad_norm=guard.clip(), lr=0.1),
+        )
+    with pytest.raises(
+        UserError,
+        match="iteration 8: box_loss 0.5, grad_norm nan, lr 0.1, images 8.jpg, 80.jpg;",
+    ):
+        guard.raise_if_nonfinite()
 
 
 def test_a_healthy_run_is_left_alone():
     layer = torch.nn.Linear(2, 1, bias=False)
     layer.weight.grad = torch.ones(1, 2)
-    guard = Guard(layer, torch.optim.SGD(layer.parameters(), lr=1, fused=True), longest=1.0, name=str)
-    guard.note(1, [0], dict(gradient=guard.clip()))
-    guard.insist()
+    guard = Guard(
+        layer, torch.optim.SGD(layer.parameters(), lr=1, fused=True), max_norm=1.0, path=str
+    )
+    guard.remember(1, [0], dict(grad_norm=guard.clip()))
+    guard.raise_if_nonfinite()
     assert not guard.recent
 
 
-@pytest.mark.parametrize("recipe, size", (("retinanet_coco", (64, 96)), ("ssd300_coco", (300, 300))))
+@pytest.mark.parametrize(
+    "recipe, size", (("retinanet_coco", (64, 96)), ("ssd300_coco", (300, 300)))
+)
 def test_nothing_before_the_optimizer_s_step_waits_for_the_device(recipe, size):
     """The meta device has no numbers to wait for: whatever asks for one fails on it."""
     recipe = RECIPES[recipe] | dict(weights="none", depth=18)
     model, criterion = build_detector(recipe, 3)
     model.to("meta", memory_format=torch.channels_last).train()
     images = torch.empty(2, 3, *size, dtype=torch.uint8, device="meta")
-    targets = [{name: value.to("meta") for name, value in make_target(*objects).items()} for objects in ([(1, 1, 9, 9, 0)] * 3, [])]
+    targets = [
+        {name: value.to("meta") for name, value in make_target(*objects).items()}
+        for objects in ([(1, 1, 9, 9, 0)] * 3, [])
+    ]
     sum(criterion(*model(images), model.priors(size), targets)).backward()
-    guard = Guard(model, build_optimizer(recipe | dict(optimizer="sgd"), model), recipe.clip, str)
+    guard = Guard(
+        model, build_optimizer(recipe | dict(optimizer="sgd"), model), recipe.max_grad_norm, str
+    )
     assert guard.clip().is_meta and all(parameter.grad.is_meta for parameter in model.parameters())

@@ -49,7 +49,9 @@ def test_an_image_of_another_size_than_annotated_is_named(tmp_path):
         read_image(tmp_path / "a.png", (50, 70))
 
 
-@pytest.mark.parametrize("content, message", ((b"", "an empty file"), (b"hello", "not a readable image")))
+@pytest.mark.parametrize(
+    "content, message", ((b"", "an empty file"), (b"hello", "not a readable image"))
+)
 def test_a_file_that_is_no_image_is_named(tmp_path, content, message):
     (tmp_path / "a.jpg").write_bytes(content)
     with pytest.raises(UserError, match=f"a.jpg: {message}"):
@@ -62,7 +64,7 @@ def test_a_truncated_image_is_named(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3)).astype(np.uint8)
     for name in ("a.jpg", "a.png"):
         data = cv2.imencode(name[1:], noise)[1].tobytes()
-        (tmp_path / name).write_bytes(data[:len(data) // 2])
+        (tmp_path / name).write_bytes(data[: len(data) // 2])
         with pytest.raises(UserError, match=f"{name}: .*"):
             read_image(tmp_path / name)
 
@@ -81,6 +83,7 @@ def test_images_are_found_in_subfolders(tmp_path):
 
 def test_a_million_pixels_wide_are_read_and_resized(tmp_path):
     from data.resize import Resize
+
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((4, 1_000_000, 3), np.uint8))
     image, target = read_image(tmp_path / "a.png"), dict(boxes=np.float32([[0, 0, 500_000, 4]]))
     assert image_size(tmp_path / "a.png") == (4, 1_000_000)
@@ -95,14 +98,21 @@ def test_a_large_jpeg_is_decoded_as_small_as_is_enough(tmp_path, height, width):
     ramp = np.linspace(0, 255, width).astype(np.uint8)[None].repeat(height, axis=0)
     cv2.imwrite(str(path), cv2.cvtColor(ramp, cv2.COLOR_GRAY2BGR))
     size = (height, width)
-    for enough, factor in (((500, 500), 1), ((400, 601), 1 if width < 1202 else 2), ((200, 300), 4), ((10, 10), 8)):
+    for enough, factor in (
+        ((500, 500), 1),
+        ((400, 601), 1 if width < 1202 else 2),
+        ((200, 300), 4),
+        ((10, 10), 8),
+    ):
         image = read_image(path, size, enough)
         assert image.shape[:2] == (-(-height // factor), -(-width // factor))
         expected = np.linspace(0, 255, image.shape[1])
         assert np.abs(image[0, :, 0] - expected).max() < 4
     cv2.imwrite(str(tmp_path / "a.png"), ramp)
     assert read_image(tmp_path / "a.png", size, (10, 10)).shape[:2] == size
-    with pytest.raises(UserError, match=f"{width} x {height} pixels, but its annotation says 1000 x 1000"):
+    with pytest.raises(
+        UserError, match=f"{width} x {height} pixels, but its annotation says 1000 x 1000"
+    ):
         read_image(path, (1000, 1000), (10, 10))
 
 

@@ -5,7 +5,14 @@ import torch
 from torchvision.ops import generalized_box_iou_loss, sigmoid_focal_loss
 
 from layers.boxes import decode, encode
-from layers.losses import FocalLoss, MultiBoxLoss
+from layers.losses import (
+    FocalLoss,
+    MultiBoxLoss,
+    count_batch_positives,
+    count_positives,
+    mine_hard_negatives,
+)
+from layers.matching import BACKGROUND, IGNORED
 from tests.conftest import make_target
 
 PRIORS = torch.tensor([[0.0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10], [60, 0, 70, 10]])
@@ -13,7 +20,10 @@ FOUND = make_target((0, 0, 10, 10, 2))
 
 
 def predictions(images, classes, scale=1.0):
-    return (torch.randn(images, 4, 4, requires_grad=True), (torch.randn(images, 4, classes) * scale).requires_grad_())
+    return (
+        torch.randn(images, 4, 4, requires_grad=True),
+        (torch.randn(images, 4, classes) * scale).requires_grad_(),
+    )
 
 
 def test_focal_loss_agrees_with_torchvision():
@@ -21,7 +31,9 @@ def test_focal_loss_agrees_with_torchvision():
     truth = torch.zeros(2, 4, 3)
     truth[0, 0, 2] = truth[1, 3, 1] = 1
     _, loss = FocalLoss()(deltas, logits, PRIORS, [FOUND, make_target((60, 0, 70, 10, 1))])
-    torch.testing.assert_close(loss, sigmoid_focal_loss(logits, truth, reduction="sum") / 2, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        loss, sigmoid_focal_loss(logits, truth, reduction="sum") / 2, rtol=1e-5, atol=1e-5
+    )
 
 
 def test_focal_box_loss_of_a_known_error():
@@ -35,12 +47,15 @@ def test_focal_box_loss_of_a_known_error():
 def test_giou_loss_agrees_with_torchvision():
     deltas, logits = predictions(1, 3)
     loss, _ = FocalLoss(box_loss="giou")(deltas, logits, PRIORS, [FOUND])
-    expected = generalized_box_iou_loss(decode(deltas[0, :1], PRIORS[:1]), FOUND["boxes"], reduction="sum")
+    expected = generalized_box_iou_loss(
+        decode(deltas[0, :1], PRIORS[:1]), FOUND["boxes"], reduction="sum"
+    )
     torch.testing.assert_close(loss, expected)
 
 
 def test_an_untrained_retinanet_starts_near_the_known_loss():
-    # Every prior believes in an object with probability 0.01: one positive costs -0.25 * 0.99^2 * ln 0.01 = 1.128.
+    # Every prior believes in an object with probability 0.01: one positive costs -0.25 * 0.99^2 *
+    # ln 0.01 = 1.128.
     logits = torch.full((1, 4, 3), -math.log(99))
     _, loss = FocalLoss()(torch.zeros(1, 4, 4), logits, PRIORS, [FOUND])
     assert loss.item() == pytest.approx(1.128, abs=0.001)
@@ -70,7 +85,9 @@ def test_empty_images_teach_the_background_and_nothing_else():
 
 def test_ignored_priors_count_nothing():
     deltas, logits = predictions(1, 3)
-    box_loss, class_loss = FocalLoss()(deltas, logits, PRIORS, [make_target((15, 0, 35, 10, 0, True))])
+    box_loss, class_loss = FocalLoss()(
+        deltas, logits, PRIORS, [make_target((15, 0, 35, 10, 0, True))]
+    )
     class_loss.backward()
     assert logits.grad[0, 1].abs().max() == 0 and logits.grad[0, 0].abs().min() > 0
 
@@ -90,7 +107,12 @@ def test_deltas_of_the_true_box_cost_nothing():
 
 def test_zero_logits_cost_ln_of_the_classes_for_a_positive_and_its_three_negatives():
     for classes in (2, 20, 80):
-        _, loss = MultiBoxLoss()(torch.zeros(1, 4, 4), torch.zeros(1, 4, 1 + classes), PRIORS, [FOUND | dict(labels=torch.tensor([1]))])
+        _, loss = MultiBoxLoss()(
+            torch.zeros(1, 4, 4),
+            torch.zeros(1, 4, 1 + classes),
+            PRIORS,
+            [FOUND | dict(labels=torch.tensor([1]))],
+        )
         assert loss.item() == pytest.approx((1 + 3) * math.log(1 + classes))
 
 
@@ -109,15 +131,18 @@ def test_the_negatives_kept_are_the_hardest():
     with torch.no_grad():
         logits[0, :, 1] = torch.tensor([0, 3.0, 1, 5, 2, 4])  # how sure each is of an object
     priors = torch.tensor([[20.0 * i, 0, 20 * i + 10, 10] for i in range(6)])
-    MultiBoxLoss()(torch.zeros(1, 6, 4), logits, priors, [make_target((0, 0, 10, 10, 0))])[1].backward()
+    MultiBoxLoss()(torch.zeros(1, 6, 4), logits, priors, [make_target((0, 0, 10, 10, 0))])[
+        1
+    ].backward()
     assert (logits.grad[0].abs().sum(dim=1) > 0).tolist() == [True, True, False, True, False, True]
 
 
 def test_each_image_has_its_own_negatives():
     logits = torch.zeros(2, 4, 2)
     logits[1, :, 1] = 10
-    _, loss = MultiBoxLoss(negatives_per_positive=1)(torch.zeros(2, 4, 4), logits, PRIORS,
-                                                     [make_target((0, 0, 10, 10, 0))] * 2)
+    _, loss = MultiBoxLoss(negatives_per_positive=1)(
+        torch.zeros(2, 4, 4), logits, PRIORS, [make_target((0, 0, 10, 10, 0))] * 2
+    )
     # One positive and one negative each: ln 2 twice; almost nothing, and almost 10.
     assert loss.item() == pytest.approx((2 * math.log(2) + 10) / 2, abs=1e-3)
 
@@ -130,7 +155,9 @@ def test_an_empty_image_teaches_a_few_negatives():
 
 def test_multibox_never_takes_an_ignored_prior_for_background():
     logits = torch.zeros(1, 4, 2, requires_grad=True)
-    MultiBoxLoss()(torch.zeros(1, 4, 4), logits, PRIORS, [make_target((15, 0, 75, 10, 0, True))])[1].backward()
+    MultiBoxLoss()(torch.zeros(1, 4, 4), logits, PRIORS, [make_target((15, 0, 75, 10, 0, True))])[
+        1
+    ].backward()
     assert (logits.grad[0].abs().sum(dim=1) > 0).tolist() == [True, False, False, False]
 
 
@@ -138,15 +165,103 @@ def test_multibox_box_loss_of_a_known_error():
     deltas = torch.zeros(1, 4, 4)
     deltas[0, 0] = torch.tensor([2.0, 0, 0, 0.5])
     loss, _ = MultiBoxLoss()(deltas, torch.zeros(1, 4, 4), PRIORS, [FOUND])
-    assert loss.item() == pytest.approx((2 - 0.5) + 0.5 * 0.5 ** 2)
+    assert loss.item() == pytest.approx((2 - 0.5) + 0.5 * 0.5**2)
 
 
-@pytest.mark.parametrize("criterion, columns", ((FocalLoss(), 3), (FocalLoss(box_loss="giou"), 3), (MultiBoxLoss(), 4)))
+@pytest.mark.parametrize(
+    "criterion, columns", ((FocalLoss(), 3), (FocalLoss(box_loss="giou"), 3), (MultiBoxLoss(), 4))
+)
 def test_the_loss_never_waits_for_the_device(criterion, columns):
-    """The meta device has no numbers to wait for: whatever asks for one, or for as many as a mask has, fails on it."""
+    """The meta device has no numbers to wait for: whatever asks for one, or for as many as a mask
+    has, fails on it."""
+
     def nowhere(*shape, **kind):
         return torch.empty(*shape, device="meta", **kind)
-    targets = [dict(boxes=nowhere(n, 4), labels=nowhere(n, dtype=torch.long), ignore=nowhere(n, dtype=torch.bool)) for n in (2, 0, 1)]
-    deltas, logits = nowhere(3, 4, 4, requires_grad=True), nowhere(3, 4, columns, requires_grad=True)
+
+    targets = [
+        dict(
+            boxes=nowhere(n, 4),
+            labels=nowhere(n, dtype=torch.long),
+            ignore=nowhere(n, dtype=torch.bool),
+        )
+        for n in (2, 0, 1)
+    ]
+    deltas, logits = (
+        nowhere(3, 4, 4, requires_grad=True),
+        nowhere(3, 4, columns, requires_grad=True),
+    )
     sum(criterion(deltas, logits, nowhere(4, 4), targets)).backward()
     assert deltas.grad.shape == (3, 4, 4) and logits.grad.shape == (3, 4, columns)
+
+
+class Heads(torch.nn.Module):
+    """A network without batch statistics: predictions for four priors, linear in 12 pixels."""
+
+    def __init__(self, columns):
+        super().__init__()
+        torch.manual_seed(3)
+        self.boxes, self.classes = torch.nn.Linear(12, 16), torch.nn.Linear(12, 4 * columns)
+
+    def forward(self, images):
+        pixels = images.flatten(1)
+        return self.boxes(pixels).view(-1, 4, 4), self.classes(pixels).view(len(images), 4, -1)
+
+    def priors(self, image_size):
+        return PRIORS
+
+
+@pytest.mark.parametrize("criterion, columns", ((FocalLoss(), 3), (MultiBoxLoss(), 4)))
+@pytest.mark.parametrize("parts", (1, 2, 4))
+def test_losses_and_gradients_are_those_of_the_whole_batch_however_it_is_cut(
+    criterion, columns, parts
+):
+    images = torch.rand(8, 3, 2, 2)
+    found = (FOUND, make_target(), make_target((0, 0, 10, 9, 1), (20, 1, 29, 10, 0)))
+    targets = [found[i] for i in (0, 1, 2, 1, 1, 1, 2, 0)]
+    results = []
+    for count in (1, parts):
+        model, size, losses = Heads(columns), 8 // count, torch.zeros(2)
+        micro_batches = [(images[i : i + size], targets[i : i + size]) for i in range(0, 8, size)]
+        num_positives = count_batch_positives(criterion, model, micro_batches)
+        for pixels, part in micro_batches:
+            loss = criterion(*model(pixels), PRIORS, part, num_positives)
+            sum(loss).backward()
+            losses += torch.stack(loss).detach()
+        results.append([losses, *(value.grad for value in model.parameters())])
+    for whole, cut in zip(*results):
+        torch.testing.assert_close(cut, whole, rtol=0, atol=1e-6)
+
+
+def test_positives_are_counted_over_all_parts_and_are_at_least_one():
+    labels = torch.tensor([[0, BACKGROUND, 2], [IGNORED, BACKGROUND, 1]])
+    assert count_positives(labels) == 3 and count_positives(labels, labels[:1]) == 5
+    assert count_positives(torch.full((2, 3), BACKGROUND)) == 1
+
+
+def test_hard_negatives_are_the_costliest_background_and_three_for_each_positive():
+    labels = torch.tensor([[0, -1, -1, -1, -1, IGNORED], [-1, -1, -1, -1, -1, -1]])
+    cost = torch.tensor([[9.0, 1, 4, 2, 3, 8], [5, 6, 1, 2, 3, 4]])
+    assert mine_hard_negatives(cost, labels, 3).tolist() == [
+        [False, False, True, True, True, False],
+        [True, True, False, False, False, True],
+    ]
+
+
+@pytest.mark.parametrize("gamma, weight", ((0.0, 1.0), (1.0, 0.5), (2.0, 0.25)))
+def test_gamma_turns_down_a_prior_of_even_odds(gamma, weight):
+    _, loss = FocalLoss(gamma=gamma)(
+        torch.zeros(1, 4, 4), torch.zeros(1, 4, 1), PRIORS, [make_target()]
+    )
+    assert loss.item() == pytest.approx(4 * 0.75 * weight * math.log(2))
+
+
+@pytest.mark.parametrize("criterion, columns", ((FocalLoss, 3), (MultiBoxLoss, 4)))
+def test_the_ious_of_matching_are_the_loss_s_to_choose(criterion, columns):
+    # Overlaps the first prior by 0.6.
+    target = make_target((0, 0, 6, 10, 0))
+    labels = []
+    for positive_iou in (0.5, 0.7):
+        loss = criterion(positive_iou=positive_iou, negative_iou=0.5, force_match=False)
+        deltas, logits = predictions(1, columns)
+        labels.append(float(loss(deltas, logits, PRIORS, [target])[0]))
+    assert labels[0] > 0 and labels[1] == 0

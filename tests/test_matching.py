@@ -1,8 +1,9 @@
 import torch
 
+import retinanet
 from layers.boxes import encode, iou
-from layers.matching import BACKGROUND, IGNORED, assign, best_priors, match, padded
-from layers.priors import centred, pyramid_priors
+from layers.matching import BACKGROUND, IGNORED, assign, best_priors, match, stack_targets
+from layers.priors import make_level, pyramid_priors
 from tests.conftest import make_target
 
 PRIORS = torch.tensor([[0.0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10], [60, 0, 70, 10]])
@@ -10,7 +11,12 @@ PRIORS = torch.tensor([[0.0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10], [60, 
 
 def matches_of(*objects, **options):
     target = make_target(*objects)
-    return match(target["boxes"], target["ignore"], PRIORS, **(dict(positive_iou=0.5, negative_iou=0.4) | options)).tolist()
+    return match(
+        target["boxes"],
+        target["ignore"],
+        PRIORS,
+        **(dict(positive_iou=0.5, negative_iou=0.4) | options),
+    ).tolist()
 
 
 def test_a_prior_finds_the_object_it_overlaps_most():
@@ -19,13 +25,13 @@ def test_a_prior_finds_the_object_it_overlaps_most():
 
 def test_overlap_between_the_thresholds_is_ignored():
     # 4.5 / 10 of the first prior; the object itself is forced on the second.
-    assert matches_of((0, 0, 4.5, 10, 0), force=False)[0] == IGNORED
-    assert matches_of((0, 0, 3, 10, 0), force=False)[0] == BACKGROUND
+    assert matches_of((0, 0, 4.5, 10, 0), force_match=False)[0] == IGNORED
+    assert matches_of((0, 0, 3, 10, 0), force_match=False)[0] == BACKGROUND
 
 
 def test_every_object_gets_a_prior_however_small():
     assert matches_of((44, 4, 45, 5, 0)) == [BACKGROUND, BACKGROUND, 0, BACKGROUND]
-    assert matches_of((44, 4, 45, 5, 0), force=False) == [BACKGROUND] * 4
+    assert matches_of((44, 4, 45, 5, 0), force_match=False) == [BACKGROUND] * 4
 
 
 def test_two_objects_with_one_best_prior_both_keep_one():
@@ -34,7 +40,9 @@ def test_two_objects_with_one_best_prior_both_keep_one():
 
 
 def test_objects_that_no_prior_touches_get_different_ones():
-    assert sorted(best_priors(torch.zeros(3, 5)).tolist()) == sorted(set(best_priors(torch.zeros(3, 5)).tolist()))
+    assert sorted(best_priors(torch.zeros(3, 5)).tolist()) == sorted(
+        set(best_priors(torch.zeros(3, 5)).tolist())
+    )
 
 
 def test_the_larger_overlap_chooses_first():
@@ -43,19 +51,67 @@ def test_the_larger_overlap_chooses_first():
     assert best_priors(overlap).tolist() == [0, 2, 1]
 
 
-def test_best_priors_is_greedy_over_all_pairs():
-    for _ in range(20):
-        overlap = torch.rand(6, 9)
-        rest, expected = overlap.clone(), [0] * 6
-        for _ in range(6):
-            row, column = divmod(rest.argmax().item(), 9)
-            expected[row] = column
-            rest[row], rest[:, column] = -1, -1
-        assert best_priors(overlap).tolist() == expected
+def greedy(overlap):
+    """The definition: the largest overlap of all takes its prior, and so on."""
+    overlap, chosen = overlap.clone(), [0] * len(overlap)
+    for _ in chosen:
+        row, column = divmod(overlap.argmax().item(), overlap.shape[1])
+        chosen[row] = column
+        overlap[row], overlap[:, column] = -1, -1
+    return chosen
+
+
+def test_the_best_priors_are_all_different_where_objects_compete_in_a_chain():
+    overlap = torch.tensor(
+        [
+            [0.90, 0.10, 0.10, 0.10, 0],
+            [0.85, 0.80, 0.10, 0.10, 0],
+            [0.75, 0.72, 0.70, 0.10, 0],
+            [0.63, 0.62, 0.65, 0.60, 0],
+        ]
+    )
+    assert best_priors(overlap).tolist() == greedy(overlap) == [0, 1, 2, 3]
+
+
+def test_best_priors_are_those_of_a_plain_double_loop():
+    for _ in range(2000):
+        objects = torch.randint(1, 8, ()).item()
+        overlap = torch.rand(objects, objects + torch.randint(0, 5, ()).item())
+        assert best_priors(overlap).tolist() == greedy(overlap)
+
+
+def crowd(objects, side):
+    """Boxes of like size within a square of this side."""
+    corner = 100 + torch.rand(objects, 2) * side
+    return torch.cat([corner, corner + 6 + 20 * torch.rand(objects, 2)], dim=1)
+
+
+def test_in_a_crowd_every_object_keeps_a_prior():
+    priors = pyramid_priors((256, 256), retinanet.prior_levels())
+    for case in range(400):
+        boxes = crowd(objects=2 + case % 59, side=4 + case % 37)
+        nothing = torch.zeros(len(boxes), dtype=torch.bool)
+        matches = match(boxes, nothing, priors, positive_iou=0.5, negative_iou=0.4)
+        assert set(range(len(boxes))) <= set(matches.tolist())
+
+
+def test_in_a_crowd_the_best_priors_are_greedy_too():
+    priors = pyramid_priors((256, 256), retinanet.prior_levels())
+    for case in range(40):
+        overlap = iou(crowd(objects=2 + case % 11, side=4 + case), priors)
+        overlap += torch.rand_like(overlap) * 1e-4  # no two are equal
+        assert best_priors(overlap).tolist() == greedy(overlap)
+
+
+def test_objects_to_ignore_take_no_prior_from_others():
+    overlap = torch.tensor([[-1.0, -1, -1], [0.5, 0.4, 0.0], [0.6, 0.3, 0.0]])
+    assert best_priors(overlap).tolist()[1:] == [1, 0]
 
 
 def test_a_six_pixel_object_owns_a_prior_that_decodes_back_to_it():
-    priors = pyramid_priors((256, 256), (centred(8, ((32.0, 32.0), (45.0, 23.0))), centred(16, ((64.0, 64.0),))))
+    priors = pyramid_priors(
+        (256, 256), (make_level(8, ((32.0, 32.0), (45.0, 23.0))), make_level(16, ((64.0, 64.0),)))
+    )
     target = make_target((101, 57, 107, 63, 0))
     labels, boxes = assign([target], priors, positive_iou=0.5, negative_iou=0.4)
     assert (labels == 0).sum() == 1
@@ -68,7 +124,12 @@ def test_priors_inside_an_object_to_ignore_are_neither_object_nor_background():
 
 
 def test_an_object_inside_a_crowd_is_still_found():
-    assert matches_of((15, 0, 55, 10, 0, True), (20, 0, 30, 10, 1)) == [BACKGROUND, 1, IGNORED, BACKGROUND]
+    assert matches_of((15, 0, 55, 10, 0, True), (20, 0, 30, 10, 1)) == [
+        BACKGROUND,
+        1,
+        IGNORED,
+        BACKGROUND,
+    ]
 
 
 def test_an_image_without_objects_is_all_background():
@@ -80,19 +141,33 @@ def test_an_image_without_objects_is_all_background():
 def test_every_object_of_a_crowded_image_gets_a_prior():
     corner = torch.rand(150, 2) * 250
     boxes = torch.cat([corner, corner + 5], dim=1)
-    priors = pyramid_priors((256, 256), (centred(8, ((32.0, 32.0),)),))
+    priors = pyramid_priors((256, 256), (make_level(8, ((32.0, 32.0),)),))
     matches = match(boxes, torch.zeros(150, dtype=torch.bool), priors, 0.5, 0.5)
     assert set(range(150)) <= set(matches.tolist())
     assert iou(boxes, priors).shape == (150, len(priors))
 
 
 def test_images_matched_together_are_matched_as_each_alone():
-    targets = [make_target((0, 0, 9, 10, 4)), make_target(), make_target((20, 0, 30, 9, 0), (20, 0, 30, 10, 1), (0, 0, 75, 10, 2, True))]
-    boxes, labels, ignore = padded(targets)
-    assert boxes.shape == (3, 3, 4) and ignore.tolist() == [[False, True, True], [True] * 3, [False, False, True]]
+    targets = [
+        make_target((0, 0, 9, 10, 4)),
+        make_target(),
+        make_target((20, 0, 30, 9, 0), (20, 0, 30, 10, 1), (0, 0, 75, 10, 2, True)),
+    ]
+    boxes, labels, ignore = stack_targets(targets)
+    assert boxes.shape == (3, 3, 4) and ignore.tolist() == [
+        [False, True, True],
+        [True] * 3,
+        [False, False, True],
+    ]
     together = match(boxes, ignore, PRIORS, 0.5, 0.4)
-    assert together.tolist() == [match(*(one[[i]] for one in (boxes, ignore)), PRIORS, 0.5, 0.4)[0].tolist() for i in range(3)]
-    assert together[0].tolist() == [0, BACKGROUND, BACKGROUND, BACKGROUND] and (together[1] == BACKGROUND).all()
+    assert together.tolist() == [
+        match(*(one[[i]] for one in (boxes, ignore)), PRIORS, 0.5, 0.4)[0].tolist()
+        for i in range(3)
+    ]
+    assert (
+        together[0].tolist() == [0, BACKGROUND, BACKGROUND, BACKGROUND]
+        and (together[1] == BACKGROUND).all()
+    )
     assert together[2, 1] == 1 and 0 in together[2].tolist()
 
 

@@ -8,71 +8,111 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from data.formats import coco, voc
-from data.records import pack
-from tests.conftest import write_coco
+from data.formats import voc
+from data.records import Entry, Object, pack
+from tests.conftest import make_records, read_split, write_coco
 from utils.metrics import NAMES, coco_metrics, voc_metrics
 
 
-def found(*detections):
+def detected(*detections):
     """(left, top, right, bottom, score, label) ... of one image."""
     rows = np.array(detections, np.float32).reshape(-1, 6)
     return dict(boxes=rows[:, :4], scores=rows[:, 4], labels=rows[:, 5].astype(int))
 
 
-RECORDS = pack([("a", (100, 100), 1, [(0, 0, 40, 40, 0, False), (50, 50, 90, 90, 1, False)]), ("b", (100, 100), 2, [])])
+RECORDS = make_records(
+    [((100, 100), [(0, 0, 40, 40, "x"), (50, 50, 90, 90, "y")]), ((100, 100), [])]
+)
 
 
 def test_finding_everything_is_one():
-    average, each = coco_metrics(["x", "y"], RECORDS, {0: found((0, 0, 40, 40, 0.9, 0), (50, 50, 90, 90, 0.8, 1)), 1: found()})
-    assert [average["AP"], average["AR_100"], each["x"]["AP50"]] == pytest.approx([1, 1, 1])
+    metrics, per_class, _ = coco_metrics(
+        ["x", "y"],
+        RECORDS,
+        {0: detected((0, 0, 40, 40, 0.9, 0), (50, 50, 90, 90, 0.8, 1)), 1: detected()},
+    )
+    assert [metrics["AP"], metrics["AR_100"], per_class["x"]["AP50"]] == pytest.approx([1, 1, 1])
 
 
 def test_finding_nothing_is_zero():
-    average, each = coco_metrics(["x", "y"], RECORDS, {0: found(), 1: found()})
-    assert average["AP"] == each["y"]["AP"] == 0
+    metrics, per_class, _ = coco_metrics(["x", "y"], RECORDS, {0: detected(), 1: detected()})
+    assert metrics["AP"] == per_class["y"]["AP"] == 0
 
 
 def test_a_class_without_objects_has_no_number_and_no_say():
-    average, each = coco_metrics(["x", "y", "z"], RECORDS, {0: found((0, 0, 40, 40, 0.9, 0), (1, 1, 9, 9, 0.9, 2))})
-    assert math.isnan(each["z"]["AP"]) and [each["x"]["AP"], average["AP"]] == pytest.approx([1, 0.5])
+    metrics, per_class, _ = coco_metrics(
+        ["x", "y", "z"], RECORDS, {0: detected((0, 0, 40, 40, 0.9, 0), (1, 1, 9, 9, 0.9, 2))}
+    )
+    assert math.isnan(per_class["z"]["AP"]) and [
+        per_class["x"]["AP"],
+        metrics["AP"],
+    ] == pytest.approx([1, 0.5])
 
 
 def test_without_any_object_there_is_no_number():
-    empty = pack([("a", (100, 100), 1, [])])
-    assert math.isnan(coco_metrics(["x"], empty, {0: found((0, 0, 9, 9, 0.9, 0))})[0]["AP"])
-    assert math.isnan(coco_metrics(["x"], empty, {0: found()})[0]["AP"])
+    empty = make_records([((100, 100), [])], ["x"])
+    assert math.isnan(coco_metrics(["x"], empty, {0: detected((0, 0, 9, 9, 0.9, 0))})[0]["AP"])
+    assert math.isnan(coco_metrics(["x"], empty, {0: detected()})[0]["AP"])
 
 
 def test_objects_to_ignore_are_neither_missed_nor_found():
-    records = pack([("a", (100, 100), 1, [(0, 0, 40, 40, 0, False), (50, 50, 90, 90, 0, True)])])
-    for detections in (found((0, 0, 40, 40, 0.5, 0)), found((0, 0, 40, 40, 0.5, 0), (50, 50, 90, 90, 0.9, 0))):
+    records = make_records(
+        [((100, 100), [(0, 0, 40, 40, "x", False), (50, 50, 90, 90, "x", True)])]
+    )
+    for detections in (
+        detected((0, 0, 40, 40, 0.5, 0)),
+        detected((0, 0, 40, 40, 0.5, 0), (50, 50, 90, 90, 0.9, 0)),
+    ):
         assert coco_metrics(["x"], records, {0: detections})[0]["AP"] == pytest.approx(1)
 
 
 def test_the_numbers_are_pycocotools_own(tmp_path):
     random = np.random.default_rng(0)
-    objects = [[(*random.integers(0, 40, 2).tolist(), *random.integers(5, 24, 2).tolist(), int(random.integers(2)))
-                for _ in range(random.integers(0, 6))] for _ in range(12)]
+    objects = [
+        [
+            (
+                *random.integers(0, 40, 2).tolist(),
+                *random.integers(5, 24, 2).tolist(),
+                int(random.integers(2)),
+            )
+            for _ in range(random.integers(0, 6))
+        ]
+        for _ in range(12)
+    ]
     write_coco(tmp_path, objects, ids=(7, 3))
-    classes, records = coco.read(tmp_path, "train")
-    detections = {i: found(*[(*(records.boxes[j] + random.normal(0, 2, 4)), random.random(), random.integers(2))
-                             for j in range(*records.offsets[i:i + 2])]) for i in range(12)}
-    results = [dict(image_id=i, category_id=records.category_ids[label], score=float(score),
-                    bbox=[float(box[0]), float(box[1]), float(box[2] - box[0]), float(box[3] - box[1])])
-               for i, one in detections.items() for box, score, label in zip(one["boxes"], one["scores"], one["labels"])]
+    classes, records = read_split("coco", tmp_path)
+    detections = {
+        i: detected(
+            *[
+                (*(records.boxes[j] + random.normal(0, 2, 4)), random.random(), random.integers(2))
+                for j in range(*records.offsets[i : i + 2])
+            ]
+        )
+        for i in range(12)
+    }
+    results = [
+        dict(
+            image_id=i,
+            category_id=records.category_ids[label],
+            score=float(score),
+            bbox=[float(box[0]), float(box[1]), float(box[2] - box[0]), float(box[3] - box[1])],
+        )
+        for i, one in detections.items()
+        for box, score, label in zip(one["boxes"], one["scores"], one["labels"])
+    ]
     (tmp_path / "results.json").write_text(json.dumps(results))
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(str(tmp_path / "annotations/instances_train2017.json"))
-        judge = COCOeval(truth, truth.loadRes(str(tmp_path / "results.json")), "bbox")
-        judge.evaluate(), judge.accumulate(), judge.summarize()
-    average, _ = coco_metrics(classes, records, detections)
-    expected = [math.nan if value < 0 else value for value in judge.stats]
-    assert [average[name] for name in NAMES] == pytest.approx(expected, abs=1e-6, nan_ok=True)
+        evaluation = COCOeval(truth, truth.loadRes(str(tmp_path / "results.json")), "bbox")
+        evaluation.evaluate(), evaluation.accumulate(), evaluation.summarize()
+    metrics, _, _ = coco_metrics(classes, records, detections)
+    expected = [math.nan if value < 0 else value for value in evaluation.stats]
+    assert [metrics[name] for name in NAMES] == pytest.approx(expected, abs=1e-6, nan_ok=True)
 
 
 def voc_by_hand(truth, ignore, guesses, eleven_points):
-    """VOC's definition once more, written after the development kit: all of a class's detections in one ranking.
+    """VOC's definition once more, written after the development kit: all of a class's detections
+    in one ranking.
 
     truth and ignore: image -> objects; guesses: (score, image, box).
     """
@@ -83,7 +123,9 @@ def voc_by_hand(truth, ignore, guesses, eleven_points):
             width, height = min(right, x2) - max(left, x1), min(bottom, y2) - max(top, y1)
             if width > 0 and height > 0:
                 shared = width * height
-                overlap = shared / ((right - left) * (bottom - top) + (x2 - x1) * (y2 - y1) - shared)
+                overlap = shared / (
+                    (right - left) * (bottom - top) + (x2 - x1) * (y2 - y1) - shared
+                )
                 if overlap > best:
                     best, which = overlap, i
         if best > 0.5 and ignore[image][which]:
@@ -98,7 +140,10 @@ def voc_by_hand(truth, ignore, guesses, eleven_points):
         return math.nan
     points = [(sum(true[:i]) / objects, sum(true[:i]) / i) for i in range(1, len(true) + 1)]
     if eleven_points:
-        return sum(max([p for r, p in points if r >= t / 10 - 1e-9], default=0) for t in range(11)) / 11
+        return (
+            sum(max([p for r, p in points if r >= t / 10 - 1e-9], default=0) for t in range(11))
+            / 11
+        )
     area, recalls = 0.0, [0.0, *(r for r, _ in points)]
     for i, (recall, _) in enumerate(points):
         area += (recall - recalls[i]) * max(p for _, p in points[i:])
@@ -109,66 +154,123 @@ def voc_by_hand(truth, ignore, guesses, eleven_points):
 def voc100():
     """Real images, objects and detections -> classes, records, found."""
     from tests.figures import figures
+
     numbers = figures("voc2012_100")
     offsets = numbers["offsets"]
-    records = pack([(f"{i}", size, i, [(*box, int(label), bool(hidden)) for box, label, hidden in zip(
-        *(numbers[name][offsets[i]:offsets[i + 1]] for name in ("boxes", "labels", "ignore")))])
-        for i, size in enumerate(numbers["sizes"].tolist())])
+    columns = [numbers[name] for name in ("boxes", "labels", "ignore")]
+    entries = []
+    for i, size in enumerate(numbers["sizes"].tolist()):
+        rows = zip(*(column[offsets[i] : offsets[i + 1]] for column in columns))
+        objects = [Object(*box, voc.CLASSES[label], bool(hidden)) for box, label, hidden in rows]
+        entries.append(Entry(f"{i}", size, i, objects))
+    records = pack(entries, voc.CLASSES)
     rows = numbers["detections"]
     mine = [rows[rows[:, 0] == i] for i in range(len(records))]
-    return voc.CLASSES, records, {i: dict(boxes=one[:, 3:], scores=one[:, 2], labels=one[:, 1].astype(int))
-                                  for i, one in enumerate(mine)}
+    return (
+        voc.CLASSES,
+        records,
+        {
+            i: dict(boxes=one[:, 3:], scores=one[:, 2], labels=one[:, 1].astype(int))
+            for i, one in enumerate(mine)
+        },
+    )
 
 
 @pytest.mark.parametrize("eleven_points", (True, False))
 def test_voc_precision_is_what_a_second_computation_finds(voc100, eleven_points):
     classes, records, detections = voc100
-    average, each = voc_metrics(classes, records, detections, eleven_points)
+    metrics, per_class, _ = voc_metrics(classes, records, detections, eleven_points)
     expected = {}
     for label, name in enumerate(classes):
         rows = {i: records.objects(i) for i in range(len(records))}
         mine = {i: records.labels[row] == label for i, row in rows.items()}
-        guesses = [(score, i, box) for i, one in detections.items()
-                   for score, box in zip(one["scores"][one["labels"] == label], one["boxes"][one["labels"] == label].tolist())]
-        expected[name] = voc_by_hand({i: records.boxes[row][mine[i]].tolist() for i, row in rows.items()},
-                                     {i: records.ignore[row][mine[i]].tolist() for i, row in rows.items()}, guesses, eleven_points)
-    assert {name: one["AP50"] for name, one in each.items()} == pytest.approx(expected)
-    assert average["mAP"] == pytest.approx(np.mean(list(expected.values())))
+        guesses = [
+            (score, i, box)
+            for i, one in detections.items()
+            for score, box in zip(
+                one["scores"][one["labels"] == label], one["boxes"][one["labels"] == label].tolist()
+            )
+        ]
+        expected[name] = voc_by_hand(
+            {i: records.boxes[row][mine[i]].tolist() for i, row in rows.items()},
+            {i: records.ignore[row][mine[i]].tolist() for i, row in rows.items()},
+            guesses,
+            eleven_points,
+        )
+    assert {name: one["AP50"] for name, one in per_class.items()} == pytest.approx(expected)
+    assert metrics["mAP"] == pytest.approx(np.mean(list(expected.values())))
 
 
 def test_coco_numbers_of_real_detections_are_pycocotools_own(voc100, tmp_path):
     classes, records, detections = voc100
-    average, _ = coco_metrics(classes, records, detections)
-    truth = dict(images=[dict(id=i) for i in range(len(records))], categories=[dict(id=i, name=n) for i, n in enumerate(classes)],
-                 annotations=[dict(id=j + 1, image_id=i, category_id=int(records.labels[j]), iscrowd=int(records.ignore[j]),
-                                   bbox=[float(v) for v in (*records.boxes[j][:2], *(records.boxes[j][2:] - records.boxes[j][:2]))],
-                                   area=float((records.boxes[j][2:] - records.boxes[j][:2]).prod()))
-                              for i in range(len(records)) for j in range(*records.offsets[i:i + 2])])
-    results = [dict(image_id=i, category_id=int(label), score=float(score), bbox=[float(v) for v in (*box[:2], *(box[2:] - box[:2]))])
-               for i, one in detections.items() for box, score, label in zip(one["boxes"], one["scores"], one["labels"])]
+    metrics, _, _ = coco_metrics(classes, records, detections)
+    truth = dict(
+        images=[dict(id=i) for i in range(len(records))],
+        categories=[dict(id=i, name=n) for i, n in enumerate(classes)],
+        annotations=[
+            dict(
+                id=j + 1,
+                image_id=i,
+                category_id=int(records.labels[j]),
+                iscrowd=int(records.ignore[j]),
+                bbox=[
+                    float(v)
+                    for v in (*records.boxes[j][:2], *(records.boxes[j][2:] - records.boxes[j][:2]))
+                ],
+                area=float((records.boxes[j][2:] - records.boxes[j][:2]).prod()),
+            )
+            for i in range(len(records))
+            for j in range(*records.offsets[i : i + 2])
+        ],
+    )
+    results = [
+        dict(
+            image_id=i,
+            category_id=int(label),
+            score=float(score),
+            bbox=[float(v) for v in (*box[:2], *(box[2:] - box[:2]))],
+        )
+        for i, one in detections.items()
+        for box, score, label in zip(one["boxes"], one["scores"], one["labels"])
+    ]
     (tmp_path / "truth.json").write_text(json.dumps(truth))
     (tmp_path / "results.json").write_text(json.dumps(results))
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(str(tmp_path / "truth.json"))
         evaluation = COCOeval(truth, truth.loadRes(str(tmp_path / "results.json")), "bbox")
         evaluation.evaluate(), evaluation.accumulate(), evaluation.summarize()
-    assert [average[name] for name in NAMES] == pytest.approx(list(evaluation.stats), abs=1e-6)
+    assert [metrics[name] for name in NAMES] == pytest.approx(list(evaluation.stats), abs=1e-6)
 
 
 def test_voc_difficult_objects_are_neither_found_nor_missed():
-    records = pack([("a", (100, 100), 1, [(0, 0, 40, 40, 0, False), (50, 50, 90, 90, 0, True)])])
-    for detections in (found((0, 0, 40, 40, 0.5, 0)), found((0, 0, 40, 40, 0.5, 0), (50, 50, 90, 90, 0.9, 0))):
+    records = make_records(
+        [((100, 100), [(0, 0, 40, 40, "x", False), (50, 50, 90, 90, "x", True)])]
+    )
+    for detections in (
+        detected((0, 0, 40, 40, 0.5, 0)),
+        detected((0, 0, 40, 40, 0.5, 0), (50, 50, 90, 90, 0.9, 0)),
+    ):
         assert voc_metrics(["x"], records, {0: detections})[0]["mAP"] == 1
 
 
 def test_voc_classes_without_objects_have_no_say_and_those_without_detections_are_zero():
-    average, each = voc_metrics(["x", "y", "z"], RECORDS, {0: found((0, 0, 40, 40, 0.9, 0), (1, 1, 9, 9, 0.9, 2)), 1: found()})
-    assert each["x"]["AP50"] == 1 and each["y"]["AP50"] == 0 and math.isnan(each["z"]["AP50"])
-    assert average["mAP"] == 0.5
-    assert math.isnan(voc_metrics(["x"], pack([("a", (9, 9), 1, [])]), {})[0]["mAP"])
+    metrics, per_class, _ = voc_metrics(
+        ["x", "y", "z"],
+        RECORDS,
+        {0: detected((0, 0, 40, 40, 0.9, 0), (1, 1, 9, 9, 0.9, 2)), 1: detected()},
+    )
+    assert (
+        per_class["x"]["AP50"] == 1
+        and per_class["y"]["AP50"] == 0
+        and math.isnan(per_class["z"]["AP50"])
+    )
+    assert metrics["mAP"] == 0.5
+    assert math.isnan(voc_metrics(["x"], make_records([((9, 9), [])], ["x"]), {})[0]["mAP"])
 
 
 def test_voc_finding_an_object_twice_is_one_mistake():
-    one = found((0, 0, 40, 40, 0.9, 0), (0, 0, 40, 39, 0.8, 0), (50, 50, 90, 90, 0.7, 0))
-    records = pack([("a", (100, 100), 1, [(0, 0, 40, 40, 0, False), (50, 50, 90, 90, 0, False)])])
+    one = detected((0, 0, 40, 40, 0.9, 0), (0, 0, 40, 39, 0.8, 0), (50, 50, 90, 90, 0.7, 0))
+    records = make_records(
+        [((100, 100), [(0, 0, 40, 40, "x", False), (50, 50, 90, 90, "x", False)])]
+    )
     assert voc_metrics(["x"], records, {0: one})[0]["mAP"] == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)

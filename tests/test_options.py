@@ -1,15 +1,15 @@
 import pytest
 
 from data.errors import UserError
-from utils import options
+from utils import options, resolve
 from utils.build import build_detector, build_optimizer
 from utils.recipes import RECIPES, Recipe
 from utils.schedule import Plateau, in_iterations, learning_rate
 
 
 def recipe_of(*arguments):
-    flags = options.parse(options.train_parser(""), arguments)
-    return options.resolve(flags, options.named_recipe(flags))
+    flags = options.train_parser("").parse(arguments)
+    return resolve.resolve(flags, resolve.starting_recipe(flags))
 
 
 def test_without_flags_it_is_shapes():
@@ -45,11 +45,14 @@ def test_a_misspelt_ingredient_is_an_error():
         Recipe() | dict(learning_rte=3)
 
 
-@pytest.mark.parametrize("arguments, message", (
-    (("--batch", "0"), "--batch 0: must be at least 1"),
-    (("--workers", "-1"), "--workers -1"),
-    (("--recipe", "nothing"), "no recipe 'nothing': use"),
-))
+@pytest.mark.parametrize(
+    "arguments, message",
+    (
+        (("--batch", "0"), "--batch 0: must be at least 1"),
+        (("--workers", "-1"), "--workers -1"),
+        (("--recipe", "nothing"), "no recipe 'nothing': use"),
+    ),
+)
 def test_a_mistake_says_what_would_be_right(arguments, message):
     with pytest.raises(UserError, match=message):
         recipe_of(*arguments)
@@ -73,70 +76,209 @@ def test_the_cosine_ends_near_zero():
 
 def test_pytorch_retinanet_s_commands():
     recipe = recipe_of("--dataset", "coco", "--coco_path", "../coco", "--depth", "50")
-    assert (recipe.model, recipe.dataset, recipe.root, recipe.depth) == ("retinanet", "coco", "../coco", 50)
-    recipe = recipe_of("--dataset", "csv", "--csv_train", "a.csv", "--csv_classes", "c.csv", "--csv_val", "b.csv", "--depth", "18",
-                       "--epochs", "10")
-    assert (recipe.dataset, recipe.annotations, recipe.class_list, recipe.val_annotations) == ("csv", "a.csv", "c.csv", "b.csv")
+    assert (recipe.model, recipe.dataset, recipe.root, recipe.depth) == (
+        "retinanet",
+        "coco",
+        "../coco",
+        50,
+    )
+    recipe = recipe_of(
+        "--dataset",
+        "csv",
+        "--csv_train",
+        "a.csv",
+        "--csv_classes",
+        "c.csv",
+        "--csv_val",
+        "b.csv",
+        "--depth",
+        "18",
+        "--epochs",
+        "10",
+    )
+    assert (recipe.dataset, recipe.annotations, recipe.class_list, recipe.val_annotations) == (
+        "csv",
+        "a.csv",
+        "c.csv",
+        "b.csv",
+    )
     assert recipe.epochs == 10 and recipe.depth == 18
     adam = recipe_of("--recipe", "retinanet_adam", "--dataset", "coco")
-    assert (adam.optimizer, adam.lr, adam.clip, adam.schedule, adam.plateau) == ("adam", 1e-5, 0.1, "plateau", 3)
+    assert (adam.optimizer, adam.lr, adam.max_grad_norm, adam.schedule, adam.plateau_patience) == (
+        "adam",
+        1e-5,
+        0.1,
+        "plateau",
+        3,
+    )
 
 
 def test_ssd_pytorch_s_command():
-    recipe = recipe_of("--dataset", "VOC", "--dataset_root", "data/VOCdevkit", "--basenet", "vgg16_reducedfc.pth", "--batch_size", "16",
-                       "--num_workers", "2", "--lr", "1e-3", "--momentum", "0.8", "--weight_decay", "1e-4", "--gamma", "0.2",
-                       "--visdom", "True", "--save_folder", "weights/")
-    assert (recipe.model, recipe.dataset, recipe.root, recipe.weights) == ("ssd300", "voc", "data/VOCdevkit", "vgg16_reducedfc.pth")
-    assert (recipe.batch, recipe.workers, recipe.lr, recipe.momentum, recipe.weight_decay) == (16, 2, 1e-3, 0.8, 1e-4)
+    recipe = recipe_of(
+        "--dataset",
+        "VOC",
+        "--dataset_root",
+        "data/VOCdevkit",
+        "--basenet",
+        "vgg16_reducedfc.pth",
+        "--batch_size",
+        "16",
+        "--num_workers",
+        "2",
+        "--lr",
+        "1e-3",
+        "--momentum",
+        "0.8",
+        "--weight_decay",
+        "1e-4",
+        "--gamma",
+        "0.2",
+        "--visdom",
+        "True",
+        "--save_folder",
+        "weights/",
+    )
+    assert (recipe.model, recipe.dataset, recipe.root, recipe.weights) == (
+        "ssd300",
+        "voc",
+        "data/VOCdevkit",
+        "vgg16_reducedfc.pth",
+    )
+    assert (recipe.batch, recipe.workers, recipe.lr, recipe.momentum, recipe.weight_decay) == (
+        16,
+        2,
+        1e-3,
+        0.8,
+        1e-4,
+    )
     assert (recipe.gamma, recipe.visdom, recipe.iterations) == (0.2, "localhost:8097", 120_000)
     assert recipe_of("--dataset", "VOC", "--visdom", "False").visdom == ""
 
 
 def test_nvidia_s_command():
-    recipe = recipe_of("--images", "i", "--annotations", "a.json", "--val-images", "vi", "--val-annotations", "va.json", "--fine-tune",
-                       "rn50.pth", "--iters", "2000", "--val-iters", "500", "--batch", "8", "--lr", "0.02", "--warmup", "7",
-                       "--milestones", "100", "150", "--gamma", "0.5", "--schedule", "2", "--resize", "600", "--max-size", "900",
-                       "--jitter", "480", "640", "--full-precision", "--logdir", "logs")
-    assert (recipe.dataset, recipe.images, recipe.annotations, recipe.val_images) == ("coco", "i", "a.json", "vi")
-    assert (recipe.weights, recipe.eval_every, recipe.batch, recipe.lr, recipe.warmup) == ("rn50.pth", 500, 8, 0.02, 7)
+    recipe = recipe_of(
+        "--images",
+        "i",
+        "--annotations",
+        "a.json",
+        "--val-images",
+        "vi",
+        "--val-annotations",
+        "va.json",
+        "--fine-tune",
+        "rn50.pth",
+        "--iters",
+        "2000",
+        "--val-iters",
+        "500",
+        "--batch",
+        "8",
+        "--lr",
+        "0.02",
+        "--warmup",
+        "7",
+        "--milestones",
+        "100",
+        "150",
+        "--gamma",
+        "0.5",
+        "--schedule",
+        "2",
+        "--resize",
+        "600",
+        "--max-size",
+        "900",
+        "--jitter",
+        "480",
+        "640",
+        "--full-precision",
+        "--logdir",
+        "logs",
+    )
+    assert (recipe.dataset, recipe.images, recipe.annotations, recipe.val_images) == (
+        "coco",
+        "i",
+        "a.json",
+        "vi",
+    )
+    assert (recipe.weights, recipe.eval_every, recipe.batch, recipe.lr, recipe.warmup) == (
+        "rn50.pth",
+        500,
+        8,
+        0.02,
+        7,
+    )
     assert (recipe.iterations, recipe.milestones, recipe.gamma) == (4000, (200, 300), 0.5)
-    assert (recipe.resize, recipe.max_size, recipe.jitter, recipe.full_precision, recipe.logdir) == (600, 900, (480, 640), True, "logs")
+    assert (
+        recipe.resize,
+        recipe.max_size,
+        recipe.jitter,
+        recipe.precision,
+        recipe.logdir,
+    ) == (600, 900, (480, 640), "float32", "logs")
 
 
 def test_mmdetection_s_tutorial_is_a_recipe():
     recipe = recipe_of("--dataset", "cityscapes")
-    assert (recipe.weights, recipe.lr, recipe.batch, recipe.warmup, recipe.epochs, recipe.milestone_epochs) == ("coco", 0.01, 8, 500, 8, (7,))
-    assert in_iterations(recipe, 2975).iterations == 8 * 371 and in_iterations(recipe, 2975).milestones == (7 * 371,)
+    assert (
+        recipe.weights,
+        recipe.lr,
+        recipe.batch,
+        recipe.warmup,
+        recipe.epochs,
+        recipe.milestone_epochs,
+    ) == ("coco", 0.01, 8, 500, 64, (56,))
+    # 2,975 images are repeated 8 times in an epoch there: 8 epochs are 64 passes.
+    recipe = in_iterations(recipe, 2975)
+    assert recipe.iterations == 64 * 371 and recipe.milestones == (56 * 371,)
 
 
 def test_the_strong_recipe_is_torchvision_s_second():
     recipe = recipe_of("--recipe", "retinanet_strong")
-    assert (recipe.optimizer, recipe.lr, recipe.weight_decay, recipe.head_norm, recipe.box_loss) == ("adamw", 1e-4, 0.05, "group", "giou")
+    assert (
+        recipe.optimizer,
+        recipe.lr,
+        recipe.weight_decay,
+        recipe.head_norm,
+        recipe.box_loss,
+    ) == ("adamw", 1e-4, 0.05, "group", "giou")
     assert recipe.jitter == (480, 800) and recipe.epochs == 26 and not recipe.frozen_norm
+    assert recipe.weights == "imagenet_v2" and recipe.frozen_stages == 2
 
 
 def test_norms_and_biases_do_not_decay():
     recipe = RECIPES["shapes"]
     decaying, others = build_optimizer(recipe, build_detector(recipe, 2)[0]).param_groups
     assert decaying["weight_decay"] == recipe.weight_decay and others["weight_decay"] == 0
-    assert all(one.ndim > 1 for one in decaying["params"]) and all(one.ndim <= 1 for one in others["params"])
+    assert all(one.ndim > 1 for one in decaying["params"]) and all(
+        one.ndim <= 1 for one in others["params"]
+    )
 
 
 def test_a_schedule_is_stretched_as_a_whole():
     recipe = recipe_of("--dataset", "coco", "--schedule", "0.5")
     assert recipe.iterations == 45_000 and recipe.milestones == (30_000, 40_000)
-    assert recipe_of("--dataset", "cityscapes", "--schedule", "2").epochs == 16
+    assert recipe_of("--dataset", "cityscapes", "--schedule", "2").epochs == 128
     assert recipe_of("--dataset", "coco", "--epochs", "12").milestone_epochs == (8, 11)
 
 
 def test_images_of_ones_own_get_a_recipe_for_few_images():
     for flags in (("--dataset", "yolo"), ("--annotations", "a.csv"), ("--dataset", "csv")):
-        assert recipe_of(*flags).iterations == RECIPES["retinanet_own"].iterations
+        assert recipe_of(*flags).iterations == RECIPES["retinanet_custom"].iterations
     assert recipe_of("--dataset", "yolo", "--model", "ssd512").model == "ssd512"
 
 
-@pytest.mark.parametrize("text, message", (("recipe = 3", "no recipe in it"), ("recipe = nothing", "name 'nothing' is not defined"),
-                                           ("from utils.recipes import shapes\nrecipe = shapes | dict(bach=3)", "a recipe has no 'bach'")))
+@pytest.mark.parametrize(
+    "text, message",
+    (
+        ("recipe = 3", "no recipe in it"),
+        ("recipe = nothing", "name 'nothing' is not defined"),
+        (
+            "from utils.recipes import shapes\nrecipe = shapes | dict(bach=3)",
+            "a recipe has no 'bach'",
+        ),
+    ),
+)
 def test_a_wrong_recipe_file_is_named(tmp_path, text, message):
     (tmp_path / "my.py").write_text(text)
     with pytest.raises(UserError, match=f"my.py: .*{message}|my.py: {message}"):
@@ -144,16 +286,18 @@ def test_a_wrong_recipe_file_is_named(tmp_path, text, message):
 
 
 def test_the_command_line_is_stronger_than_the_recipe_file(tmp_path):
-    (tmp_path / "my.py").write_text("from utils.recipes import shapes\nrecipe = shapes | dict(lr=0.5, seed=7)\n")
+    (tmp_path / "my.py").write_text(
+        "from utils.recipes import shapes\nrecipe = shapes | dict(lr=0.5, seed=7)\n"
+    )
     recipe = recipe_of("--recipe", str(tmp_path / "my.py"), "--lr", "0.25")
     assert (recipe.lr, recipe.seed, recipe.depth) == (0.25, 7, 18)
 
 
 def test_a_plateau_lowers_the_rate_once_epochs_bring_nothing():
-    plateau = Plateau(Recipe(schedule="plateau", plateau=2, gamma=0.1), per_epoch=2)
+    plateau = Plateau(Recipe(schedule="plateau", plateau_patience=2, gamma=0.1), per_epoch=2)
     for iteration, loss in enumerate((4, 4, 3, 3, 3, 3, 3, 3, 3, 3), start=1):
         assert plateau.factor == 1
-        plateau.note(iteration, loss)
+        plateau.update(iteration, loss)
     assert plateau.factor == pytest.approx(0.1)
     again = Plateau(Recipe(schedule="plateau"), per_epoch=2)
     again.load_state_dict(plateau.state_dict())
@@ -162,11 +306,11 @@ def test_a_plateau_lowers_the_rate_once_epochs_bring_nothing():
 
 def test_frozen_stages_do_not_learn():
     for name, first in (("shapes", "base.conv1.weight"), ("ssd300_shapes", "base.conv1.0.weight")):
-        model, _ = build_detector(RECIPES[name] | dict(freeze=2, weights="imagenet"), 2)
+        model, _ = build_detector(RECIPES[name] | dict(frozen_stages=2, weights="imagenet"), 2)
         frozen = [name for name, value in model.named_parameters() if not value.requires_grad]
         assert first in frozen and len(frozen) < len(list(model.parameters())) / 2
 
 
 def test_random_weights_are_not_kept_from_learning():
-    model, _ = build_detector(RECIPES["shapes"] | dict(freeze=2, weights="none"), 2)
+    model, _ = build_detector(RECIPES["shapes"] | dict(frozen_stages=2, weights="none"), 2)
     assert all(value.requires_grad for value in model.parameters())

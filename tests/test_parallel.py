@@ -1,4 +1,5 @@
 """Two processes under torchrun train and judge as one process does."""
+
 import os
 import signal
 import subprocess
@@ -8,29 +9,81 @@ import time
 import pytest
 
 from tests.conftest import ROOT, run_script, wait_for_log, write_coco
-from utils.log import read
+from utils.log import read_log
 
-OBJECTS = [[(10, 20, 30, 40, 1)], [], [(0, 0, 50, 50, 0), (5, 5, 9, 9, 1)], [(40, 10, 50, 50, 0)], [(1, 1, 20, 30, 1)]]
+OBJECTS = [
+    [(10, 20, 30, 40, 1)],
+    [],
+    [(0, 0, 50, 50, 0), (5, 5, 9, 9, 1)],
+    [(40, 10, 50, 50, 0)],
+    [(1, 1, 20, 30, 1)],
+]
 
 
 def flags(folder, name, iterations):
-    return ["--recipe", str(folder / "plain.py"), "--dataset", "coco", "--root", str(folder / "data"), "--resize", "64", "--batch", "4",
-            "--workers", "0", "--iters", str(iterations), "--warmup", "3", "--eval-every", "10", "--log-every", "1", "--no-augment",
-            "--optimizer", "sgd", "--lr", "0.001", "--full-precision", "--save-folder", str(folder), "--name", name]
+    return [
+        "--recipe",
+        str(folder / "plain.py"),
+        "--dataset",
+        "coco",
+        "--root",
+        str(folder / "data"),
+        "--resize",
+        "64",
+        "--batch",
+        "4",
+        "--workers",
+        "0",
+        "--iters",
+        str(iterations),
+        "--warmup",
+        "3",
+        "--eval-every",
+        "10",
+        "--log-every",
+        "1",
+        "--no-augment",
+        "--optimizer",
+        "sgd",
+        "--lr",
+        "0.001",
+        "--full-precision",
+        "--save-folder",
+        str(folder),
+        "--name",
+        name,
+    ]
 
 
 def torchrun(arguments, script="train.py"):
-    return subprocess.Popen([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", script,
-                             *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                            env=os.environ | dict(OMP_NUM_THREADS="1"))
+    return subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc-per-node",
+            "2",
+            script,
+            *arguments,
+        ],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=os.environ | dict(OMP_NUM_THREADS="1"),
+    )
 
 
 @pytest.fixture
 def folder(tmp_path):
     write_coco(tmp_path / "data", OBJECTS)
     write_coco(tmp_path / "data", OBJECTS[:3], split="val")
-    # GroupNorm over the two values that a group has in a map of one cell makes a coin's toss of rounding.
-    (tmp_path / "plain.py").write_text("from utils.recipes import shapes\nrecipe = shapes | dict(head_norm='none')\n")
+    # GroupNorm over the two values that a group has in a map of one cell makes a coin's toss of
+    # rounding.
+    (tmp_path / "plain.py").write_text(
+        "from utils.recipes import shapes\nrecipe = shapes | dict(head_norm='none')\n"
+    )
     return tmp_path
 
 
@@ -43,26 +96,37 @@ def test_two_processes_have_the_losses_and_the_precision_of_one(folder):
     process = torchrun([*flags(folder, "two", 20), *finetune])
     printed = process.communicate(timeout=300)[0]
     assert process.returncode == 0, printed
-    one, two = (read(folder / name / "log.jsonl") for name in ("one", "two"))
+    one, two = (read_log(folder / name / "log.jsonl") for name in ("one", "two"))
     assert len(one) == len(two) == 22
     for first, second in zip(one, two):
         for name in ("box_loss", "class_loss"):
             assert second.get(name, 0) == pytest.approx(first.get(name, 0), abs=1e-4)
-    assert (folder / "two/predictions.png").exists() and printed.count("checkpoint   ") == 1
+    assert (folder / "two/predictions.jpg").exists() and printed.count("checkpoint   ") == 1
 
     # The same weights, judged on three images by one process and by two.
-    alone = run_script("eval.py", folder / "one/last.pth", "--output", folder / "alone", "--full-precision")
-    process = torchrun([str(folder / "one/last.pth"), "--output", str(folder / "shared"), "--full-precision"], script="eval.py")
+    alone = run_script(
+        "eval.py", folder / "one/last.pth", "--output", folder / "alone", "--full-precision"
+    )
+    process = torchrun(
+        [str(folder / "one/last.pth"), "--output", str(folder / "shared"), "--full-precision"],
+        script="eval.py",
+    )
     shared = process.communicate(timeout=100)[0]
-    assert [line for line in shared.splitlines() if "AP" in line] == [line for line in alone.splitlines() if "AP" in line]
-    assert (folder / "alone/detections.json").read_text() == (folder / "shared/detections.json").read_text()
+    assert [line for line in shared.splitlines() if "AP" in line] == [
+        line for line in alone.splitlines() if "AP" in line
+    ]
+    assert (folder / "alone/detections.json").read_text() == (
+        folder / "shared/detections.json"
+    ).read_text()
 
 
 @pytest.mark.slow
 def test_a_process_that_dies_ends_the_others_within_a_minute(folder):
     process = torchrun(flags(folder, "run", 100000))
     wait_for_log(process, folder / "run", entries=2)
-    children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
+    children = subprocess.run(
+        ["pgrep", "-P", str(process.pid)], capture_output=True, text=True
+    ).stdout.split()
     began = time.monotonic()
     os.kill(int(children[-1]), signal.SIGKILL)
     printed = process.communicate(timeout=60)[0]

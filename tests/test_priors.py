@@ -1,39 +1,46 @@
 import torch
 
-from layers.priors import centred, grid_priors, level_sizes, pyramid_priors
+from layers.priors import grid_priors, level_sizes, make_level, pyramid_priors
 
 
 def test_priors_are_ordered_by_row_column_and_shape():
-    priors = grid_priors((16, 24), centred(8, ((4.0, 2.0), (6.0, 6.0))))
+    priors = grid_priors((16, 24), make_level(8, ((4.0, 2.0), (6.0, 6.0))))
     assert priors.shape == (2 * 3 * 2, 4)
-    assert priors[0].tolist() == [2, 3, 6, 5]      # the first shape at the centre (4, 4) of the first cell
-    assert priors[1].tolist() == [1, 1, 7, 7]      # the second shape there
-    assert priors[2].tolist() == [10, 3, 14, 5]    # one column further
-    assert priors[6].tolist() == [2, 11, 6, 13]    # one row further
+    assert priors[0].tolist() == [
+        2,
+        3,
+        6,
+        5,
+    ]  # the first shape at the centre (4, 4) of the first cell
+    assert priors[1].tolist() == [1, 1, 7, 7]  # the second shape there
+    assert priors[2].tolist() == [10, 3, 14, 5]  # one column further
+    assert priors[6].tolist() == [2, 11, 6, 13]  # one row further
 
 
 def test_a_cell_that_the_image_fills_in_part_counts():
-    assert len(grid_priors((9, 1), centred(8, ((4.0, 4.0),)))) == 2
+    assert len(grid_priors((9, 1), make_level(8, ((4.0, 4.0),)))) == 2
 
 
 def test_priors_of_a_size_are_made_once():
-    levels = (centred(8, ((4.0, 4.0),)), centred(16, ((8.0, 8.0),)))
+    levels = (make_level(8, ((4.0, 4.0),)), make_level(16, ((8.0, 8.0),)))
     first, again = pyramid_priors((32, 32), levels), pyramid_priors((32, 32), levels)
     assert first is again and len(first) == 16 + 4 and level_sizes((32, 32), levels) == [16, 4]
 
 
 def test_a_prior_depends_on_its_cell_alone_not_on_the_image():
-    level = (centred(64, ((32.0, 32.0),)),)
-    torch.testing.assert_close(pyramid_priors((100, 100), level)[0], pyramid_priors((500, 300), level)[0])
+    level = (make_level(64, ((32.0, 32.0),)),)
+    torch.testing.assert_close(
+        pyramid_priors((100, 100), level)[0], pyramid_priors((500, 300), level)[0]
+    )
 
 
 def test_a_fitted_stride_divides_the_image_by_its_cells():
     """torchvision's: 100 pixels are 2 cells of stride 64, which stand 50 apart."""
-    level = centred(64, ((2.0, 2.0),))._replace(fitted=True)
+    level = make_level(64, ((2.0, 2.0),))._replace(fitted_stride=True)
     assert grid_priors((100, 64), level).tolist() == [[31, 31, 33, 33], [31, 81, 33, 83]]
 
 
 def test_clamped_priors_are_no_larger_than_the_image():
-    level = centred(8, ((20.0, 4.0),))
+    level = make_level(8, ((20.0, 4.0),))
     assert grid_priors((8, 8), level._replace(clamp="sizes")).tolist() == [[0, 2, 8, 6]]
     assert grid_priors((6, 6), level._replace(clamp="centres")).tolist() == [[1, 2, 7, 6]]

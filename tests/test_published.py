@@ -1,4 +1,5 @@
 """Published files where ours are expected: eval, detect, and the command that converts them."""
+
 import numpy as np
 import pytest
 import torch
@@ -10,12 +11,13 @@ from data.errors import UserError
 from data.resize import Resize, resize
 from detect import Detector
 from published import weights as pretrained
-from published.load import load_detector, opened
+from published.families import CONVENTIONS
+from published.load import load_detector, open_checkpoint
 from retinanet import RetinaNet
 from ssd import SSD
 from tests.figures import figures, published_state
 from tools import convert
-from utils.conventions import CONVENTIONS, Conventions, describe, with_our_images
+from utils.conventions import Conventions, describe, with_our_images
 from utils.recipes import RECIPES
 
 
@@ -25,11 +27,17 @@ def file(tmp_path):
     return tmp_path / "zoo.pth"
 
 
-def test_a_published_file_is_told_and_saved_as_ours(file, tmp_path, capsys, monkeypatch):
+def test_a_published_file_is_told_and_saved_convert_checkpoint(file, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("sys.argv", ["convert", str(file), "--output", str(tmp_path / "ours.pth")])
     convert.main()
     printed = capsys.readouterr().out
-    for words in ("family       mmdetection", "retinanet, depth 18", "7: class 0, ", "centre 0, p7_relu False, resize whole, exact True", "1000 candidates a level"):
+    for words in (
+        "family       mmdetection",
+        "retinanet, depth 18",
+        "7: class 0, ",
+        "p7_relu False, resize whole, exact_colour True",
+        "pre_nms_topk 1000 per level",
+    ):
         assert words in printed
     theirs, ours = load_detector(file), load_detector(tmp_path / "ours.pth")
     assert theirs[1:] == ours[1:] and ours[1].conventions == CONVENTIONS["mmdetection"]
@@ -39,57 +47,88 @@ def test_a_published_file_is_told_and_saved_as_ours(file, tmp_path, capsys, monk
 
 
 def test_detect_takes_a_published_file(file):
-    found = Detector(file, torch.device("cpu"), full_precision=True)(np.zeros((60, 80, 3), np.uint8))
+    found = Detector(file, torch.device("cpu"), "float32")(np.zeros((60, 80, 3), np.uint8))
     assert found["boxes"].shape[1] == 4 and (found["boxes"][:, 2] <= 80).all()
 
 
 def test_a_file_that_is_none_is_refused_by_name(tmp_path):
     torch.save({"encoder.weight": torch.zeros(1)}, tmp_path / "other.pth")
-    with pytest.raises(UserError, match="other.pth: no known detector has such tensors: encoder.weight"):
-        opened(tmp_path / "other.pth")
+    with pytest.raises(
+        UserError, match="other.pth: no known detector has such tensors: encoder.weight"
+    ):
+        open_checkpoint(tmp_path / "other.pth")
 
 
 def test_a_detector_of_another_kind_is_refused_by_name(tmp_path):
-    torch.save(detection.fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None).state_dict(), tmp_path / "faster.pth")
-    with pytest.raises(UserError, match="faster.pth: its names are torchvision's, but it is neither a RetinaNet nor an SSD"):
-        opened(tmp_path / "faster.pth")
+    torch.save(
+        detection.fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None).state_dict(),
+        tmp_path / "faster.pth",
+    )
+    with pytest.raises(
+        UserError,
+        match="faster.pth: its names are torchvision's, but it is neither a RetinaNet nor an SSD",
+    ):
+        open_checkpoint(tmp_path / "faster.pth")
     state = published_state(figures("mmdet_retinanet_r18"))
     torch.save({"neck.more.weight": torch.zeros(1)} | state, tmp_path / "more.pth")
-    with pytest.raises(UserError, match="more.pth: other tensors than its detector's: .*neck.more.weight"):
+    with pytest.raises(
+        UserError, match="more.pth: other tensors than its detector's: .*neck.more.weight"
+    ):
         load_detector(tmp_path / "more.pth")
 
 
 def test_a_base_s_file_is_taken_for_the_base(tmp_path):
     source = resnet18(weights=None)
     torch.save(source.state_dict(), tmp_path / "resnet18-f37072fd.pth")
-    recipe = RECIPES["retinanet_coco"] | dict(depth=18, weights=str(tmp_path / "resnet18-f37072fd.pth"))
-    assert pretrained.open_source(recipe) == (recipe, None)
+    recipe = RECIPES["retinanet_coco"] | dict(
+        depth=18, weights=str(tmp_path / "resnet18-f37072fd.pth")
+    )
+    assert pretrained.find_weights(recipe) == pretrained.Weights({})
     model = RetinaNet(2, 18)
-    assert "in the base" in pretrained.load_weights(model, ["a", "b"], recipe, None)[0]
+    assert (
+        "in the base"
+        in pretrained.load_weights(model, ["a", "b"], recipe, pretrained.Weights({}))[0]
+    )
     assert torch.equal(model.base.layer4[1].conv2.weight, source.layer4[1].conv2.weight)
-    with pytest.raises(UserError, match="resnet18-f37072fd.pth: other weights than this detector's base has: "):
-        pretrained.load_weights(RetinaNet(2, 34), ["a", "b"], recipe, None)
-    with pytest.raises(UserError, match="resnet18-f37072fd.pth: other weights than this detector's base has: "):
-        pretrained.load_weights(SSD(2), ["a", "b"], recipe | dict(model="ssd300"), None)
+    with pytest.raises(
+        UserError, match="resnet18-f37072fd.pth: other weights than this detector's base has: "
+    ):
+        pretrained.load_weights(RetinaNet(2, 34), ["a", "b"], recipe, pretrained.Weights({}))
+    with pytest.raises(
+        UserError, match="resnet18-f37072fd.pth: other weights than this detector's base has: "
+    ):
+        pretrained.load_weights(
+            SSD(2), ["a", "b"], recipe | dict(model="ssd300"), pretrained.Weights({})
+        )
 
 
 @pytest.mark.parametrize("prefix", ("", "features."))
 def test_vgg_s_file_is_taken_for_the_base_by_order(tmp_path, prefix):
-    """ssd.pytorch's has no prefix, torchvision's has; its pixels were not divided by a deviation."""
-    state = {prefix + name.removeprefix("vgg."): value for name, value in published_state(figures("ssd300_voc")).items() if name.startswith("vgg.")}
+    """ssd.pytorch's has no prefix, torchvision's has; its pixels were not divided by a
+    deviation."""
+    state = {
+        prefix + name.removeprefix("vgg."): value
+        for name, value in published_state(figures("ssd300_voc")).items()
+        if name.startswith("vgg.")
+    }
     torch.save(state, tmp_path / "vgg.pth")
     recipe = RECIPES["ssd300_coco"] | dict(weights=str(tmp_path / "vgg.pth"))
-    assert pretrained.open_source(recipe) == (recipe, None)
+    assert pretrained.find_weights(recipe) == pretrained.Weights({})
     model = SSD(2)
-    pretrained.load_weights(model, ["a", "b"], recipe, None)
-    torch.testing.assert_close(model.base.conv1[0].weight, state[prefix + "0.weight"] * model.normalize.std)
+    pretrained.load_weights(model, ["a", "b"], recipe, pretrained.Weights({}))
+    torch.testing.assert_close(
+        model.base.conv1[0].weight, state[prefix + "0.weight"] * model.normalize.std
+    )
     assert torch.equal(model.base.fc[2].weight, state[prefix + "33.weight"])
 
 
 def test_a_fine_tuned_detector_keeps_priors_and_network_but_sees_our_images():
     own = with_our_images(CONVENTIONS["torchvision v1"])
-    assert own == Conventions(rounded="torchvision", centre=0, fitted=True, norm_epsilon=0.0, p6_from="p5")
-    assert describe(own) == "rounded torchvision, centre 0, fitted True, norm_epsilon 0.0, p6_from p5" and describe(Conventions()) == "ours"
+    assert own == Conventions(fitted_stride=True, norm_epsilon=0.0, p6_from="p5")
+    assert (
+        describe(own) == "fitted_stride True, norm_epsilon 0.0, p6_from p5"
+        and describe(Conventions()) == "ours"
+    )
 
 
 @pytest.mark.parametrize("method", ("float", "pil"))
@@ -97,22 +136,45 @@ def test_images_can_be_resized_as_others_do(method):
     image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
     mine, _ = resize(image, dict(boxes=np.zeros((0, 4), np.float32)), (20, 31), method)
     pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
-    pixels = torch.nn.functional.interpolate(pixels.float(), (20, 31), mode="bilinear", antialias=method == "pil")
-    np.testing.assert_allclose(mine, pixels[0].permute(1, 2, 0), atol=1e-2 if method == "float" else 1.1)
+    pixels = torch.nn.functional.interpolate(
+        pixels.float(), (20, 31), mode="bilinear", antialias=method == "pil"
+    )
+    np.testing.assert_allclose(
+        mine, pixels[0].permute(1, 2, 0), atol=1e-2 if method == "float" else 1.1
+    )
 
 
 def test_sides_are_cut_to_whole_pixels_where_others_do():
-    assert Resize(100, 1000).fit(64, 97) == (100, 152) and Resize(100, 1000, floor=True).fit(64, 97) == (100, 151)
-    sizes = [(480, 640), (550, 369), (320, 634), (390, 606), *np.random.default_rng(0).integers(200, 1500, (100, 2)).tolist()]
+    assert Resize(100, 1000).output_size(64, 97) == (100, 152) and Resize(
+        100, 1000, floor_sizes=True
+    ).output_size(64, 97) == (100, 151)
+    sizes = [
+        (480, 640),
+        (550, 369),
+        (320, 634),
+        (390, 606),
+        *np.random.default_rng(0).integers(200, 1500, (100, 2)).tolist(),
+    ]
     for height, width in sizes:
-        theirs = GeneralizedRCNNTransform(800, 1333, [0.0], [1.0]).resize(torch.zeros(1, height, width))[0].shape[1:]
-        assert Resize(800, 1333, floor=True).fit(height, width) == tuple(theirs)
+        theirs = (
+            GeneralizedRCNNTransform(800, 1333, [0.0], [1.0])
+            .resize(torch.zeros(1, height, width))[0]
+            .shape[1:]
+        )
+        assert Resize(800, 1333, floor_sizes=True).output_size(height, width) == tuple(theirs)
 
 
 def test_exact_padding_is_the_mean_and_a_border_is_always_padded():
-    nothing = dict(boxes=np.zeros((0, 4), np.float32), labels=np.zeros(0, int), ignore=np.zeros(0, bool), index=0)
+    nothing = dict(
+        boxes=np.zeros((0, 4), np.float32),
+        labels=np.zeros(0, int),
+        ignore=np.zeros(0, bool),
+        index=0,
+    )
     sample = (np.full((32, 64, 3), 7, np.uint8), nothing)
-    images, _ = Collate((1.25, 2.5, 3.0), multiple=32, border=1, exact=True)([sample])
+    images, _ = Collate((1.25, 2.5, 3.0), size_divisor=32, min_padding=1, exact_colour=True)(
+        [sample]
+    )
     assert images.shape == (1, 3, 64, 96) and images[0, :, -1, -1].tolist() == [1.25, 2.5, 3.0]
-    images, _ = Collate((1.25, 2.5, 3.0), multiple=32)([sample])
+    images, _ = Collate((1.25, 2.5, 3.0), size_divisor=32)([sample])
     assert images.shape == (1, 3, 32, 64) and images.dtype == torch.uint8

@@ -1,4 +1,5 @@
 """SSD300 computes what ssd.pytorch computed, with the same weights on the same images."""
+
 import itertools
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from layers.boxes import cxcywh_to_xyxy, encode
 from layers.detections import detections
 from layers.losses import MultiBoxLoss
-from published.load import as_ours
+from published.load import convert_checkpoint
 from tests.figures import assert_relative, figures, pixels, published_state
 from utils.build import build_detector
 from utils.checkpoint import recipe_of
@@ -17,7 +18,7 @@ FIGURES = figures("ssd300_voc")
 
 @pytest.fixture(scope="module")
 def model():
-    ours, _ = as_ours(published_state(FIGURES))
+    ours, _ = convert_checkpoint(published_state(FIGURES))
     model, _ = build_detector(recipe_of(ours), 20)
     model.load_state_dict(ours["model"])
     return model.eval()
@@ -34,17 +35,22 @@ def outputs(model):
 def targets():
     for name in ("targets0", "targets1"):
         rows = torch.from_numpy(FIGURES[name])
-        yield dict(boxes=rows[:, :4] * 300, labels=rows[:, 4].long(), ignore=torch.zeros(len(rows), dtype=torch.bool))
+        yield dict(
+            boxes=rows[:, :4] * 300,
+            labels=rows[:, 4].long(),
+            ignore=torch.zeros(len(rows), dtype=torch.bool),
+        )
 
 
 def test_raw_outputs_are_the_same(outputs):
     deltas, logits = outputs
-    assert_relative(deltas[:, ::int(FIGURES["every"])], FIGURES["deltas"])
-    assert_relative(logits[:, ::int(FIGURES["every"])], FIGURES["logits"])
+    assert_relative(deltas[:, :: int(FIGURES["every"])], FIGURES["deltas"])
+    assert_relative(logits[:, :: int(FIGURES["every"])], FIGURES["logits"])
 
 
 def test_priors_are_the_same(model):
-    """ssd.pytorch clamps centres and sides to the image, which narrows a few boxes of the last two levels."""
+    """ssd.pytorch clamps centres and sides to the image, which narrows a few boxes of the last two
+    levels."""
     theirs = cxcywh_to_xyxy(torch.from_numpy(FIGURES["priors_cxcywh"]) * 300)
     torch.testing.assert_close(model.priors((300, 300)), theirs, rtol=1e-4, atol=1e-3)
 
@@ -61,8 +67,17 @@ def test_detections_are_the_same(model, outputs):
     deltas, logits = outputs
     for image, label in itertools.product(range(2), range(20)):
         scores = model.scores(logits[image])[:, [label]]
-        found = detections(deltas[image], scores, model.priors((300, 300)), None, torch.clone, max_iou=0.45, candidates=200,
-                           min_score=float(FIGURES["conf_thresh"]), limit=50)
+        found = detections(
+            deltas[image],
+            scores,
+            model.priors((300, 300)),
+            None,
+            torch.clone,
+            nms_iou=0.45,
+            pre_nms_topk=200,
+            score_threshold=float(FIGURES["conf_thresh"]),
+            max_detections=50,
+        )
         theirs = torch.from_numpy(FIGURES["detections"][image, 1 + label])
         theirs = theirs[theirs[:, 0] > 0]
         torch.testing.assert_close(found["scores"], theirs[:, 0], rtol=1e-4, atol=1e-5)
@@ -71,5 +86,8 @@ def test_detections_are_the_same(model, outputs):
 
 def test_encoding_is_the_same_as_theirs():
     from layers.boxes import DELTA_SCALE
+
     assert DELTA_SCALE == (0.1, 0.1, 0.2, 0.2)
-    assert encode(torch.tensor([[2.0, 0, 22, 10]]), torch.tensor([[0.0, 0, 20, 10]])).tolist() == [[1, 0, 0, 0]]
+    assert encode(torch.tensor([[2.0, 0, 22, 10]]), torch.tensor([[0.0, 0, 20, 10]])).tolist() == [
+        [1, 0, 0, 0]
+    ]

@@ -1,61 +1,66 @@
 import numpy as np
-import pytest
 
-from data.errors import UserError
-from data.records import pack, parted
+from data.records import ANY_CLASS, Entry, Object, count_note, pack, some
+from tests.conftest import make_records
 
 
 def test_boxes_are_clipped_and_those_of_no_area_dropped_with_a_note():
-    records = pack([("folder/a.jpg", (50, 100), "a", [(-5, 10, 20, 60, 0, False), (30, 30, 30, 40, 1, False)]),
-                    ("folder/b.jpg", (50, 100), "b", [])])
+    records = make_records(
+        [((50, 100), [(-5, 10, 20, 60, "a"), (30, 30, 30, 40, "b")]), ((50, 100), [])]
+    )
     assert records.boxes.tolist() == [[0, 10, 20, 50]] and records.boxes.dtype == np.float32
     assert records.offsets.tolist() == [0, 1, 1]
-    assert records.notes[0] == "dropped boxes of no area or outside their image: 1, of a.jpg"
+    assert records.notes[0] == "dropped boxes of no area or outside their image: 1, of 0.jpg"
     assert "clipped boxes" in records.notes[1]
 
 
-def test_each_image_knows_its_own_objects():
-    records = pack([("a.jpg", (9, 9), 7, [(0, 0, 3, 3, 0, False)]), ("b.jpg", (9, 9), 5, []),
-                    ("ü.jpg", (9, 9), 9, [(1, 1, 4, 4, 2, True), (2, 2, 8, 8, 1, False, 11.5)])])
+def test_every_image_knows_its_own_objects():
+    objects = [(1, 1, 4, 4, "c", True), (2, 2, 8, 8, "b", False, 11.5)]
+    records = make_records([((9, 9), [(0, 0, 3, 3, "a")]), ((9, 9), []), ((9, 9), objects)])
     assert records.labels[records.objects(2)].tolist() == [2, 1]
     assert records.ignore[records.objects(2)].tolist() == [True, False]
     assert records.areas[records.objects(2)].tolist() == [9, 11.5]
-    assert records.path(2) == "ü.jpg" and records.image_id(2) == 9
+    assert records.path(2) == "folder/2.jpg" and records.image_id(2) == 2
     assert len(records.boxes[records.objects(1)]) == 0
 
 
+def test_paths_may_hold_any_letters():
+    assert pack([Entry("ü/ß.jpg", (9, 9), 1, [])], []).path(0) == "ü/ß.jpg"
+
+
 def test_a_subset_keeps_images_with_their_objects():
-    records = pack([(f"{i}.jpg", (9, 9), i, [(0, 0, 3, 3, i, False)] * i) for i in range(4)])
-    chosen = records.subset([3, 0, 1])
+    images = [((9, 9), [(0, 0, 3, 3, str(i))] * i) for i in range(4)]
+    chosen = make_records(images, ["0", "1", "2", "3"]).subset([3, 0, 1])
     assert [chosen.image_id(i) for i in range(3)] == [3, 0, 1]
-    assert chosen.labels.tolist() == [3, 3, 3, 1] and chosen.labels[chosen.objects(2)].tolist() == [1]
+    assert chosen.labels.tolist() == [3, 3, 3, 1]
+    assert chosen.labels[chosen.objects(2)].tolist() == [1]
 
 
 def test_no_images_at_all_are_records_too():
-    assert len(pack([])) == 0 and pack([]).boxes.shape == (0, 4)
+    assert len(pack([], [])) == 0 and pack([], ["a"]).boxes.shape == (0, 4)
 
 
-def test_one_name_in_five_is_held_out():
-    names = [f"image{i}" for i in range(1000)]
-    (train, notes), (val, _) = (parted(names, split, "no list") for split in ("train", "val"))
-    assert notes == ["no list: one image in five is held out for validation"]
-    assert 150 < len(val) < 250 and sorted(train + val) == sorted(names)
-    # More images move none from one side to the other.
-    assert parted(names[:500], "val", "")[0] == [name for name in val if name in names[:500]]
+def test_other_classes_are_left_out_or_ignored_where_they_are_similar():
+    objects = [Object(0, 0, 5, 5, name) for name in ("Car", "Van", "Tram", None)]
+    entries = [Entry("a.jpg", (9, 9), 1, objects)]
+    records = pack(entries, ["Car"], similar=dict(Van="Car"))
+    assert records.labels.tolist() == [0, 0, ANY_CLASS]
+    assert records.ignore.tolist() == [False, True, False]
+    assert pack(entries, ["Van", "Car"], similar=dict(Van="Car")).labels.tolist() == [
+        1,
+        0,
+        ANY_CLASS,
+    ]
 
 
-@pytest.mark.parametrize("count", (2, 3, 4))
-def test_of_few_images_neither_side_is_left_without(count):
-    for first in range(100):
-        names = [f"image{first + i}" for i in range(count)]
-        train, val = (parted(names, split, "")[0] for split in ("train", "val"))
-        assert train and val and sorted(train + val) == sorted(names)
+def test_an_image_that_cannot_be_read_is_a_problem_and_left_out(tmp_path):
+    records = pack([Entry(tmp_path / "none.jpg", None, 1, [])], [])
+    assert len(records) == 0 and records.problems == (f"{tmp_path}/none.jpg: no such image",)
 
 
-def test_an_only_image_is_trained_and_judged_on():
-    assert parted(["a"], "train", "why") == parted(["a"], "val", "why") == (["a"], ["why: the only image is trained and judged on"])
-
-
-def test_a_split_that_nobody_made_is_no_part_of_another():
-    with pytest.raises(UserError, match="no split 'test' in this dataset"):
-        parted(["image"], "test", "why")
+def test_notes_name_some_files_and_count_the_rest():
+    entries = [Entry(f"folder/{i}.jpg", (9, 9), i, []) for i in range(7)]
+    assert count_note("odd", entries, range(7)) == [
+        "odd: 7, of 0.jpg, 1.jpg, 2.jpg, 3.jpg, 4.jpg and 2 more"
+    ]
+    assert count_note("odd", entries, []) == [] and some("ba", 1) == "a and 1 more"

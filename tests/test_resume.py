@@ -1,4 +1,5 @@
 """A run that was killed at any moment and resumed ends as one that was left alone: bit for bit."""
+
 import json
 import random
 import re
@@ -15,9 +16,15 @@ import train
 from data.dataset import Dataset
 from tests.conftest import ROOT, run_script, wait_for_log, write_coco
 from utils import checkpoint, options
-from utils.log import read
+from utils.log import read_log
 
-OBJECTS = [[(10, 20, 30, 40, 1)], [], [(0, 0, 50, 50, 0), (5, 5, 9, 9, 1)], [(40, 10, 50, 50, 0)], [(1, 1, 20, 30, 1)]]
+OBJECTS = [
+    [(10, 20, 30, 40, 1)],
+    [],
+    [(0, 0, 50, 50, 0), (5, 5, 9, 9, 1)],
+    [(40, 10, 50, 50, 0)],
+    [(1, 1, 20, 30, 1)],
+]
 
 
 @pytest.fixture
@@ -28,13 +35,40 @@ def data(tmp_path):
 
 
 def flags(data, recipe, workers, iterations):
-    return ["--recipe", recipe, "--dataset", "coco", "--root", str(data), "--resize", "64", "--batch", "2", "--workers", str(workers),
-            "--iters", str(iterations), "--warmup", "3", "--save-every", "2", "--eval-every", "7", "--log-every", "1"]
+    return [
+        "--recipe",
+        recipe,
+        "--dataset",
+        "coco",
+        "--root",
+        str(data),
+        "--resize",
+        "64",
+        "--batch",
+        "2",
+        "--workers",
+        str(workers),
+        "--iters",
+        str(iterations),
+        "--warmup",
+        "3",
+        "--save-every",
+        "2",
+        "--eval-every",
+        "7",
+        "--log-every",
+        "1",
+    ]
 
 
 def start(arguments):
-    return subprocess.Popen([sys.executable, "train.py", *arguments], cwd=ROOT, stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        [sys.executable, "train.py", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 def run(arguments):
@@ -44,10 +78,13 @@ def run(arguments):
 
 
 def interrupted(arguments, folder, kills, longest):
-    """Train to the end, through so many kills, each at most so many seconds after the run's first sign of life."""
+    """Train to the end, through so many kills, each at most so many seconds after the run's first
+    sign of life."""
     dice = random.Random(0)
     for _ in range(kills):
-        process = start(["--resume", str(folder / "last.pth")] if (folder / "last.pth").exists() else arguments)
+        process = start(
+            ["--resume", str(folder / "last.pth")] if (folder / "last.pth").exists() else arguments
+        )
         while process.poll() is None and "iteration" not in process.stdout.readline():
             pass
         time.sleep(dice.uniform(0, longest))
@@ -60,15 +97,28 @@ def compare(straight, broken):
     first, second = (checkpoint.load(folder / "last.pth") for folder in (straight, broken))
     assert all(torch.equal(value, second["model"][name]) for name, value in first["model"].items())
     assert first["best"] == second["best"] and first["iteration"] == second["iteration"]
-    logs = [[{name: value for name, value in entry.items() if name not in ("images_per_second", "data_wait")}
-             for entry in read(folder / "log.jsonl")] for folder in (straight, broken)]
+    logs = [
+        [
+            {
+                name: value
+                for name, value in entry.items()
+                if name not in ("images_per_second", "data_wait")
+            }
+            for entry in read_log(folder / "log.jsonl")
+        ]
+        for folder in (straight, broken)
+    ]
     assert logs[0] == logs[1]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("recipe, workers, iterations, kills, longest", (("shapes", 0, 8, 1, 1), ("shapes", 2, 8, 2, 1),
-                                                                         ("ssd300_shapes", 0, 3, 1, 4)))
-def test_a_killed_and_resumed_run_ends_with_the_same_weights_and_log(data, tmp_path, recipe, workers, iterations, kills, longest):
+@pytest.mark.parametrize(
+    "recipe, workers, iterations, kills, longest",
+    (("shapes", 0, 8, 1, 1), ("shapes", 2, 8, 2, 1), ("ssd300_shapes", 0, 3, 1, 4)),
+)
+def test_a_killed_and_resumed_run_ends_with_the_same_weights_and_log(
+    data, tmp_path, recipe, workers, iterations, kills, longest
+):
     arguments = [*flags(data, recipe, workers, iterations), "--save-folder", str(tmp_path)]
     run([*arguments, "--name", "straight"])
     interrupted([*arguments, "--name", "broken"], tmp_path / "broken", kills, longest)
@@ -83,9 +133,12 @@ def finished(data, tmp_path):
 
 def test_a_checkpoint_cut_short_is_refused_and_the_one_before_it_offered(finished):
     data = (finished / "last.pth").read_bytes()
-    (finished / "last.pth").write_bytes(data[:len(data) // 2])
+    (finished / "last.pth").write_bytes(data[: len(data) // 2])
     printed = run_script("train.py", "--resume", finished / "last.pth", code=2)
-    assert "last.pth: not a whole checkpoint" in printed and f"the one before it: {finished / 'previous.pth'}" in printed
+    assert (
+        "last.pth: not a whole checkpoint" in printed
+        and f"the checkpoint before it: --resume {finished / 'previous.pth'}" in printed
+    )
     assert checkpoint.load(finished / "previous.pth")["iteration"] == 2
 
 
@@ -96,18 +149,34 @@ def test_resuming_a_finished_run_changes_nothing(finished):
 
 
 def test_best_weights_have_nothing_to_resume_from(finished):
-    assert "resume from last.pth" in run_script("train.py", "--resume", finished / "best.pth", code=2)
+    assert "resume from last.pth" in run_script(
+        "train.py", "--resume", finished / "best.pth", code=2
+    )
 
 
 @pytest.mark.parametrize("number", (signal.SIGINT, signal.SIGTERM))
 def test_a_stopped_run_saves_and_says_how_to_go_on(data, tmp_path, number):
-    process = start([*flags(data, "shapes", 1, 100000), "--save-every", "100000", "--eval-every", "100000",
-                     "--save-folder", str(tmp_path), "--name", "run"])
+    process = start(
+        [
+            *flags(data, "shapes", 1, 100000),
+            "--save-every",
+            "100000",
+            "--eval-every",
+            "100000",
+            "--save-folder",
+            str(tmp_path),
+            "--name",
+            "run",
+        ]
+    )
     wait_for_log(process, tmp_path / "run", entries=3)
     process.send_signal(number)
     printed = process.communicate(timeout=60)[0]
     assert process.returncode == 128 + number, printed
-    assert f"go on with: python train.py --resume {tmp_path / 'run/last.pth'}" in printed and "Traceback" not in printed
+    assert (
+        f"go on with: python train.py --resume {tmp_path / 'run/last.pth'}" in printed
+        and "Traceback" not in printed
+    )
     assert checkpoint.load(tmp_path / "run/last.pth")["iteration"] >= 3
 
 
@@ -122,30 +191,69 @@ def test_nan_in_a_weight_stops_before_the_step_and_names_the_files(finished):
     assert (finished / "last.pth").read_bytes() == before
 
 
-def test_nan_in_an_image_stops_before_the_step_and_names_its_file(data, tmp_path, monkeypatch, capsys):
-    """Files hold bytes, so it is put in where they are read: into one image, from the second epoch on."""
+def test_nan_in_an_image_stops_before_the_step_and_names_its_file(
+    data, tmp_path, monkeypatch, capsys
+):
+    """Files hold bytes, so it is put in where they are read: into one image, from the second epoch
+    on."""
     read_sample = Dataset.__getitem__
 
     def poisoned(dataset, key):
         image, target = read_sample(dataset, key)
-        return np.full(image.shape, np.nan, np.float32) if key[0] > 0 and target["index"] == 3 else image, target
+        return np.full(image.shape, np.nan, np.float32) if key[0] > 0 and target[
+            "index"
+        ] == 3 else image, target
+
     monkeypatch.setattr(Dataset, "__getitem__", poisoned)
-    monkeypatch.setattr("sys.argv", ["train.py", *flags(data, "shapes", 0, 30), "--save-every", "1", "--eval-every", "100", "--log-every",
-                                     "7", "--save-folder", str(tmp_path), "--name", "run"])
+    monkeypatch.setattr(
+        "sys.argv",
+        [
+            "train.py",
+            *flags(data, "shapes", 0, 30),
+            "--save-every",
+            "1",
+            "--eval-every",
+            "100",
+            "--log-every",
+            "7",
+            "--save-folder",
+            str(tmp_path),
+            "--name",
+            "run",
+        ],
+    )
     handlers = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
     with pytest.raises(SystemExit) as stopped:
-        options.script(train.main)
+        options.run_script(train.main)
     for one, handler in handlers.items():
         signal.signal(one, handler)
-    told = re.search(r"error: the loss is not finite at iteration (\d+): .* images .*train2017/3.jpg", capsys.readouterr().err)
+    told = re.search(
+        r"error: the loss is not finite at iteration (\d+): .* images .*train2017/3.jpg",
+        capsys.readouterr().err,
+    )
     assert stopped.value.code == 2 and told
     content = checkpoint.load(tmp_path / "run/last.pth")
-    assert content["iteration"] == int(told[1]) - 1 and all(value.isfinite().all() for value in content["model"].values())
+    assert content["iteration"] == int(told[1]) - 1 and all(
+        value.isfinite().all() for value in content["model"].values()
+    )
 
 
 def test_periodic_checkpoints_are_kept_as_many_as_asked(data, tmp_path):
-    run([*flags(data, "shapes", 0, 8), "--keep", "2", "--save-folder", str(tmp_path), "--name", "run"])
-    assert sorted(path.name for path in (tmp_path / "run").glob("iteration_*")) == ["iteration_0000006.pth", "iteration_0000008.pth"]
+    run(
+        [
+            *flags(data, "shapes", 0, 8),
+            "--keep-checkpoints",
+            "2",
+            "--save-folder",
+            str(tmp_path),
+            "--name",
+            "run",
+        ]
+    )
+    assert sorted(path.name for path in (tmp_path / "run").glob("iteration_*")) == [
+        "iteration_0000006.pth",
+        "iteration_0000008.pth",
+    ]
 
 
 def test_patience_ends_a_run_that_does_not_improve(data, tmp_path):
@@ -155,10 +263,20 @@ def test_patience_ends_a_run_that_does_not_improve(data, tmp_path):
 
 
 def test_a_moving_average_is_judged_and_saved_beside_the_weights(data, tmp_path):
-    arguments = [*flags(data, "shapes", 0, 4), "--ema", "0.9", "--save-folder", str(tmp_path), "--name", "run"]
+    arguments = [
+        *flags(data, "shapes", 0, 4),
+        "--ema",
+        "0.9",
+        "--save-folder",
+        str(tmp_path),
+        "--name",
+        "run",
+    ]
     run(arguments)
     run(["--resume", str(tmp_path / "run/last.pth"), "--iters", "6"])
     content = checkpoint.load(tmp_path / "run/last.pth")
     assert content["iteration"] == 6 and content["ema"]["n_averaged"] == 6
-    assert not torch.equal(content["model"]["base.conv1.weight"], content["training"]["base.conv1.weight"])
+    assert not torch.equal(
+        content["model"]["base.conv1.weight"], content["training"]["base.conv1.weight"]
+    )
     assert json.loads((tmp_path / "run/recipe.json").read_text())["ema"] == 0.9

@@ -66,10 +66,14 @@ def test_a_checkpoint_holds_no_mean_and_no_priors():
 
 def test_frozen_norm_stays_frozen_through_train():
     model = tiny(frozen_norm=True).train()
-    before = {name: value.clone() for name, value in model.base.state_dict().items() if "running" in name}
+    before = {
+        name: value.clone() for name, value in model.base.state_dict().items() if "running" in name
+    }
     model(torch.randint(0, 256, (2, 3, 64, 64)))
     assert all(torch.equal(value, model.base.state_dict()[name]) for name, value in before.items())
-    assert not any(value.requires_grad for norm in model.base.norms() for value in norm.parameters())
+    assert not any(
+        value.requires_grad for norm in model.base.norms() for value in norm.parameters()
+    )
 
 
 def test_without_freezing_everything_learns():
@@ -84,15 +88,26 @@ def test_without_freezing_everything_learns():
 def test_every_depth_gives_three_maps(depth):
     base = ResNet(depth).eval()
     maps = base(torch.zeros(1, 3, 64, 96))
-    assert [tuple(one.shape[1:]) for one in maps] == [(c, 64 // s, 96 // s) for c, s in zip(base.channels, (8, 16, 32))]
+    assert [tuple(one.shape[1:]) for one in maps] == [
+        (c, 64 // s, 96 // s) for c, s in zip(base.channels, (8, 16, 32))
+    ]
 
 
 def test_group_norm_stands_behind_each_convolution_of_the_heads():
-    assert sum(isinstance(layer, torch.nn.GroupNorm) for layer in tiny(norm="group", head_convs=2).modules()) == 4
+    assert (
+        sum(
+            isinstance(layer, torch.nn.GroupNorm)
+            for layer in tiny(norm="group", head_convs=2).modules()
+        )
+        == 4
+    )
 
 
 def test_ten_steps_on_one_image_halve_the_loss():
-    model, criterion = tiny(levels=prior_levels((16, 32, 64, 128, 256)), norm="group", channels=64), FocalLoss()
+    model, criterion = (
+        tiny(levels=prior_levels((16, 32, 64, 128, 256)), norm="group", channels=64),
+        FocalLoss(),
+    )
     images, targets = torch.randint(0, 256, (1, 3, 64, 64)), [make_target((10, 10, 40, 40, 1))]
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     losses = []

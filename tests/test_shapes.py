@@ -4,39 +4,44 @@ import pytest
 from data import shapes
 from data.errors import UserError
 from data.images import read_image
+from tests.conftest import read_split
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data") / "shapes"
-    shapes.write(folder)
+    shapes.draw_once(folder)
     return folder
 
 
 def test_every_split_has_its_images_and_some_are_empty(root):
     for split, count in shapes.IMAGES.items():
-        classes, records = shapes.read(root, split)
+        classes, records = read_split("shapes", root, split)
         assert len(records) == count and len(classes) == 3
         assert 0 < (np.diff(records.offsets) == 0).sum() < count / 5
         assert np.diff(records.offsets).max() <= 8
 
 
 def test_objects_have_the_promised_sizes(root):
-    _, records = shapes.read(root, "train")
+    _, records = read_split("shapes", root)
     sides = records.boxes[:, 2:] - records.boxes[:, :2]
     assert sides.min() >= 10 and sides.max() <= 160 / 2 * 1.25
 
 
 def test_drawing_again_gives_the_same(root):
-    image, objects = shapes.draw(np.random.default_rng((0, 3)))
-    again, _ = shapes.draw(np.random.default_rng((0, 3)))
-    _, records = shapes.read(root, "train")
-    assert (image == again).all() and [list(box) for box, _ in objects] == records.boxes[records.objects(3)].tolist()
+    image, objects = shapes.draw_image(np.random.default_rng((0, 3)))
+    again, _ = shapes.draw_image(np.random.default_rng((0, 3)))
+    _, records = read_split("shapes", root)
+    assert (image == again).all() and [list(box) for box, _ in objects] == records.boxes[
+        records.objects(3)
+    ].tolist()
 
 
 def test_train_and_val_share_no_image(root):
-    first = {read_image(shapes.read(root, "train")[1].path(i)).tobytes() for i in range(50)}
-    assert not first & {read_image(shapes.read(root, "val")[1].path(i)).tobytes() for i in range(200)}
+    first = {read_image(read_split("shapes", root)[1].path(i)).tobytes() for i in range(50)}
+    assert not first & {
+        read_image(read_split("shapes", root, "val")[1].path(i)).tobytes() for i in range(200)
+    }
 
 
 @pytest.fixture
@@ -45,14 +50,16 @@ def few(monkeypatch):
 
 
 def test_an_empty_folder_is_drawn_into_and_then_read_again(tmp_path, few, capsys):
-    assert len(shapes.read(tmp_path, "val")[1]) == 2 and "drawing" in capsys.readouterr().out
-    assert len(shapes.read(tmp_path, "train")[1]) == 3 and "drawing" not in capsys.readouterr().out
+    assert (
+        len(read_split("shapes", tmp_path, "val")[1]) == 2 and "drawing" in capsys.readouterr().out
+    )
+    assert len(read_split("shapes", tmp_path)[1]) == 3 and "drawing" not in capsys.readouterr().out
 
 
 def test_an_interrupted_drawing_leaves_nothing_under_its_name(tmp_path, few, monkeypatch):
     monkeypatch.setattr(shapes, "draw_split", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        shapes.read(tmp_path / "shapes", "val")
+        read_split("shapes", tmp_path / "shapes", "val")
     assert not list(tmp_path.iterdir())
 
 
@@ -60,5 +67,5 @@ def test_a_folder_that_holds_anything_else_is_never_drawn_into(tmp_path, few):
     (tmp_path / "train").mkdir()
     (tmp_path / "train/photo.jpg").write_bytes(b"mine")
     with pytest.raises(UserError, match="holds other files"):
-        shapes.read(tmp_path, "val")
+        read_split("shapes", tmp_path, "val")
     assert [path.name for path in tmp_path.rglob("*")] == ["train", "photo.jpg"]

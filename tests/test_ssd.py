@@ -19,11 +19,15 @@ def test_ssd300_has_8732_priors_and_ssd512_24564():
 
 
 def test_first_and_last_priors_are_the_published():
-    priors = SSD(20, levels=prior_levels(300, RECIPES["ssd300_coco"].prior_sizes)).priors((300, 300))
+    priors = SSD(20, levels=prior_levels(300, RECIPES["ssd300_coco"].prior_sizes)).priors(
+        (300, 300)
+    )
     assert priors[0].tolist() == [-6.5, -6.5, 14.5, 14.5]
     # Standing 1:2, of size 261, in the middle of the image.
     width, height = 261 / math.sqrt(2), 261 * math.sqrt(2)
-    assert priors[-1].tolist() == pytest.approx([150 - width / 2, 150 - height / 2, 150 + width / 2, 150 + height / 2])
+    assert priors[-1].tolist() == pytest.approx(
+        [150 - width / 2, 150 - height / 2, 150 + width / 2, 150 + height / 2]
+    )
 
 
 def test_ssd300_has_as_many_parameters_as_published():
@@ -42,7 +46,14 @@ def test_priors_do_not_depend_on_the_number_of_classes():
 
 
 def test_sizes_and_ratios_of_ones_own_change_heads_and_priors_together():
-    model = SSD(2, levels=prior_levels(300, (10, 20, 40, 80, 160, 240, 300), ((2, 3, 4), (), (2,), (2,), (2,), (2,))))
+    model = SSD(
+        2,
+        levels=prior_levels(
+            300,
+            (10, 20, 40, 80, 160, 240, 300),
+            ((2, 1 / 2, 3, 1 / 3, 4, 1 / 4), (), (2,), (2,), (2,), (2,)),
+        ),
+    )
     with torch.no_grad():
         assert model(torch.zeros(1, 3, 300, 300))[0].shape[1] == len(model.priors((300, 300)))
     width, height = xyxy_to_cxcywh(model.priors((300, 300))[:8])[:, 2:].T
@@ -51,12 +62,14 @@ def test_sizes_and_ratios_of_ones_own_change_heads_and_priors_together():
 
 
 def test_conv4_is_normalised_to_the_learned_scale():
-    maps = SSD(2).features(torch.randint(0, 256, (1, 3, 300, 300)))
+    maps = SSD(2).feature_maps(torch.randint(0, 256, (1, 3, 300, 300)))
     torch.testing.assert_close(maps[0].norm(dim=1), torch.full((1, 38, 38), 20.0))
 
 
 def test_a_six_pixel_object_owns_a_prior():
-    labels, boxes = assign([make_target((100, 100, 106, 106, 1))], SSD(2).priors((300, 300)), 0.5, 0.5)
+    labels, boxes = assign(
+        [make_target((100, 100, 106, 106, 1))], SSD(2).priors((300, 300)), 0.5, 0.5
+    )
     assert (labels == 1).sum() == 1 and boxes[labels == 1].tolist() == [[100, 100, 106, 106]]
 
 
@@ -82,6 +95,14 @@ def test_a_detection_survives_the_way_through_decode_and_nms():
     priors = model.priors((300, 300))
     scores = torch.zeros(len(priors), 2)
     scores[[5000, 5001], 1] = torch.tensor([0.9, 0.8])
-    found = detections(torch.zeros(len(priors), 4), scores, priors, (300, 300), torch.clone, min_score=0.01, max_iou=0.45)
+    found = detections(
+        torch.zeros(len(priors), 4),
+        scores,
+        priors,
+        (300, 300),
+        torch.clone,
+        score_threshold=0.01,
+        nms_iou=0.45,
+    )
     assert found["scores"][0] == pytest.approx(0.9) and found["labels"].unique().tolist() == [1]
     np.testing.assert_allclose(found["boxes"][0], priors[5000])

@@ -1,4 +1,5 @@
 """Runs of the scripts as a user starts them, on datasets of a few images."""
+
 import json
 
 import pytest
@@ -8,7 +9,7 @@ from tests.conftest import run_script, write_coco, write_image
 from utils import checkpoint
 
 OBJECTS = [[(10, 20, 30, 40, 1)], [], [(0, 0, 50, 50, 0), (5, 5, 9, 9, 1)], [(40, 10, 50, 50, 0)]]
-SMALL = ("--recipe", "shapes", "--dataset", "coco", "--weights", "none", "--resize", "64", "--batch", "2", "--workers", "0")
+SMALL = "--recipe shapes --dataset coco --weights none --resize 64 --batch 2 --workers 0".split()
 
 
 @pytest.fixture(scope="module")
@@ -17,14 +18,34 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     write_coco(folder / "data", OBJECTS)
     write_coco(folder / "data", OBJECTS[:2], split="val")
-    printed = run_script("train.py", *SMALL, "--root", folder / "data", "--iters", "6", "--save-every", "2",
-                         "--save-folder", folder, "--name", "run")
+    printed = run_script(
+        "train.py",
+        *SMALL,
+        "--root",
+        folder / "data",
+        "--iters",
+        "6",
+        "--save-every",
+        "2",
+        "--save-folder",
+        folder,
+        "--name",
+        "run",
+    )
     return folder / "run", folder / "data", printed
 
 
 def test_a_run_leaves_checkpoints_curves_log_and_pictures(trained):
     run, _, printed = trained
-    for name in ("best.pth", "last.pth", "curves.png", "predictions.png", "detections.json", "log.jsonl", "recipe.json"):
+    for name in (
+        "best.pth",
+        "last.pth",
+        "curves.png",
+        "predictions.jpg",
+        "detections.json",
+        "log.jsonl",
+        "recipe.json",
+    ):
         assert (run / name).stat().st_size > 0
         assert name in printed or name in ("last.pth", "log.jsonl", "recipe.json")
     assert checkpoint.load(run / "last.pth")["iteration"] == 6
@@ -35,87 +56,164 @@ def test_eval_reports_what_training_reported(trained):
     run, data, _ = trained
     printed = run_script("eval.py", run / "last.pth", "--output", run / "eval")
     reported = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()][-1]
-    assert f"AP         {reported['AP']:5.3f}" in printed
-    assert {one["category_id"] for one in json.loads((run / "eval/detections.json").read_text())} <= {1, 2}
+    assert f"AP          {reported['AP']:.3f}" in printed
+    assert {
+        one["category_id"] for one in json.loads((run / "eval/detections.json").read_text())
+    } <= {1, 2}
 
 
 def test_detect_draws_files_and_folders(trained, tmp_path):
     run, data, _ = trained
     write_image(tmp_path / "photos/sub/a.png")
-    printed = run_script("detect.py", run / "last.pth", tmp_path / "photos", data / "train2017/0.jpg", "--min-score", "0.01",
-                         "--output", tmp_path / "drawn", "--json", tmp_path / "found.json")
+    printed = run_script(
+        "detect.py",
+        run / "last.pth",
+        tmp_path / "photos",
+        data / "train2017/0.jpg",
+        "--score-threshold",
+        "0.01",
+        "--output",
+        tmp_path / "drawn",
+        "--json",
+        tmp_path / "found.json",
+    )
     assert (tmp_path / "drawn/sub/a.png").exists() and (tmp_path / "drawn/0.jpg").exists()
-    assert {one["class"] for one in json.loads((tmp_path / "found.json").read_text())} <= {"cat", "dog"}
-    assert "a.png" in printed
+    assert {one["class"] for one in json.loads((tmp_path / "found.json").read_text())} <= {
+        "cat",
+        "dog",
+    }
+    assert "detections, drawn into" in printed
 
 
 def test_a_run_is_never_overwritten(trained):
     run, data, _ = trained
-    printed = run_script("train.py", *SMALL, "--root", data, "--save-folder", run.parent, "--name", "run", code=2)
+    printed = run_script(
+        "train.py", *SMALL, "--root", data, "--save-folder", run.parent, "--name", "run", code=2
+    )
     assert "holds a run: go on with --resume --name run" in printed
 
 
-def test_without_any_object_everything_still_works(tmp_path):
+def test_a_dataset_without_any_object_is_an_error_before_training(tmp_path):
     write_coco(tmp_path / "data", [[], [], []])
+    write_coco(tmp_path / "data", OBJECTS, split="val")
+    arguments = ["--root", tmp_path / "data", "--save-folder", tmp_path, "--name", "run"]
+    printed = run_script("train.py", *SMALL, *arguments, code=2)
+    assert "error: no object of any class in the training images" in printed
+    assert not (tmp_path / "run").exists()
+
+
+def test_validation_images_without_objects_have_no_numbers_and_no_harm(tmp_path):
+    write_coco(tmp_path / "data", OBJECTS)
     write_coco(tmp_path / "data", [[], []], split="val")
-    printed = run_script("train.py", *SMALL, "--root", tmp_path / "data", "--iters", "3", "--save-folder", tmp_path, "--name", "run")
-    assert "n/a" in printed
-    run_script("eval.py", tmp_path / "run/best.pth")
-    run_script("detect.py", tmp_path / "run/best.pth", tmp_path / "data/val2017", "--output", tmp_path / "drawn")
+    arguments = ["--root", tmp_path / "data", "--save-folder", tmp_path, "--name", "run"]
+    assert "n/a" in run_script("train.py", *SMALL, *arguments, "--iters", "3")
+    assert "n/a" in run_script("eval.py", tmp_path / "run/best.pth")
+    photos = tmp_path / "data/val2017"
+    run_script("detect.py", tmp_path / "run", photos, "--output", tmp_path / "drawn")
 
 
-def test_one_class_and_one_image_will_do(tmp_path):
+def test_one_class_and_one_image_will_do_where_nothing_is_validated(tmp_path):
     write_coco(tmp_path / "data", OBJECTS[:1], names=("only", "other"))
-    content = json.loads((tmp_path / "data/annotations/instances_train2017.json").read_text())
-    content["categories"] = content["categories"][1:]
-    for split in ("train", "val"):
-        (tmp_path / f"data/annotations/instances_{split}2017.json").write_text(json.dumps(content))
-    (tmp_path / "data/train2017").rename(tmp_path / "data/images")
-    run_script("train.py", *SMALL, "--root", tmp_path / "data", "--iters", "2", "--save-folder", tmp_path, "--name", "run")
+    arguments = ["--root", tmp_path / "data", "--save-folder", tmp_path, "--name", "run"]
+    printed = run_script("train.py", *SMALL, *arguments, "--iters", "2", "--val-share", "0")
+    assert "none is validated on" in printed and "run/last.pth" in printed
+    assert checkpoint.load(tmp_path / "run/last.pth")["classes"] == ["other"]
 
 
-@pytest.mark.parametrize("arguments, message", (
-    (("train.py", "--dataset", "coco", "--root", "nowhere", "--depth", "50"), "error: no such folder: .*nowhere; expected annotations"),
-    (("train.py", "--resume", "nowhere.pth"), "error: nowhere.pth: no such checkpoint"),
-    (("eval.py", "nowhere.pth"), "error: nowhere.pth: no such checkpoint"),
-    (("detect.py", "nowhere.pth", "nothing.jpg"), "error: nothing.jpg: no such file or folder"),
-    (("train.py", "--save-folder", "/dev/null/runs"), "error: /dev/null/runs/retinanet_shapes: cannot be made"),
-))
+@pytest.mark.parametrize(
+    "arguments, message",
+    (
+        (
+            ("train.py", "--dataset", "coco", "--root", "nowhere", "--depth", "50"),
+            "error: no such folder: .*nowhere",
+        ),
+        (("train.py", "--resume", "nowhere.pth"), "error: nowhere.pth: no such checkpoint"),
+        (("eval.py", "nowhere.pth"), "error: nowhere.pth: no such checkpoint"),
+        (("detect.py", "nowhere.pth", "nothing.jpg"), "error: nothing.jpg: no such file or folder"),
+        (
+            ("train.py", "--save-folder", "/dev/null/runs"),
+            "error: /dev/null/runs/retinanet_shapes: cannot be made",
+        ),
+    ),
+)
 def test_a_mistake_is_one_line_and_exit_code_two(arguments, message, tmp_path):
     printed = run_script(*arguments, code=2, cwd=tmp_path)
     assert "Traceback" not in printed
     import re
+
     assert re.search(message, printed)
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_step(trained, tmp_path):
     run, data, _ = trained
-    printed = run_script("train.py", *SMALL, "--root", data, "--iters", "4", "--save-every", "1", "--save-folder", tmp_path,
-                         "--name", "run", "--lr", "1e30", "--warmup", "0", code=2)
+    printed = run_script(
+        "train.py",
+        *SMALL,
+        "--root",
+        data,
+        "--iters",
+        "4",
+        "--save-every",
+        "1",
+        "--save-folder",
+        tmp_path,
+        "--name",
+        "run",
+        "--lr",
+        "1e30",
+        "--warmup",
+        "0",
+        code=2,
+    )
     assert "the loss is not finite at iteration" in printed and "train2017/" in printed
     weights = checkpoint.load(tmp_path / "run/last.pth")["model"]
     assert len(weights) > 0
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("recipe, images, iterations", (("shapes", 4, 120), ("ssd300_shapes", 2, 55)))
+@pytest.mark.parametrize(
+    "recipe, images, iterations", (("shapes", 4, 120), ("ssd300_shapes", 2, 55))
+)
 def test_a_few_images_are_learnt_by_heart(tmp_path, recipe, images, iterations):
-    run_script("train.py", "--recipe", recipe, "--dataset", "coco", "--name", "run", "--iters", iterations, "--batch", images, "--lr", "3e-4",
-               "--root", some_shapes(tmp_path, images), "--eval-every", "999", "--workers", "0", "--no-augment",
-               "--save-folder", tmp_path)
-    printed = run_script("eval.py", tmp_path / "run/last.pth")
+    run_script(
+        "train.py",
+        "--recipe",
+        recipe,
+        "--dataset",
+        "coco",
+        "--name",
+        "run",
+        "--iters",
+        iterations,
+        "--batch",
+        images,
+        "--lr",
+        "3e-4",
+        "--root",
+        some_shapes(tmp_path, images),
+        "--eval-every",
+        "999",
+        "--workers",
+        "0",
+        "--no-augment",
+        "--val-share",
+        "0",
+        "--save-folder",
+        tmp_path,
+    )
+    printed = run_script("eval.py", tmp_path / "run/last.pth", "--split", "all")
     line = next(line for line in printed.splitlines() if line.startswith("AP50"))
     assert float(line.split()[1]) > 0.9
 
 
 def some_shapes(folder, count):
-    """A dataset of a few drawn images that are both train and val."""
+    """A dataset of a few drawn images."""
     from data import shapes
+
     (folder / "shapes/annotations").mkdir(parents=True)
     (folder / "shapes/images").mkdir()
     content = json.dumps(shapes.draw_split(folder / "shapes/images", count, part=7))
-    for split in ("train", "val"):
-        (folder / f"shapes/annotations/instances_{split}.json").write_text(content)
+    (folder / "shapes/annotations/all.json").write_text(content)
     return folder / "shapes"
 
 
@@ -127,7 +225,12 @@ def test_weights_that_cannot_be_fetched_are_named(monkeypatch, tmp_path):
 
     def offline(*arguments, **options):
         raise OSError("no network")
+
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
     monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
-    with pytest.raises(UserError, match=r"resnet50-\w+.pth is missing .*: put it there, or .* --weights none"):
-        pretrained.load_weights(RetinaNet(2), ["a", "b"], RECIPES["retinanet_coco"], None)
+    with pytest.raises(
+        UserError, match=r"resnet50-\w+.pth is missing .*: put it there, or .* --weights none"
+    ):
+        pretrained.load_weights(
+            RetinaNet(2), ["a", "b"], RECIPES["retinanet_coco"], pretrained.Weights({})
+        )

@@ -1,7 +1,8 @@
 """Fine-tuning: what is taken over from a model of other classes."""
+
 import torch
 
-from published.transfer import adopt
+from published.transfer import load_matching
 from retinanet import RetinaNet, prior_levels
 from ssd import SSD
 
@@ -20,16 +21,18 @@ def rows(model, classes, name):
 
 def test_the_same_classes_take_everything():
     source, target = tiny(EIGHTY), tiny(EIGHTY)
-    lines = list(adopt(target, EIGHTY, source.state_dict(), EIGHTY))
+    lines = list(load_matching(target, EIGHTY, source.state_dict(), EIGHTY))
     assert len(lines) == 1 and lines[0] == f"loaded       {len(source.state_dict())} tensors"
-    assert all(torch.equal(value, target.state_dict()[name]) for name, value in source.state_dict().items())
+    assert all(
+        torch.equal(value, target.state_dict()[name]) for name, value in source.state_dict().items()
+    )
 
 
 def test_eighty_classes_to_three_new_ones_start_the_class_head_anew():
     classes = ["a", "b", "c"]
     source, target = tiny(EIGHTY), tiny(classes)
     before = target.class_head[-1].weight.clone()
-    lines = list(adopt(target, classes, source.state_dict(), EIGHTY))
+    lines = list(load_matching(target, classes, source.state_dict(), EIGHTY))
     assert torch.equal(target.class_head[-1].weight, before)
     assert torch.equal(target.box_head[-1].weight, source.box_head[-1].weight)
     assert target.class_head[-1].bias.sigmoid().mean().item() < 0.011
@@ -39,7 +42,7 @@ def test_eighty_classes_to_three_new_ones_start_the_class_head_anew():
 def test_rows_of_classes_with_the_same_name_keep_their_values_exactly():
     classes = ["class 41", "something new", "class 7"]
     source, target = tiny(EIGHTY), tiny(classes)
-    lines = list(adopt(target, classes, source.state_dict(), EIGHTY))
+    lines = list(load_matching(target, classes, source.state_dict(), EIGHTY))
     for name in ("class 41", "class 7"):
         assert torch.equal(rows(target, classes, name), rows(source, EIGHTY, name))
     assert "kept: class 41, class 7; new: something new" in lines[1]
@@ -49,12 +52,12 @@ def test_ssd_keeps_its_background_too():
     source, target = SSD(80), SSD(2)
     with torch.no_grad():
         source.class_heads[0].bias.copy_(torch.arange(4 * 81))
-    list(adopt(target, ["class 5", "new"], source.state_dict(), EIGHTY))
+    list(load_matching(target, ["class 5", "new"], source.state_dict(), EIGHTY))
     assert target.class_heads[0].bias.view(4, 3)[:, 0].tolist() == [0, 81, 162, 243]
     assert target.class_heads[0].bias.view(4, 3)[:, 1].tolist() == [6, 87, 168, 249]
 
 
 def test_other_priors_leave_the_heads_and_say_so():
     source, target = tiny(EIGHTY), tiny(EIGHTY, levels=prior_levels(ratios=(1.0,)))
-    lines = "\n".join(adopt(target, EIGHTY, source.state_dict(), EIGHTY))
+    lines = "\n".join(load_matching(target, EIGHTY, source.state_dict(), EIGHTY))
     assert "as before" in lines and "class_head.2.weight" in lines

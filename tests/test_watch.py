@@ -1,4 +1,5 @@
 """Watching a run on a real visdom server, started here, and in TensorBoard's files."""
+
 import json
 import socket
 import subprocess
@@ -9,7 +10,7 @@ import urllib.request
 import pytest
 
 from tests.conftest import ROOT, run_script, write_coco
-from utils.log import read
+from utils.log import read_log
 
 OBJECTS = [[(10, 20, 30, 40, 1)], [(40, 10, 50, 50, 0)]]
 
@@ -24,8 +25,19 @@ def free_port():
 def server(tmp_path):
     port = free_port()
     (tmp_path / "visdom").mkdir()
-    process = subprocess.Popen([sys.executable, "-m", "visdom.server", "-port", str(port), "-env_path", str(tmp_path / "visdom")],
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "visdom.server",
+            "-port",
+            str(port),
+            "-env_path",
+            str(tmp_path / "visdom"),
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     for _ in range(150):
         time.sleep(0.2)
         try:
@@ -40,13 +52,35 @@ def server(tmp_path):
 def flags(folder, iterations):
     write_coco(folder / "data", OBJECTS)
     write_coco(folder / "data", OBJECTS, split="val")
-    return ["--recipe", "shapes", "--dataset", "coco", "--root", str(folder / "data"), "--resize", "64", "--batch", "2", "--workers", "0",
-            "--iters", str(iterations), "--log-every", "1", "--save-folder", str(folder), "--name", "run"]
+    return [
+        "--recipe",
+        "shapes",
+        "--dataset",
+        "coco",
+        "--root",
+        str(folder / "data"),
+        "--resize",
+        "64",
+        "--batch",
+        "2",
+        "--workers",
+        "0",
+        "--iters",
+        str(iterations),
+        "--log-every",
+        "1",
+        "--save-folder",
+        str(folder),
+        "--name",
+        "run",
+    ]
 
 
 def window(port, title):
     """The curves of a window as the server has them: name -> (x, y)."""
-    request = urllib.request.Request(f"http://localhost:{port}/win_data", json.dumps(dict(win=title, eid="run")).encode())
+    request = urllib.request.Request(
+        f"http://localhost:{port}/win_data", json.dumps(dict(win=title, eid="run")).encode()
+    )
     content = json.loads(urllib.request.urlopen(request).read())["content"]
     return {curve["name"]: (curve["x"], curve["y"]) for curve in content["data"]}
 
@@ -54,7 +88,7 @@ def window(port, title):
 @pytest.mark.slow
 def test_the_points_on_the_server_are_those_of_the_log(server, tmp_path):
     run_script("train.py", *flags(tmp_path, 5), "--visdom", f"localhost:{server[1]}")
-    entries = [entry for entry in read(tmp_path / "run/log.jsonl") if "lr" in entry]
+    entries = [entry for entry in read_log(tmp_path / "run/log.jsonl") if "lr" in entry]
     for title, names in (("loss", ("box_loss", "class_loss")), ("learning rate", ("lr",))):
         curves = window(server[1], title)
         for name in names:
@@ -65,9 +99,16 @@ def test_the_points_on_the_server_are_those_of_the_log(server, tmp_path):
 
 @pytest.mark.slow
 def test_a_server_that_dies_is_one_warning_and_the_run_goes_on(server, tmp_path):
-    process = subprocess.Popen([sys.executable, "train.py", *flags(tmp_path, 60), "--visdom", f"localhost:{server[1]}"], cwd=ROOT,
-                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    while not (tmp_path / "run/log.jsonl").exists() or len(read(tmp_path / "run/log.jsonl")) < 3:
+    process = subprocess.Popen(
+        [sys.executable, "train.py", *flags(tmp_path, 60), "--visdom", f"localhost:{server[1]}"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    while (
+        not (tmp_path / "run/log.jsonl").exists() or len(read_log(tmp_path / "run/log.jsonl")) < 3
+    ):
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.05)
     server[0].kill()
@@ -79,13 +120,19 @@ def test_a_server_that_dies_is_one_warning_and_the_run_goes_on(server, tmp_path)
 def test_a_server_that_is_not_there_is_one_line_with_the_command_that_starts_it(tmp_path):
     port = free_port()
     printed = run_script("train.py", *flags(tmp_path, 5), "--visdom", f"localhost:{port}", code=2)
-    assert f"no visdom server at http://localhost:{port}: start one with python -m visdom.server -port {port}" in printed
+    assert (
+        f"no visdom server at http://localhost:{port}: start one with python -m "
+        f"visdom.server -port {port}" in printed
+    )
     assert "Traceback" not in printed
 
 
 def test_tensorboard_gets_its_files(tmp_path):
     run_script("train.py", *flags(tmp_path, 3), "--logdir", tmp_path / "board")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-    board = EventAccumulator(str(tmp_path / "board")).Reload()
-    expected = [entry["box_loss"] for entry in read(tmp_path / "run/log.jsonl") if "lr" in entry]
+
+    board = EventAccumulator(str(tmp_path / "board/run")).Reload()
+    expected = [
+        entry["box_loss"] for entry in read_log(tmp_path / "run/log.jsonl") if "lr" in entry
+    ]
     assert [point.value for point in board.Scalars("loss/box_loss")] == pytest.approx(expected)

@@ -1,35 +1,57 @@
-"""Say whose detector a published file is, or make a checkpoint of ours of it.
+"""Say which program wrote a published file, or make a checkpoint of ours of it.
 
-    python -m tools.convert FILE                     # whose detector it is, and what is known of it
-    python -m tools.convert FILE --output ours.pth   # the same detector as a checkpoint of ours
+python -m tools.convert FILE                     # its family, and what is known of its detector
+python -m tools.convert FILE --output ours.pth   # the same detector as a checkpoint of ours
 """
+
 from pathlib import Path
 
-from published.load import ALL, opened
+from published.load import ALL, open_checkpoint
 from utils import checkpoint, conventions, options
 from utils.files import must_be_new
 
 
 def main():
-    parser = options.new_parser(__doc__)
+    parser = options.Parser(__doc__)
     parser.add_argument("file", type=Path)
-    parser.add_argument("--output", type=Path, help="save it as a checkpoint of ours")
-    flags = options.parse(parser)
+    parser.add_argument("--output", type=Path, help="save it as a checkpoint of ours, a new file")
+    parser.add_argument("--classes", nargs="+", metavar="NAME", help="where the file has no names")
+    parser.add_argument(
+        "--prior-sizes", type=float, nargs="+", metavar="PX", help="of an SSD's priors"
+    )
+    flags = parser.parse()
     must_be_new(flags.output)
-    content, whose = opened(flags.file)
-    recipe, classes = checkpoint.recipe_of(content), content["classes"]
-    of = f", depth {recipe.depth}, heads' norm {recipe.head_norm}" if recipe.model == "retinanet" else ""
-    print(f"family       {whose}\ndetector     {recipe.model}{of}")
-    print(f"parameters   {sum(value.numel() for value in content['model'].values() if value.is_floating_point()):,}")
-    print(f"classes      {len(classes)}: {', '.join(classes)}")
-    print(f"conventions  {conventions.describe(recipe.conventions)}")
-    candidates, limit = ("all" if count == ALL else count for count in (recipe.candidates, recipe.limit))
-    print(f"judged with  min_score {recipe.min_score}, max_iou {recipe.max_iou}, {candidates} candidates a "
-          f"{recipe.candidates_of}, {limit} detections an image")
+    content, family = open_checkpoint(
+        flags.file, classes=flags.classes, prior_sizes=flags.prior_sizes or ()
+    )
+    print(*describe(content, family), sep="\n")
     if flags.output:
         checkpoint.save(flags.output, content)
         print(f"saved        {flags.output}")
 
 
+def describe(content, family):
+    """Lines about a checkpoint's content."""
+    recipe, classes = checkpoint.recipe_of(content), content["classes"]
+    tensors = [value for value in content["model"].values() if value.is_floating_point()]
+    detector = recipe.model
+    if recipe.model == "retinanet":
+        detector += f", depth {recipe.depth}, heads' norm {recipe.head_norm}"
+    topk, most = (
+        "all" if count == ALL else count for count in (recipe.pre_nms_topk, recipe.max_detections)
+    )
+    yield f"family       {family}"
+    yield f"detector     {detector}"
+    yield f"parameters   {sum(value.numel() for value in tensors):,}"
+    yield f"classes      {len(classes)}: {', '.join(classes)}"
+    if recipe.prior_sizes:
+        yield f"prior sizes  {', '.join(f'{size:g}' for size in recipe.prior_sizes)}"
+    yield f"conventions  {conventions.describe(recipe.conventions)}"
+    yield (
+        f"evaluated    score_threshold {recipe.score_threshold}, nms_iou {recipe.nms_iou}, "
+        f"pre_nms_topk {topk} per {recipe.topk_per}, max_detections {most}"
+    )
+
+
 if __name__ == "__main__":
-    options.script(main)
+    options.run_script(main)

@@ -1,8 +1,9 @@
 """Fetch COCO or VOC into the layout that their readers expect.
 
-    python -m tools.download coco
-    python -m tools.download voc --root somewhere/else
+python -m tools.download coco
+python -m tools.download voc --root somewhere/else
 """
+
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -15,20 +16,29 @@ from utils import options
 
 # Archive, and the md5 that its publisher or, where none is published, long use has given it.
 ARCHIVES = {
-    "coco": ("http://images.cocodataset.org", (
-        ("annotations/annotations_trainval2017.zip", "f4bbac642086de4f52a3fdda2de5fa2c"),
-        ("zips/val2017.zip", "442b8da7639aecaf257c1dceb8ba8c80"),
-        ("zips/train2017.zip", "cced6f7f71b7629ddf16f17bbcfab6b2"))),
-    "voc": ("http://host.robots.ox.ac.uk/pascal/VOC", (
-        ("voc2007/VOCtrainval_06-Nov-2007.tar", "c52e279531787c972589f7e41ab4ae64"),
-        ("voc2007/VOCtest_06-Nov-2007.tar", "b6e924de25625d8de591ea690078ad9f"),
-        ("voc2012/VOCtrainval_11-May-2012.tar", "6cd6e144f989b92b3379bac3b3de84fd"))),
+    "coco": (
+        "http://images.cocodataset.org",
+        (
+            ("annotations/annotations_trainval2017.zip", "f4bbac642086de4f52a3fdda2de5fa2c"),
+            ("zips/val2017.zip", "442b8da7639aecaf257c1dceb8ba8c80"),
+            ("zips/train2017.zip", "cced6f7f71b7629ddf16f17bbcfab6b2"),
+        ),
+    ),
+    "voc": (
+        "http://host.robots.ox.ac.uk/pascal/VOC",
+        (
+            ("voc2007/VOCtrainval_06-Nov-2007.tar", "c52e279531787c972589f7e41ab4ae64"),
+            ("voc2007/VOCtest_06-Nov-2007.tar", "b6e924de25625d8de591ea690078ad9f"),
+            ("voc2012/VOCtrainval_11-May-2012.tar", "6cd6e144f989b92b3379bac3b3de84fd"),
+        ),
+    ),
 }
 CHUNK = 1 << 20
 
 
 def download(name, root, address=None, archives=None):
-    """Every archive of the dataset, fetched, checked and unpacked; what is there already is not fetched again."""
+    """Every archive of the dataset, fetched, checked and unpacked; what is there already is not
+    fetched again."""
     default, known = ARCHIVES[name]
     root.mkdir(parents=True, exist_ok=True)
     for part, digest in archives or known:
@@ -37,7 +47,7 @@ def download(name, root, address=None, archives=None):
         if done.exists():
             print(f"{file}: done before")
             continue
-        fetch(f"{(address or default).rstrip('/')}/{part}", file)
+        fetch_archive(f"{(address or default).rstrip('/')}/{part}", file)
         if not check_integrity(file, digest):
             file.unlink()
             raise UserError(f"{file}: damaged on its way; fetch it again")
@@ -46,7 +56,7 @@ def download(name, root, address=None, archives=None):
         done.touch()
 
 
-def fetch(url, file):
+def fetch_archive(url, file):
     """Fetch to file; what an interrupted try has left of it is not fetched again."""
     have = file.stat().st_size if file.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
@@ -55,8 +65,17 @@ def fetch(url, file):
             # A server that knows no ranges starts from the beginning.
             have = have if answer.status == 206 else 0
             total = int(answer.headers.get("Content-Length", 0)) + have
-            with (open(file, "ab" if have else "wb") as target,
-                  tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=file.name, disable=None) as bar):
+            with (
+                open(file, "ab" if have else "wb") as target,
+                tqdm(
+                    total=total,
+                    initial=have,
+                    unit="B",
+                    unit_scale=True,
+                    desc=file.name,
+                    disable=None,
+                ) as bar,
+            ):
                 while data := answer.read(CHUNK):
                     target.write(data)
                     bar.update(len(data))
@@ -67,18 +86,20 @@ def fetch(url, file):
         if error.code != 416:
             raise UserError(f"{url}: the server answers {error.code} {error.reason}") from None
     except OSError as error:
-        raise UserError(f"{url}: cannot be fetched ({getattr(error, 'reason', error)}); "
-                        "the same command again goes on where this stopped") from None
+        raise UserError(
+            f"{url}: cannot be fetched ({getattr(error, 'reason', error)}); "
+            "the same command again goes on where this stopped"
+        ) from None
 
 
 def main():
-    parser = options.new_parser(__doc__)
+    parser = options.Parser(__doc__)
     parser.add_argument("dataset", choices=ARCHIVES)
     parser.add_argument("--root", type=Path, help="where to; data/<dataset> if not given")
     parser.add_argument("--address", help="of a mirror that has the same files")
-    flags = options.parse(parser)
+    flags = parser.parse()
     download(flags.dataset, flags.root or Path("data", flags.dataset), flags.address)
 
 
 if __name__ == "__main__":
-    options.script(main)
+    options.run_script(main)

@@ -1,23 +1,30 @@
-"""Checkpoints: one file holds the weights, the recipe and classes that made them, and where training stood."""
+"""Checkpoints: one file holds the weights, the recipe and classes that made them, and the state of
+the training."""
+
 import os
-import pickle
-from dataclasses import asdict
+from dataclasses import asdict, fields
+from typing import NamedTuple
 
 import torch
 
 from data.errors import UserError
+from utils.build import build_detector
 from utils.conventions import Conventions
-from utils.recipes import Recipe
-from utils.tensors import read_tensors
+from utils.limits import checked
+from utils.recipe import Recipe
+from utils.tensors import UNREADABLE, read_tensors, state_dict_of
+from utils.unpickle import Placeholder
 
 
 def save(path, content):
-    """Write to a temporary name, then rename: whatever happens meanwhile, the name holds a whole checkpoint.
+    """Write to a temporary name, then rename: whatever happens, the name holds a whole checkpoint.
 
-    Tensors and plain values only, so that it loads without running any code.
+    Tensors and plain values only, so that it loads without running any code. OSError where it
+    cannot be written.
     """
     unfinished = path.with_name(f"{path.name}.unfinished")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with open(unfinished, "wb") as file:
             torch.save(content, file)
             file.flush()
@@ -25,10 +32,11 @@ def save(path, content):
         unfinished.replace(path)
     except (OSError, RuntimeError) as error:
         unfinished.unlink(missing_ok=True)
-        raise UserError(f"{path}: cannot be written ({getattr(error, 'strerror', None) or error})") from None
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise OSError(getattr(error, "errno", None), reason) from None
 
 
-def detector(model, recipe, classes):
+def detector_content(model, recipe, classes):
     """All that is needed to use a model."""
     return dict(model=model.state_dict(), recipe=asdict(recipe), classes=list(classes))
 
@@ -37,32 +45,80 @@ def load(path):
     """The content of one of our checkpoints, as it was saved; tensors on the CPU."""
     content = read(path)
     if not is_ours(content):
-        raise UserError(f"{path}: not a checkpoint of this program: no model, recipe and classes in it")
+        raise UserError(
+            f"{path}: not a checkpoint of this program: no model, recipe and classes in it"
+        )
     return content
 
 
 def is_ours(content):
-    return {"model", "recipe", "classes"} <= set(content)
+    """Whether a file's content is a checkpoint of this program."""
+    types = dict(model=dict, recipe=dict, classes=list)
+    return all(isinstance(content.get(name), kind) for name, kind in types.items())
 
 
 def read(path):
-    """The dictionary in anybody's file of tensors. Nothing in it is executed."""
+    """The dictionary in a file of tensors, of this program or another. Nothing in it is executed.
+
+    Of a folder it is that of its best.pth.
+    """
+    if path.is_dir() and (path / "best.pth").is_file():
+        path = path / "best.pth"
     before = path.with_name("previous.pth")
-    hint = f"; the one before it: {before}" if path.name == "last.pth" and before.exists() else ""
+    hint = ""
+    if path.name == "last.pth" and before.exists():
+        hint = f"; the checkpoint before it: --resume {before}"
     try:
         content = read_tensors(path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such checkpoint{hint}") from None
     except UserError as mistake:
         raise UserError(f"{path}: {mistake}") from None
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        raise UserError(f"{path}: not a whole checkpoint ({str(error).splitlines()[0][:240]}){hint}") from None
-    if not isinstance(content, dict):
+    except UNREADABLE as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise UserError(f"{path}: not a whole checkpoint ({reason}){hint}") from None
+    if isinstance(content, Placeholder):
+        content = state_dict_of(content)
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise UserError(f"{path}: not a checkpoint of this program, nor a dictionary of tensors")
     return content
 
 
-def recipe_of(content):
+def recipe_of(content, path=""):
     """The recipe of a checkpoint's content."""
-    values = content["recipe"]
-    return Recipe() | values | dict(conventions=Conventions(**values.get("conventions", {})))
+    values = dict(content["recipe"])
+    known, known_conventions = (
+        {field.name for field in fields(kind)} for kind in (Recipe, Conventions)
+    )
+    conventions = values.pop("conventions", {})
+    unknown = sorted(set(values) - known | set(conventions) - known_conventions)
+    if unknown:
+        raise UserError(f"{path}: its recipe has fields that are not known here: {unknown[0]}")
+    return checked(Recipe(**values, conventions=Conventions(**conventions)), path)
+
+
+class LoadedDetector(NamedTuple):
+    """A detector that is ready to predict."""
+
+    model: torch.nn.Module
+    recipe: Recipe
+    classes: list
+    iteration: int  # of its training; None where the file does not tell it
+    show_threshold: float  # the score with the best F1 on its validation images; or None
+
+
+def build_model(content, path=""):
+    """The LoadedDetector of a checkpoint's content."""
+    recipe, classes = recipe_of(content, path), content["classes"]
+    model, _ = build_detector(recipe, len(classes))
+    try:
+        model.load_state_dict(content["model"])
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{path}: other tensors than its detector's: {reason}") from None
+    for name, value in model.state_dict().items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise UserError(f"{path}: {name} holds numbers that are not finite")
+    model.to(memory_format=torch.channels_last).eval()
+    iteration, threshold = content.get("iteration"), content.get("show_threshold")
+    return LoadedDetector(model, recipe, classes, iteration, threshold)

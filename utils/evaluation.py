@@ -1,5 +1,8 @@
-"""Evaluation: a model's detections on a dataset, their metrics, and the files that tell of them."""
+"""Evaluation: a model's detections on a dataset, their metrics, and the files that show them."""
+
 import json
+import math
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -7,71 +10,163 @@ from tqdm import tqdm
 from data.batch import EvalBatches
 from utils import draw, parallel
 from utils.build import build_loader
+from utils.certainty import Operation, best_operation, interval
 from utils.files import write
-from utils.metrics import judge
+from utils.metrics import compute_metrics
 from utils.predict import predict, to_original
 
 
+class Evaluation(NamedTuple):
+    """What an evaluation finds."""
+
+    metrics: dict  # name -> value, the most important first
+    per_class: dict  # class name -> its metrics
+    interval: tuple  # of the first metric, or None
+    operation: Operation  # the score threshold with the best F1
+    class_operations: dict  # class name -> its own
+    detections: dict  # image number -> boxes, scores, labels
+
+
 def evaluate(model, dataset, recipe, device):
-    """The recipe's metrics of a model on a dataset -> averages, each class's, detections by image number.
+    """Evaluate a model on a dataset by the recipe's metric -> Evaluation.
 
     Of several processes, each predicts its share of the images, and all get the whole result.
     """
-    network = parallel.Network(model, device, recipe.full_precision)
-    batches = EvalBatches(dataset.records.sizes, recipe.batch, parallel.rank(), parallel.world())
+    detections = parallel.gather_detections(detect_all(model, dataset, recipe, device))
+    metrics, per_class, matches = compute_metrics(
+        recipe.metric, dataset.classes, dataset.records, detections
+    )
+    operation, class_operations = best_operation(dataset.classes, dataset.records, detections)
+    return Evaluation(
+        metrics, per_class, interval(matches), operation, class_operations, detections
+    )
+
+
+def detect_all(model, dataset, recipe, device):
+    """The detections on this process's share of a dataset, by image number."""
+    network = parallel.Network(model, device, recipe.precision)
+    sizes = dataset.records.sizes
+    batches = EvalBatches(sizes, recipe.batch, parallel.rank(), parallel.world_size())
     loader = build_loader(dataset, batches, recipe, device)
-    training = model.training
-    model.eval()
-    found = {}
     hidden = True if parallel.rank() else None
-    for images, targets in tqdm(loader, desc="judging", leave=False, disable=hidden, dynamic_ncols=True):
+    was_training, detections = model.training, {}
+    model.eval()
+    for images, targets in tqdm(
+        loader, desc="evaluating", leave=False, disable=hidden, dynamic_ncols=True
+    ):
         images, targets = parallel.to_device(images, targets, device)
-        for one, target in zip(predict(network, model, images, targets, recipe), targets):
-            one = to_original(one, target["size"], dataset.records.sizes[target["index"]].tolist())
-            found[target["index"]] = {name: value.numpy() for name, value in one.items()}
-    model.train(training)
-    found = dict(sorted(parallel.together(found).items()))
-    return *judge(recipe.metric, dataset.classes, dataset.records, found), found
+        for result, target in zip(predict(network, model, images, targets, recipe), targets):
+            index = target["index"]
+            result = to_original(result, target["size"], sizes[index].tolist())
+            detections[index] = {name: value.numpy() for name, value in result.items()}
+    model.train(was_training)
+    return detections
 
 
-def table(average, each, records):
-    """The metrics as text: a line for each class, then the averages."""
-    counts = np.bincount(records.labels[~records.ignore], minlength=len(each))
-    width = max(len(name) for name in [*each, "class"])
-    columns = list(next(iter(each.values())))
-    lines = [f"{'class':{width}}  objects  " + "  ".join(f"{name:>5}" for name in columns)]
-    for (name, one), count in zip(each.items(), counts):
-        lines.append(f"{name:{width}}  {count:7}  " + "  ".join(number(one[column]) for column in columns))
-    return "\n".join([*lines, "", *(f"{name:10} {number(value)}" for name, value in average.items())])
+def table(evaluation, records):
+    """The metrics as text: a line for each class, then those of all."""
+    per_class = evaluation.per_class
+    counts = np.bincount(records.labels[~records.ignore], minlength=len(per_class))
+    width = max(len(name) for name in [*per_class, "class"])
+    columns = list(next(iter(per_class.values())))
+    heads = [*columns, "score", "prec.", "recall"]
+    lines = [f"{'class':{width}}  objects  " + "  ".join(f"{name:>6}" for name in heads)]
+    for (name, values), count in zip(per_class.items(), counts):
+        numbers = [values[column] for column in columns]
+        numbers += evaluation.class_operations[name][:3]
+        lines.append(f"{name:{width}}  {count:7}  " + "  ".join(map(number, numbers)))
+    lines.append("")
+    for i, (name, value) in enumerate(evaluation.metrics.items()):
+        line = f"{name:10} {number(value)}"
+        if i == 0 and evaluation.interval:
+            low, high = evaluation.interval
+            line += f"  (95 % of resampled image sets: {low:.3f} to {high:.3f})"
+        lines.append(line)
+    operation = evaluation.operation
+    lines.append(
+        f"best F1    {number(operation.f1)}  at score {operation.threshold:.2f}: precision "
+        f"{operation.precision:.3f}, recall {operation.recall:.3f} (IoU 0.5)"
+    )
+    return "\n".join(lines)
 
 
 def number(value):
-    return "  n/a" if value != value else f"{value:5.3f}"
+    return "   n/a" if math.isnan(value) else f"{value:6.3f}"
 
 
-def coco_format(dataset, found):
+def conditions(dataset, split, recipe, device, iteration=None):
+    """What was evaluated and how, by name: it is printed, and stored beside the results."""
+    where = recipe.annotations or recipe.root or f"data/{recipe.dataset}"
+    return dict(
+        dataset=f"{recipe.dataset} {where}",
+        split=split,
+        images=len(dataset),
+        objects=int((~dataset.records.ignore).sum()),
+        classes=len(dataset.classes),
+        notes=list(dataset.records.notes),
+        metric=recipe.metric,
+        score_threshold=recipe.score_threshold,
+        nms_iou=recipe.nms_iou,
+        max_detections=recipe.max_detections,
+        precision=parallel.precision_of(recipe.precision, device),
+        iteration=iteration,
+    )
+
+
+def coco_format(dataset, detections):
     """Detections as COCO's result file, with the dataset's own image and category ids."""
-    records = dataset.records
-    return [dict(image_id=records.image_id(image), category_id=records.category_ids[label],
-                 bbox=[round(value, 2) for value in (left, top, right - left, bottom - top)], score=round(score, 5))
-            for image, one in found.items()
-            for (left, top, right, bottom), score, label in zip(one["boxes"].tolist(), one["scores"].tolist(),
-                                                                one["labels"].tolist())]
+    records, results = dataset.records, []
+    for image, found in detections.items():
+        image_id = records.image_id(image)
+        columns = (found[name].tolist() for name in ("boxes", "scores", "labels"))
+        for (left, top, right, bottom), score, label in zip(*columns):
+            box = [round(value, 2) for value in (left, top, right - left, bottom - top)]
+            results.append(
+                dict(
+                    image_id=image_id,
+                    category_id=records.category_ids[label],
+                    bbox=box,
+                    score=round(score, 5),
+                )
+            )
+    return results
 
 
-def save_results(folder, dataset, found, replace=False):
-    """detections.json and predictions.png. replace: the folder is a run's, and they may be its own, older ones."""
-    write(folder / "detections.json", json.dumps(coco_format(dataset, found)), replace)
-    draw.save(folder / "predictions.png", prediction_sheet(dataset, found), replace)
-    print(f"detections   {folder / 'detections.json'}\npredictions  {folder / 'predictions.png'}")
+def save_results(folder, dataset, evaluation, described, replace=False):
+    """detections.json, metrics.json and predictions.jpg -> their paths.
+
+    replace: the folder is a run's, and they may be its own, older ones.
+    """
+    results = json.dumps(coco_format(dataset, evaluation.detections))
+    numbers = evaluation._asdict()
+    del numbers["detections"]
+    numbers["operation"] = evaluation.operation._asdict()
+    numbers["class_operations"] = {
+        name: own._asdict() for name, own in evaluation.class_operations.items()
+    }
+    report = json.dumps(described | numbers, indent=1)
+    threshold = evaluation.operation.threshold
+    sheet = prediction_sheet(dataset, evaluation.detections, threshold)
+    write(folder / "detections.json", results, replace)
+    write(folder / "metrics.json", report.replace("NaN", "null"), replace)
+    draw.save_picture(folder / "predictions.jpg", sheet, replace)
+    return [folder / name for name in RESULTS]
 
 
-def prediction_sheet(dataset, found, min_score=0.5, count=16):
-    """The first images with what was found on them, truth in white."""
+RESULTS = ("detections.json", "metrics.json", "predictions.jpg")
+
+
+def prediction_sheet(dataset, detections, threshold, count=16):
+    """The first images with the detections over the threshold; the truth is white."""
+    threshold = 0.5 if math.isnan(threshold) else threshold
     pictures = []
     for index in range(min(count, len(dataset))):
         image, target = dataset.read(index)
-        sure = found[index]["scores"] >= min_score
-        boxes, labels, scores = (found[index][name][sure] for name in ("boxes", "labels", "scores"))
-        pictures.append(draw.draw(image, boxes, labels, dataset.classes, scores, target["boxes"]))
-    return draw.sheet(pictures)
+        found = detections[index]
+        shown = found["scores"] >= threshold
+        boxes, labels, scores = (found[name][shown] for name in ("boxes", "labels", "scores"))
+        picture = draw.draw(image, boxes, labels, dataset.classes, scores, target["boxes"])
+        pictures.append(picture)
+    return draw.sheet(
+        pictures, f"white: truth; coloured: detections with a score over {threshold:.2f}"
+    )

@@ -1,31 +1,37 @@
-"""Writing files so that a full disk or a forbidden folder is one clear line, and no file of the user's is lost."""
+"""Writing files: a full disk is one clear line, and no file of the user's is overwritten."""
+
 from pathlib import Path
 
 from data.errors import UserError
 
 
 def write(path, content, replace=False):
-    """Text or bytes into a new file, its folder made if need be. replace: only for files of the program's own."""
+    """Text or bytes into a new file, its folder made if need be.
+
+    replace: for files of the program's own only.
+    """
     path = Path(path)
+    data = content.encode() if isinstance(content, str) else content
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "wb" if replace else "xb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+            file.write(data)
     except FileExistsError:
-        raise UserError(already(path)) from None
+        raise UserError(exists_message(path)) from None
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror})") from None
 
 
-def already(path):
+def exists_message(path):
     return f"{path} exists already, and is not overwritten: choose another name"
 
 
 def must_be_new(*paths):
-    """Say so before any work is done, where a file that would be written exists. None: nothing is to be written."""
+    """An error, before any work is done, where a file that would be written exists; None
+    is none."""
     for path in paths:
         if path is not None and Path(path).exists():
-            raise UserError(already(path))
+            raise UserError(exists_message(path))
 
 
 def new_name(path):

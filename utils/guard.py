@@ -1,4 +1,5 @@
-"""No step with a gradient that is not finite: it would spoil every weight."""
+"""No step with a gradient that is not finite: it would make every weight useless."""
+
 import math
 
 import torch
@@ -7,32 +8,42 @@ from data.errors import UserError
 
 
 class Guard:
-    """Clips gradients to a norm; from the first that is not finite on, the optimizer skips its steps.
+    """Clips gradients to a norm; from the first that is not finite on, the optimizer skips its
+    steps.
 
-    The device decides that by itself. The host only asks when it has to wait for the device anyway, and then stops.
+    The device decides that by itself. The program only asks when it has to wait for the device
+    anyway, and then stops.
     """
 
-    def __init__(self, model, optimizer, longest, name):
-        self.parameters, self.optimizer, self.longest, self.name = list(model.parameters()), optimizer, longest, name
-        self.recent = []  # of each iteration since the host last asked: its number, values, and the images' numbers
-        self.spoiled = torch.zeros((), device=self.parameters[0].device)
+    def __init__(self, model, optimizer, max_norm, path):
+        self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self.optimizer, self.max_norm, self.path = optimizer, max_norm, path
+        self.recent = []  # of every iteration since it last asked: number, image numbers, values
+        self.found_inf = torch.zeros((), device=self.parameters[0].device)
 
     def clip(self):
-        """Cut the gradients -> their norm before."""
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.longest)
-        self.spoiled = self.optimizer.found_inf = torch.maximum(self.spoiled, (~norm.isfinite()).float())
-        return norm
+        """Clip the gradients -> their norm before."""
+        grad_norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.max_norm)
+        found_inf = (~grad_norm.isfinite()).float()
+        self.found_inf = self.optimizer.found_inf = torch.maximum(self.found_inf, found_inf)
+        return grad_norm
 
-    def note(self, iteration, indices, values):
-        """Keep an iteration in mind: its images' numbers, and values to tell of it."""
+    def remember(self, iteration, indices, values):
+        """Keep an iteration in mind: its images' numbers, and values to report of it."""
         self.recent.append((iteration, indices, values))
 
-    def insist(self):
-        """Say which images led to it, if there was one."""
+    def raise_if_nonfinite(self):
+        """An error that names the images of the first iteration that was not finite, if one was."""
         recent, self.recent = self.recent, []
-        if not self.spoiled:
+        if not self.found_inf:
             return
-        iteration, indices, values = next(one for one in recent if not math.isfinite(sum(map(float, one[2].values()))))
-        told = ", ".join(f"{name} {value:.3g}" for name, value in values.items())
-        raise UserError(f"the loss is not finite at iteration {iteration}: {told}, images "
-                        f"{', '.join(map(self.name, indices))}; a lower --lr or a longer --warmup may help")
+        nonfinite = [
+            entry for entry in recent if not math.isfinite(sum(map(float, entry[2].values())))
+        ]
+        iteration, indices, values = (nonfinite or recent)[0]
+        report = ", ".join(f"{name} {float(value):.3g}" for name, value in values.items())
+        paths = ", ".join(self.path(index) for index in indices)
+        raise UserError(
+            f"the loss is not finite at iteration {iteration}: {report}, images {paths}; "
+            "a lower --lr or a longer --warmup may help"
+        )

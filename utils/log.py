@@ -1,6 +1,9 @@
-"""A run's diary: log.jsonl, a progress bar, those who watch, and curves drawn from the diary."""
+"""A run's diary: log.jsonl, a progress bar, visdom and TensorBoard, and curves drawn from the
+diary."""
+
 import json
 import math
+import os
 import time
 
 from matplotlib.figure import Figure
@@ -8,25 +11,30 @@ from tqdm import tqdm
 
 from utils.watch import watchers
 
+LONG = 12 * 3600  # seconds, from which on a training's length is worth a remark
+
 
 class Log:
-    """One JSON object a line in log.jsonl: the losses every so many iterations, metrics at each evaluation.
+    """A JSON object a line in log.jsonl: losses every so many iterations, metrics at each
+    evaluation.
 
     Of several processes only the first writes; the others' log is silent.
     """
 
     def __init__(self, folder, recipe, per_epoch, start=0, silent=False):
-        self.path, self.every, self.per_epoch, self.silent = folder / "log.jsonl", recipe.log_every, per_epoch, silent
-        self.images, self.waited, self.clock, self.epoch = 0, 0.0, time.perf_counter(), []
+        self.path, self.recipe, self.per_epoch = folder / "log.jsonl", recipe, per_epoch
+        self.silent, self.failed = silent, False
+        self.epoch_losses = []
+        self.start, self.started = start, None
+        self.restart_clock()
         if silent:
             return
         self.watchers = watchers(recipe, folder.name)
         # What a stopped run did after its last checkpoint is about to happen again.
-        kept = [entry for entry in read(self.path) if entry["iteration"] <= start]
-        self.file = open(self.path, "w", encoding="utf-8")
-        for entry in kept:
-            self.write(entry)
-        self.bar = tqdm(total=recipe.iterations, initial=start, unit="it", disable=None, dynamic_ncols=True)
+        forget_after(self.path, start)
+        self.bar = tqdm(
+            total=recipe.iterations, initial=start, unit="it", disable=None, dynamic_ncols=True
+        )
 
     def watch(self, loader):
         """The loader's batches, while counting images and the seconds spent waiting for them."""
@@ -38,77 +46,145 @@ class Log:
             asked = time.perf_counter()
 
     def step(self, iteration, **values):
-        """Every so often, write the values; only then does anybody wait for a GPU to know them."""
+        """Every so often, write the values; only then is the device asked for them."""
         if self.silent:
             return
         self.bar.update(1)
-        if iteration % self.every == 0:
-            values = {name: float(value) for name, value in values.items()}
-            seconds = time.perf_counter() - self.clock
-            speed, share = self.images / seconds, self.waited / seconds
-            self.write(dict(iteration=iteration) | values | dict(images_per_second=round(speed, 1),
-                                                                 data_wait=round(share, 3)))
-            self.show("loss", iteration, box_loss=values["box_loss"], class_loss=values["class_loss"])
-            self.show("learning rate", iteration, lr=values["lr"])
-            self.say(iteration, "  ".join(f"{name} {value:.3g}" for name, value in values.items())
-                     + f"  {speed:.1f} images/s  waiting for data {share:.0%}")
-            self.epoch.append(values["box_loss"] + values["class_loss"])
-            self.restart()
-        if iteration % self.per_epoch == 0 and self.epoch:
-            self.show("loss of epochs", iteration // self.per_epoch, loss=sum(self.epoch) / len(self.epoch))
-            self.epoch = []
+        self.tell_duration(iteration)
+        if iteration % self.recipe.log_every == 0:
+            self.write_step(iteration, {name: float(value) for name, value in values.items()})
+        if iteration % self.per_epoch == 0 and self.epoch_losses:
+            loss = sum(self.epoch_losses) / len(self.epoch_losses)
+            self.show("loss of epochs", iteration // self.per_epoch, loss=loss)
+            self.epoch_losses = []
 
-    def metrics(self, iteration, average, picture):
-        """The result of an evaluation, whose time is not training's; picture() draws the current detections."""
-        self.write(dict(iteration=iteration, **{name: None if math.isnan(value) else value
-                                                for name, value in average.items()}))
-        first = dict(list(average.items())[:2])
-        self.bar.write(f"iteration {iteration}: " + ", ".join(f"{name} {value:.3f}" for name, value in first.items()))
-        self.show("average precision", iteration, **{name: value for name, value in first.items() if value == value})
-        for watcher in self.watchers:
-            watcher.picture("detections", picture())
-        self.restart()
+    def tell_duration(self, iteration):
+        """Say once how long the training will take: measured on ten iterations after the first."""
+        if iteration == self.start + 1:
+            self.started = time.time()
+        if iteration != self.start + 11:
+            return
+        per_iteration = (time.time() - self.started) / 10
+        seconds = per_iteration * (self.recipe.iterations - iteration)
+        end = time.strftime("%a %H:%M", time.localtime(time.time() + seconds))
+        hours, minutes = divmod(round(seconds / 60), 60)
+        line = f"about {hours} h {minutes:02} min to go, evaluations not counted: until {end}"
+        if seconds > LONG:
+            line += "; fewer --iterations, a smaller --resize or --depth, or a GPU make it shorter"
+        self.bar.write(line)
 
-    def restart(self):
+    def write_step(self, iteration, values):
+        seconds = time.perf_counter() - self.clock
+        speed, waiting = self.images / seconds, self.waited / seconds
+        measured = dict(images_per_second=round(speed, 1), data_wait=round(waiting, 3))
+        self.write(dict(iteration=iteration) | values | measured)
+        losses = {name: values[name] for name in ("box_loss", "class_loss")}
+        self.epoch_losses.append(sum(losses.values()))
+        self.show("loss", iteration, **losses)
+        self.show("learning rate", iteration, lr=values["lr"])
+        report = "  ".join(f"{name} {value:.3g}" for name, value in values.items())
+        self.report(iteration, f"{report}  {speed:.1f} images/s  waiting for data {waiting:.0%}")
+        self.restart_clock()
+
+    def evaluation(self, iteration, evaluation, make_picture):
+        """The result of an evaluation, whose time is not training's."""
+        known = {
+            name: None if math.isnan(value) else value for name, value in evaluation.metrics.items()
+        }
+        self.write(dict(iteration=iteration) | known)
+        first = dict(list(evaluation.metrics.items())[:2])
+        self.bar.write(
+            f"iteration {iteration}: "
+            + ", ".join(f"{name} {value:.3f}" for name, value in first.items())
+        )
+        known_first = {name: value for name, value in first.items() if value == value}
+        self.show("average precision", iteration, **known_first)
+        if self.watchers:
+            picture = make_picture()
+            for watcher in self.watchers:
+                watcher.picture("detections", picture, iteration)
+        self.restart_clock()
+
+    def restart_clock(self):
         self.images, self.waited, self.clock = 0, 0.0, time.perf_counter()
 
     def show(self, window, iteration, **values):
         for watcher in self.watchers:
             watcher.points(window, iteration, **values)
 
-    def say(self, iteration, text):
+    def report(self, iteration, text):
         if self.bar.disable:
-            print(f"iteration {iteration}: {text}", flush=True)
+            print(f"iteration {iteration} of {self.recipe.iterations}: {text}", flush=True)
         else:
             self.bar.set_postfix_str(text, refresh=False)
 
     def write(self, entry):
-        print(json.dumps(entry), file=self.file, flush=True)
+        """Append an entry. A full disk ends no training: it is said once."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(json.dumps(entry) + "\n")
+        except OSError as error:
+            if not self.failed:
+                self.bar.write(f"warning: {self.path}: cannot be written ({error.strerror})")
+            self.failed = True
 
     def close(self):
         if not self.silent:
             self.bar.close()
-            self.file.close()
             draw_curves(self.path)
 
 
-def read(path):
-    """All entries of a log, none where there is no log; a line cut short is left out."""
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else ()
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+def read_log(path):
+    """All entries of a log, none where there is no log; what is no entry is left out."""
+    return [entry for entry, _ in entries_with_ends(path)]
+
+
+def entries_with_ends(path):
+    """(entry, position behind it) of every whole line that is one."""
+    if not path.exists():
+        return
+    end = 0
+    for line in path.read_bytes().splitlines(keepends=True):
+        end += len(line)
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if line.endswith(b"\n") and isinstance(entry, dict) and "iteration" in entry:
+            yield entry, end
+
+
+def forget_after(path, iteration):
+    """Cut a log off behind the last entry of this iteration or an earlier one."""
+    ends = [end for entry, end in entries_with_ends(path) if entry["iteration"] <= iteration]
+    if path.exists() and max(ends, default=0) < path.stat().st_size:
+        os.truncate(path, max(ends, default=0))
 
 
 def draw_curves(path):
-    """curves.png beside the log: losses, learning rate and average precision over the iterations."""
-    entries = read(path)
-    panels = (("loss", ("box_loss", "class_loss")), ("learning rate", ("lr",)), ("precision", ("AP", "AP50", "mAP")))
+    """curves.png beside the log: losses, learning rate and average precision over the
+    iterations."""
+    entries = read_log(path)
+    panels = (
+        ("loss", ("box_loss", "class_loss")),
+        ("learning rate", ("lr",)),
+        ("average precision", ("AP", "AP50", "mAP")),
+    )
     figure = Figure(figsize=(12, 3.2), layout="constrained")
     for axes, (title, names) in zip(figure.subplots(1, len(panels)), panels):
         for name in names:
-            points = [(entry["iteration"], entry[name]) for entry in entries if entry.get(name) is not None]
+            points = [
+                (entry["iteration"], entry[name])
+                for entry in entries
+                if entry.get(name) is not None
+            ]
             if points:
                 axes.plot(*zip(*points), label=name, marker="." if len(points) < 20 else None)
                 axes.legend()
         axes.set(title=title, xlabel="iteration")
         axes.grid(alpha=0.3)
-    figure.savefig(path.with_name("curves.png"), dpi=100)
+    try:
+        figure.savefig(path.with_name("curves.png"), dpi=100)
+    except OSError as error:
+        print(f"warning: {path.with_name('curves.png')}: cannot be written ({error.strerror})")

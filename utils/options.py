@@ -1,195 +1,189 @@
-"""Flags: from the command line to a recipe. The flags of older detectors mean here what they meant there."""
+"""Flags: what a user may type. The flags of older detectors mean here what they meant there."""
+
 import argparse
-import runpy
+import difflib
+import multiprocessing
+import signal
 import sys
-import textwrap
-from dataclasses import fields
 from pathlib import Path
 
-from data.dataset import READERS
+from data.dataset import DATASETS
 from data.errors import UserError
 from layers.resnet import DEPTHS
-from utils import conventions
 from utils.build import MODELS, OPTIMIZERS
 from utils.metrics import METRICS
-from utils.recipes import RECIPES, Recipe
-
-LEAST = dict(batch=1, accumulate=1, resize=1, max_size=1, eval_every=1, save_every=1, log_every=1, iterations=0,
-             epochs=0, workers=0, warmup=0, patience=0, keep=0, freeze=0, lr=0, weight_decay=0)
+from utils.recipes import RECIPES
 
 
-def script(main):
+def run_script(main):
     """Run a script. A user's mistake is one line and exit code 2; a bug keeps its traceback."""
     try:
-        sys.exit(main())
+        code = main()
     except UserError as mistake:
         # One that happened in a loader's process arrives with that process's traceback before it.
         line = str(mistake).strip().splitlines()[-1].removeprefix("data.errors.UserError: ")
         print(f"error: {line}", file=sys.stderr)
-        sys.exit(2)
+        code = 2
+    except KeyboardInterrupt:
+        print("stopped before the training began", file=sys.stderr)
+        code = 128 + signal.SIGINT
+    finally:
+        # Processes that load images wait for a signal that they ignore: they would never end.
+        if hasattr(signal, "SIGCHLD"):
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for process in multiprocessing.active_children():
+            process.kill()
+    sys.exit(code)
 
 
-def new_parser(description):
-    return argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter,
-                                   allow_abbrev=False)
+class Parser(argparse.ArgumentParser):
+    """argparse's, but a mistake is one line that names what was probably meant."""
+
+    def __init__(self, description):
+        super().__init__(
+            description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def parse(self, arguments=None):
+        """The flags; every flag may be written with underscores too."""
+        arguments = sys.argv[1:] if arguments is None else arguments
+        flags, unknown = self.parse_known_args([with_dashes(argument) for argument in arguments])
+        if unknown:
+            name = unknown[0].partition("=")[0]
+            known = [flag for action in self._actions for flag in action.option_strings]
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else "--help lists all flags"
+            raise UserError(f"{unknown[0]} is not known here; {hint}")
+        return flags
+
+    def error(self, message):
+        raise UserError(message.replace("argument ", "", 1))
 
 
-def parse(parser, arguments=None):
-    """As parser.parse_args, with every flag also in underscores."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    return parser.parse_args([dashed(one) for one in arguments])
-
-
-def dashed(argument):
+def with_dashes(argument):
+    """The argument, with dashes instead of underscores if it is a flag."""
     name, equals, value = argument.partition("=")
     return name.replace("_", "-") + equals + value if name.startswith("--") else argument
 
 
 def add_dataset_flags(parser):
+    """The flags that say where the images and their boxes are, and how large they are seen."""
     add = parser.add_argument_group("what it sees").add_argument
-    add("--dataset", type=str.lower, choices=READERS, help="its format; shapes if not given")
+    add(
+        "--dataset",
+        type=str.lower,
+        choices=DATASETS,
+        metavar="NAME",
+        help=f"its format: {', '.join(DATASETS)}; shapes if no data is named, else auto",
+    )
     add("--root", "--dataset-root", "--coco-path", help="its folder; data/<dataset> if not given")
     add("--images", help="folder of a COCO file's images")
     add("--annotations", "--csv-train", help="a COCO or csv file, instead of --root")
     add("--val-images", help="as --images, for validation")
-    add("--val-annotations", "--csv-val", help="as --annotations; held out from those if not given")
+    add("--val-annotations", "--csv-val", help="as --annotations; else some of those are held out")
     add("--class-list", "--csv-classes", help="a csv of class,id")
-    add("--classes", nargs="+", help="keep only these")
+    add("--classes", nargs="+", metavar="NAME", help="keep only these")
+    add("--val-share", type=float, metavar="SHARE", help="held out where there is no val: 0.2")
     add("--skip-bad", action="store_true", default=None, help="go on without what cannot be read")
-    add("--resize", type=int, help="pixels of the short side")
-    add("--max-size", type=int, help="pixels of the long side, at most")
+    add("--resize", type=int, metavar="PIXELS", help="short side")
+    add("--max-size", type=int, metavar="PIXELS", help="long side, at most")
     add("--metric", choices=METRICS, help="coco, voc07 (eleven points) or voc12 (area)")
 
 
 def add_device_flags(parser):
+    """The flags that say where a script runs."""
     add = parser.add_argument_group("where it runs").add_argument
-    add("--device", help="cpu or cuda; a GPU where there is one")
-    add("--workers", "--num-workers", type=int, help="processes that load images")
-    add("--full-precision", action="store_true", default=None, help="float32 everywhere")
+    add("--device", help="cpu, cuda, cuda:1 or 1; a GPU where there is one")
+    add("--workers", "--num-workers", type=int, metavar="N", help="processes that load images")
+    add("--precision", choices=("auto", "bf16", "float32"), help="auto: bf16 where it is fast")
+    add("--full-precision", dest="precision", action="store_const", const="float32",
+        help="the same as --precision float32")  # fmt: skip
 
 
 def train_parser(description):
-    parser = new_parser(description)
-    add = parser.add_argument_group("the detector").add_argument
-    add("--model", choices=MODELS, help="retinanet if not given")
-    add("--recipe", help=f"to start from: a file of your own, or {', '.join(RECIPES)}; chosen by dataset if not given")
-    add("--depth", type=int, choices=DEPTHS, help="of RetinaNet's ResNet")
-    add("--weights", "--fine-tune", help="imagenet, coco, none (from scratch), or a checkpoint")
-    add("--basenet", help="as --weights, for SSD's VGG")
-    add("--freeze", type=int, help="so many stages of the base do not learn")
+    """The flags of train.py and of tools.check."""
+    parser = Parser(description)
+    add_detector_flags(parser)
     add_dataset_flags(parser)
-    add = parser.add_argument_group("how it learns").add_argument
-    add("--jitter", type=int, nargs=2, metavar=("MIN", "MAX"), help="short side while training")
-    add("--no-augment", dest="augment", action="store_false", default=None, help="only resize images")
-    add("--batch", "--batch-size", type=int, help="images per iteration, of all devices together")
-    add("--compile", action="store_true", default=None, help="network and loss; minutes to start with")
-    add("--accumulate", type=int, help="parts that a batch goes through the network in, to save memory")
-    add("--iterations", "--iters", type=int, help="optimizer steps")
-    add("--epochs", type=int, help="passes over the images, instead of iterations")
-    add("--schedule", dest="stretch", type=float, metavar="F", help="stretch iterations and milestones by this factor")
-    add("--optimizer", choices=OPTIMIZERS)
-    add("--lr", type=float, help="learning rate; the recipe's, times batch / its batch, if not given")
-    add("--momentum", type=float)
-    add("--weight-decay", type=float)
-    add("--warmup", type=int, help="iterations")
-    add("--milestones", type=int, nargs="+", help="iterations at which lr is multiplied by gamma")
-    add("--gamma", type=float)
-    add("--ema", type=float, help="decay of a moving average of the weights that is judged and kept; 0: none")
-    add("--patience", type=int, help="stop after so many evaluations without a better result; 0: never")
-    add("--seed", type=int)
-    add = parser.add_argument_group("what it tells").add_argument
-    add("--name", help="of the run's folder within --save-folder; a new one if not given")
-    add("--save-folder", type=Path, default=Path("weights"), help="where runs are saved: weights")
-    add("--eval-every", "--val-iters", type=int, help="iterations between evaluations")
-    add("--save-every", type=int, help="iterations between checkpoints")
-    add("--log-every", type=int, help="iterations between lines of the log")
-    add("--keep", type=int, help="also keep the last so many periodic checkpoints under names of their own")
-    add("--resume", nargs="?", const="", metavar="FILE", help="go on from this checkpoint, or from the last of --name")
-    add("--visdom", nargs="?", const="localhost:8097", metavar="SERVER", help="show it there: localhost:8097")
-    add("--logdir", help="folder of TensorBoard's files")
+    add_learning_flags(parser)
+    add_loss_flags(parser)
+    add_run_flags(parser)
     add_device_flags(parser)
     return parser
 
 
-def named_recipe(flags):
-    """The recipe to start from: the one that was asked for, or else that of the model and dataset."""
-    if flags.recipe and Path(flags.recipe).suffix == ".py":
-        return recipe_file(flags.recipe)
-    model = flags.model or ("ssd300" if flags.basenet else "retinanet")
-    if flags.root and not (flags.dataset or flags.annotations or flags.recipe):
-        raise UserError(f"--root {flags.root}: say what it holds with --dataset, one of {', '.join(READERS)}")
-    kind = "csv" if str(flags.annotations).endswith(".csv") else "coco"
-    dataset = flags.dataset or (kind if flags.annotations else "shapes")
-    name = flags.recipe or f"{model}_{dataset}".replace("retinanet_shapes", "shapes")
-    if flags.recipe and name not in RECIPES:
-        raise UserError(f"no recipe {name!r}: use a file of your own, *.py, or {', '.join(RECIPES)}")
-    recipe = RECIPES.get(name, RECIPES[f"{model}_own"])
-    return recipe if flags.recipe else recipe | dict(dataset=dataset)
+def add_detector_flags(parser):
+    add = parser.add_argument_group("the detector").add_argument
+    add("--model", type=str.lower, choices=MODELS, help="retinanet if not given")
+    add(
+        "--recipe",
+        metavar="NAME",
+        help=f"to start from: a Python file of yours, or {', '.join(RECIPES)}; "
+        "chosen by the data if not given",
+    )
+    add("--depth", type=int, choices=DEPTHS, help="of RetinaNet's ResNet")
+    add("--weights", "--fine-tune", metavar="WHICH",
+        help="imagenet, imagenet_v2, coco, none (random), or a checkpoint's file")  # fmt: skip
+    add("--basenet", metavar="FILE", help="as --weights, for SSD's VGG")
+    add("--frozen-stages", type=int, metavar="N", help="of the base, that do not learn")
+    add(
+        "--prior-probability", type=float, metavar="P", help="of RetinaNet's untrained priors: 0.01"
+    )
 
 
-def recipe_file(path):
-    """The recipe named `recipe` in a Python file of the user's; the file may start from any of ours."""
-    try:
-        found = runpy.run_path(path).get("recipe")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    except (TypeError, SyntaxError, ImportError, NameError) as error:
-        raise UserError(f"{path}: {error}") from None
-    if not isinstance(found, Recipe):
-        raise UserError(f"{path}: no recipe in it; expected a line like: recipe = retinanet_own | dict(batch=4)")
-    return found
+def add_learning_flags(parser):
+    add = parser.add_argument_group("how it learns").add_argument
+    add("--jitter", type=int, nargs=2, metavar=("MIN", "MAX"), help="short side while training")
+    add("--no-augment", dest="augment", action="store_false", default=None, help="only resize")
+    add("--batch", "--batch-size", type=int, metavar="N",
+        help="images per iteration, of all devices together")  # fmt: skip
+    add("--accumulate", type=int, metavar="N", help="micro-batches of a batch, to save memory")
+    add("--compile", action="store_true", default=None, help="network and loss; takes minutes")
+    add("--iterations", "--iters", type=int, metavar="N", help="optimizer steps")
+    add("--epochs", type=int, metavar="N", help="passes over the images, instead of iterations")
+    add("--schedule", dest="schedule_factor", type=float, metavar="F",
+        help="stretch iterations and milestones by this factor")  # fmt: skip
+    add("--optimizer", type=str.lower, choices=OPTIMIZERS)
+    add("--lr", type=float, help="learning rate; else the recipe's, times batch / its batch")
+    add("--momentum", type=float)
+    add("--weight-decay", type=float)
+    add("--warmup", type=int, metavar="N", help="iterations")
+    add("--milestones", type=int, nargs="+", metavar="N", help="where lr is multiplied by gamma")
+    add("--gamma", type=float, help="see --milestones")
+    add("--max-grad-norm", type=float, metavar="NORM", help="gradients are clipped to it")
+    add(
+        "--ema",
+        type=float,
+        metavar="DECAY",
+        help="of averaged weights, evaluated and kept; 0: none",
+    )
+    add("--patience", type=int, metavar="N",
+        help="stop after so many evaluations without a better result; 0: never")  # fmt: skip
+    add("--seed", type=int)
 
 
-def resolve(flags, recipe):
-    """The recipe, changed by the flags that were given."""
-    names = {one.name for one in fields(Recipe)}
-    given = {name: tuple(value) if isinstance(value, list) else value
-             for name, value in vars(flags).items() if name in names and value is not None}
-    changes = dict(given)
-    if getattr(flags, "basenet", None):
-        changes["weights"] = flags.basenet
-    if str(given.get("visdom")).lower() in ("true", "false"):
-        changes["visdom"] = "localhost:8097" if given["visdom"].lower() == "true" else ""
-    if "resize" in given and "jitter" not in given and recipe.jitter:
-        # The range of short sides follows the one that was given.
-        changes["jitter"] = tuple(round(side * given["resize"] / recipe.resize) for side in recipe.jitter)
-    if "batch" in given and "lr" not in given:
-        changes["lr"] = recipe.lr * given["batch"] / recipe.batch
-    return checked(recipe | changes | lengths(given, recipe, getattr(flags, "stretch", None)))
+def add_loss_flags(parser):
+    add = parser.add_argument_group("matching and loss").add_argument
+    add("--positive-iou", type=float, metavar="IOU", help="from here on a prior has an object: 0.5")
+    add("--negative-iou", type=float, metavar="IOU", help="below it is background: 0.4, SSD 0.5")
+    add("--focal-alpha", type=float, metavar="A", help="weight of the objects: 0.25")
+    add("--focal-gamma", type=float, metavar="G", help="0: cross entropy; 2 in the paper")
+    add("--box-loss", choices=("smooth_l1", "giou"), help="RetinaNet's")
+    add("--negatives-per-positive", type=int, metavar="N", help="SSD's hard negatives: 3")
 
 
-def lengths(given, recipe, stretch):
-    """Where the length of training changes, milestones keep their share of it; warm-up takes a tenth at most."""
-    if not stretch and not {"iterations", "epochs"} & set(given):
-        return {}
-    before, drops = recipe.iterations, recipe.milestones
-    if recipe.epochs:
-        before, drops = recipe.epochs, recipe.milestone_epochs
-    unit = "epochs" if "epochs" in given or recipe.epochs and "iterations" not in given else "iterations"
-    length = round(given.get(unit, before) * (stretch or 1))
-    if "milestones" in given:
-        milestones = tuple(round(one * (stretch or 1)) for one in given["milestones"])
-        epochs = ()
-    else:
-        milestones = epochs = tuple(round(one * length / before) for one in drops)
-    if unit == "epochs":
-        return dict(epochs=length, milestone_epochs=epochs, milestones=milestones)
-    return dict(iterations=length, epochs=0, milestone_epochs=(), milestones=milestones,
-                warmup=given.get("warmup", min(recipe.warmup, length // 10)))
-
-
-def checked(recipe):
-    """The recipe, if its numbers can be trained with."""
-    for name, least in LEAST.items():
-        if getattr(recipe, name) < least:
-            raise UserError(f"--{name.replace('_', '-')} {getattr(recipe, name)}: must be at least {least}")
-    if recipe.batch % recipe.accumulate:
-        raise UserError(f"--batch {recipe.batch} cannot be cut into --accumulate {recipe.accumulate} equal parts")
-    return recipe
-
-
-def describe(recipe):
-    """The recipe in a few lines: every field, in its order."""
-    words = [f"{one.name}={getattr(recipe, one.name)!r}".replace("'", "").replace(", ", ",") for one in fields(recipe)
-             if one.name != "conventions"] + [f"conventions: {conventions.describe(recipe.conventions)}"]
-    return textwrap.fill("  ".join(words), width=110, break_long_words=False, break_on_hyphens=False)
+def add_run_flags(parser):
+    add = parser.add_argument_group("what it tells and keeps").add_argument
+    add("--name", help="of the run's folder within --save-folder; a new one if not given")
+    add("--save-folder", type=Path, default=Path("weights"), help="where runs are saved: weights")
+    add("--eval-every", "--val-iters", type=int, metavar="N", help="iterations")
+    add("--save-every", type=int, metavar="N", help="iterations between checkpoints")
+    add("--log-every", type=int, metavar="N", help="iterations between lines of the log")
+    add("--keep-checkpoints", type=int, metavar="N",
+        help="keep the last N periodic checkpoints under names of their own")  # fmt: skip
+    add("--resume", nargs="?", const="", metavar="FILE",
+        help="go on from this checkpoint, or from the last of --name")  # fmt: skip
+    add("--visdom", nargs="?", const="localhost:8097", metavar="SERVER", help="localhost:8097")
+    add("--logdir", help="folder of TensorBoard's files")

@@ -1,4 +1,6 @@
-"""Devices and processes: one CPU or GPU, several GPUs of one process, or one process each under torchrun."""
+"""Devices and processes: one CPU or GPU, several GPUs of one process, or a process each
+(torchrun)."""
+
 import datetime
 import os
 import sys
@@ -10,32 +12,40 @@ from torch import nn
 
 from data.errors import UserError
 
-# A process that died is noticed by the others' next exchange; this is how long a mere delay may last.
-PATIENCE = datetime.timedelta(minutes=30)
+# A process that died is noticed at the others' next exchange; this is how long a delay may last.
+TIMEOUT = datetime.timedelta(minutes=30)
 
 
 class Network(nn.Module):
     """The model in the precision of its device, its predictions in float32.
 
-    The precision is chosen inside forward, for the replicas of DataParallel do not inherit it from outside. compiled:
+    The precision is chosen inside forward, for DataParallel's replicas do not inherit it. compiled:
     by torch.compile, anew for every size of images.
     """
 
-    def __init__(self, model, device, full_precision=False, compiled=False):
+    def __init__(self, model, device, precision="auto", compiled=False):
         super().__init__()
         self.model, self.compiled = model, compiled
         if compiled:
-            # Its weights and their names remain what they are; model.forward remains the plain one.
+            # Weights and their names remain what they are, and model.forward remains the plain one.
             model.compile(dynamic=False)
-        self.half = not full_precision and has_bfloat16(device)
+        self.in_bfloat16 = precision_of(precision, device) == "bfloat16"
 
     def forward(self, images):
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.half):
-            box_deltas, class_logits = self.model(images) if self.compiled else self.model.forward(images)
+        forward = self.model if self.compiled else self.model.forward
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.in_bfloat16):
+            box_deltas, class_logits = forward(images)
         return box_deltas.float(), class_logits.float()
 
 
-def has_bfloat16(device):
+def precision_of(precision, device):
+    """bfloat16 or float32: what a recipe's precision means on a device."""
+    if precision == "bf16" or precision == "auto" and has_fast_bfloat16(device):
+        return "bfloat16"
+    return "float32"
+
+
+def has_fast_bfloat16(device):
     """Whether bfloat16 is the hardware's own, so that it is faster and not merely possible."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
@@ -44,14 +54,16 @@ def has_bfloat16(device):
 
 
 def start(name=None):
-    """The device this process works on, having met the other processes if torchrun started several."""
+    """The device this process works on, after meeting the other processes that torchrun started."""
     if "RANK" in os.environ and not dist.is_initialized():
-        dist.init_process_group("nccl" if torch.cuda.is_available() and name != "cpu" else "gloo", timeout=PATIENCE)
+        use_gpu = torch.cuda.is_available() and name != "cpu"
+        dist.init_process_group("nccl" if use_gpu else "gloo", timeout=TIMEOUT)
         if dist.get_rank() > 0:
-            # One voice is enough.
+            # Only the first process prints.
             sys.stdout = open(os.devnull, "w")
     if name is None:
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    name = f"cuda:{name}" if str(name).isdecimal() else name
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
@@ -64,19 +76,20 @@ def start(name=None):
 
 
 @contextmanager
-def one_first():
-    """What is within is done by the first process, then by the others: the first may have files to make."""
+def rank0_first():
+    """What is within is done by the first process, then by the others: it may have files
+    to make."""
     if rank() > 0:
         dist.barrier()
     yield
-    if rank() == 0 and world() > 1:
+    if rank() == 0 and world_size() > 1:
         dist.barrier()
 
 
-def same(make):
+def broadcast_from_rank0(make):
     """What the first process makes, for all."""
     made = [make() if rank() == 0 else None]
-    if world() > 1:
+    if world_size() > 1:
         dist.broadcast_object_list(made)
     return made[0]
 
@@ -85,7 +98,7 @@ def rank():
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def world():
+def world_size():
     """How many processes train together."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
@@ -93,7 +106,8 @@ def world():
 def wrap(network, device):
     """The network as several devices run it, each on its part of the batch."""
     if dist.is_initialized():
-        return nn.parallel.DistributedDataParallel(network, device_ids=[device] if device.type == "cuda" else None)
+        device_ids = [device] if device.type == "cuda" else None
+        return nn.parallel.DistributedDataParallel(network, device_ids=device_ids)
     if device.type == "cuda" and torch.cuda.device_count() > 1:
         return nn.DataParallel(network)
     return network
@@ -101,22 +115,28 @@ def wrap(network, device):
 
 def mean(values):
     """A tensor's mean over all processes."""
-    if world() > 1:
+    if world_size() > 1:
         dist.all_reduce(values)
-    return values / world()
+    return values / world_size()
 
 
-def together(found):
-    """What each process found, image number -> detections, in one dictionary that every process gets."""
-    if world() == 1:
-        return found
-    parts = [None] * world()
-    dist.all_gather_object(parts, found)
-    return {image: one for part in parts for image, one in part.items()}
+def gather_detections(detections):
+    """Every process's detections, image number -> dict, in one dictionary that all get, in
+    order."""
+    parts = [detections]
+    if world_size() > 1:
+        parts = [None] * world_size()
+        dist.all_gather_object(parts, detections)
+    return dict(sorted((image, found) for part in parts for image, found in part.items()))
 
 
 def to_device(images, targets, device):
-    """Bytes travel, and the host does not wait for them."""
-    targets = [{name: value.to(device, non_blocking=True) if isinstance(value, torch.Tensor) else value
-                for name, value in target.items()} for target in targets]
-    return images.to(device, non_blocking=True), targets
+    """Bytes travel, without synchronisation with the device."""
+    moved = []
+    for target in targets:
+        tensors = {
+            name: target[name].to(device, non_blocking=True)
+            for name in ("boxes", "labels", "ignore")
+        }
+        moved.append(target | tensors)
+    return images.to(device, non_blocking=True), moved

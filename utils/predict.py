@@ -1,4 +1,5 @@
-"""From a batch of images to what is seen on them."""
+"""From a batch of images to the detections on them."""
+
 import torch
 
 from layers.boxes import clip
@@ -8,19 +9,34 @@ from layers.priors import level_sizes
 
 @torch.no_grad()
 def predict(network, model, images, targets, recipe):
-    """Detections of every image of a batch, in pixels of the batch: B dicts of boxes [D, 4], scores [D], labels [D]."""
+    """The detections of every image of a batch, in its pixels: B dicts as
+    layers.detections makes."""
     image_size = tuple(images.shape[-2:])
     box_deltas, class_logits = network(images)
     priors = model.priors(image_size)
-    levels = level_sizes(image_size, model.levels) if recipe.candidates_of == "level" else None
-    borders = [dict(image=target["size"], input=image_size).get(recipe.conventions.clip) for target in targets]
-    return [detections(deltas, logits, priors, border, model.scores, levels, recipe.min_score, recipe.max_iou,
-                       recipe.candidates, recipe.limit)
-            for deltas, logits, border in zip(box_deltas, class_logits, borders)]
+    levels = level_sizes(image_size, model.levels) if recipe.topk_per == "level" else None
+    results = []
+    for deltas, logits, target in zip(box_deltas, class_logits, targets):
+        borders = dict(image=target["size"], input=image_size, nothing=None)
+        result = detections(
+            deltas,
+            logits,
+            priors,
+            borders[recipe.conventions.clip_boxes],
+            model.scores,
+            levels,
+            recipe.score_threshold,
+            recipe.nms_iou,
+            recipe.pre_nms_topk,
+            recipe.max_detections,
+        )
+        results.append(result)
+    return results
 
 
-def to_original(found, size, original_size):
-    """Detections in pixels of the image as it was before resizing, on the CPU. Sizes are (height, width)."""
-    scale = found["boxes"].new_tensor([original_size[1] / size[1], original_size[0] / size[0]] * 2)
-    found = found | dict(boxes=clip(found["boxes"] * scale, original_size))
-    return {name: value.cpu() for name, value in found.items()}
+def to_original(result, size, original_size):
+    """Detections in pixels of the image before resizing, on the CPU. Sizes are (height, width)."""
+    y_scale, x_scale = original_size[0] / size[0], original_size[1] / size[1]
+    boxes = result["boxes"] * result["boxes"].new_tensor([x_scale, y_scale, x_scale, y_scale])
+    result = result | dict(boxes=clip(boxes, original_size))
+    return {name: value.cpu() for name, value in result.items()}

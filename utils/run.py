@@ -1,172 +1,200 @@
-"""What surrounds the training loop: the run's folder, its log, its checkpoints, and how it stops without losing any."""
+"""What surrounds the training loop: the run's folder, log, checkpoints, and how it stops."""
+
 import json
 import math
-import os
+import signal
 from contextlib import suppress
 from dataclasses import asdict
-from pathlib import Path
 
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from data.errors import UserError
 from utils import checkpoint, parallel
+from utils.evaluation import prediction_sheet
 from utils.files import write
-from utils.guard import Guard
 from utils.log import Log
+from utils.run_folder import claim
+from utils.saver import Saver
 from utils.schedule import Plateau, learning_rate
 from utils.stop import Stop
 
 
 class Run:
-    """One training run in its folder, from the first iteration or from that of the checkpoint content `resume` on."""
+    """One training run in its folder, from the first iteration on or from a checkpoint's.
 
-    def __init__(self, folder, recipe, model, optimizer, dataset, per_epoch, resume=None):
-        self.folder, self.recipe, self.model, self.optimizer = folder, recipe, model, optimizer
-        self.classes, self.guard = dataset.classes, Guard(model, optimizer, recipe.clip, dataset.records.path)
-        self.clip = self.guard.clip
-        self.per_epoch, self.plateau = per_epoch, Plateau(recipe, per_epoch)
-        average = get_ema_multi_avg_fn(recipe.ema)
-        self.ema = AveragedModel(model, multi_avg_fn=average, use_buffers=True) if recipe.ema else None
-        self.done, self.best, self.stale = 0, -1.0, 0
+    As a context manager, it saves what was trained, whatever ends the loop.
+    """
+
+    def __init__(self, folder, recipe, model, optimizer, guard, dataset, batches, resume=None):
+        self.folder, self.recipe, self.classes = folder, recipe, dataset.classes
+        self.lock = claim(folder) if parallel.rank() == 0 else None
+        self.model, self.optimizer, self.guard = model, optimizer, guard
+        self.per_epoch = batches.per_epoch
+        self.plateau = Plateau(recipe, self.per_epoch)
+        self.ema = None
+        if recipe.ema:
+            average = get_ema_multi_avg_fn(recipe.ema)
+            self.ema = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+        self.done, self.saved, self.best, self.stale = 0, 0, -1.0, 0
+        self.evaluation = None  # the last one
         if resume:
             self.restore(resume)
-        self.log = Log(folder, recipe, per_epoch, self.done, silent=parallel.rank() > 0)
-        self.stop = Stop()
-        self.result = None  # the last evaluation's
+        batches.start(self.done, parallel.rank(), parallel.world_size())
         if parallel.rank() == 0:
-            content = asdict(recipe) | dict(classes=list(self.classes))
+            content = asdict(recipe) | dict(classes=self.classes)
             write(folder / "recipe.json", json.dumps(content, indent=1), replace=True)
+        self.saver = Saver(folder, recipe)
+        self.log = Log(folder, recipe, self.per_epoch, self.done, silent=parallel.rank() > 0)
+        self.stop = Stop()
 
     @property
-    def shown(self):
-        """The model that is judged and kept."""
+    def kept_model(self):
+        """The model that is evaluated and kept: the average of the weights, where there is one."""
         return self.ema.module if self.ema else self.model
 
-    def iterations(self, loader):
-        """(iteration, parts of its batch) for each that is still to be done, until somebody or --patience says stop."""
-        batches = self.log.watch(loader)
-        while self.done < self.recipe.iterations and not self.stop and not self.satisfied:
+    def iterations(self, loader, device):
+        """(iteration, its micro-batches on the device), until the last or until something stops
+        it."""
+        batches = iter(self.log.watch(loader))
+        while self.done < self.recipe.iterations and not self.stop and not self.early_stopped:
             iteration = self.done + 1
-            yield iteration, [next(batches) for _ in range(self.recipe.accumulate)]
-            self.done = iteration
+            micro_batches = [
+                parallel.to_device(*next(batches), device) for _ in range(self.recipe.accumulate)
+            ]
+            # A dead loader process is noticed here, not by a signal in the middle of a step.
+            with suppress(ValueError, AttributeError):
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            self.stop.in_step = True
+            yield iteration, micro_batches
 
     @property
-    def satisfied(self):
+    def early_stopped(self):
         return 0 < self.recipe.patience <= self.stale
 
-    def rate(self, iteration):
-        """The learning rate of the iteration, from now on the optimizer's."""
-        rate = learning_rate(iteration, self.recipe) * self.plateau.factor
+    def set_lr(self, iteration):
+        """Give the optimizer the learning rate of an iteration, and return it."""
+        lr = learning_rate(iteration, self.recipe) * self.plateau.factor
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        return rate
+            group["lr"] = lr
+        return lr
 
-    def stepped(self, iteration, parts, box_loss, class_loss, gradient, rate):
-        """Note what an iteration was like. One that was not finite ends the run; its step was not made."""
-        values = dict(box_loss=box_loss, class_loss=class_loss, gradient=gradient, lr=rate)
-        self.guard.note(iteration, [target["index"] for _, targets in parts for target in targets], values)
+    def after_step(self, iteration, micro_batches, losses, grad_norm, lr):
+        """Note what an iteration was like. One that was not finite ends the run before its step."""
+        box_loss, class_loss = losses
+        values = dict(box_loss=box_loss, class_loss=class_loss, grad_norm=grad_norm, lr=lr)
+        indices = [target["index"] for _, targets in micro_batches for target in targets]
+        self.guard.remember(iteration, indices, values)
         recipe = self.recipe
-        if gradient.is_cpu or any(self.due(iteration, every) for every in (recipe.log_every, recipe.eval_every)):
-            self.guard.insist()
+        is_waiting = any(self.is_due(iteration, n) for n in (recipe.log_every, recipe.eval_every))
+        if grad_norm.is_cpu or is_waiting:
+            self.guard.raise_if_nonfinite()
         if self.ema:
             self.ema.update_parameters(self.model)
-        box_loss, class_loss = parallel.mean(torch.stack([box_loss, class_loss]))
-        self.plateau.note(iteration, box_loss + class_loss)
-        self.log.step(iteration, box_loss=box_loss, class_loss=class_loss, gradient=gradient, lr=rate)
+        self.done, self.stop.in_step = iteration, False
+        box_loss, class_loss = parallel.mean(losses)
+        self.plateau.update(iteration, box_loss + class_loss)
+        self.log.step(
+            iteration, box_loss=box_loss, class_loss=class_loss, grad_norm=grad_norm, lr=lr
+        )
         self.stop.agree()
+        if self.saver.should_try_again():
+            self.save(iteration)
 
-    def due(self, iteration, every):
-        """Whether it is time for something that is done every so many iterations and after the last."""
+    def is_due(self, iteration, every):
+        """Whether it is time for what is done every so many iterations and after the last."""
         return iteration % every == 0 or iteration == self.recipe.iterations
 
-    def judged(self, iteration, average, picture):
+    def should_save(self, iteration):
+        return (
+            self.is_due(iteration, self.recipe.save_every) or bool(self.stop) or self.early_stopped
+        )
+
+    def after_evaluation(self, iteration, evaluation, val_dataset):
         """Note an evaluation's result, and keep the weights if they are the best so far."""
-        self.result = result = next(iter(average.values()))
-        first, self.stale = self.best < 0, self.stale + 1
-        # Without any object to find there is no result, and the first weights remain the best.
-        if first or result > self.best:
+        self.evaluation = evaluation
+        result = next(iter(evaluation.metrics.values()))
+        is_first = self.best < 0
+        self.stale += 1
+        # Without any object there is no result, and the first weights remain the best.
+        if is_first or result > self.best:
             self.best, self.stale = 0.0 if math.isnan(result) else result, 0
-        if parallel.rank() == 0:
-            self.log.metrics(iteration, average, picture)
-            if self.stale == 0:
-                checkpoint.save(self.folder / "best.pth", self.detector(iteration))
-
-    def detector(self, iteration):
-        return checkpoint.detector(self.shown, self.recipe, self.classes) | dict(iteration=iteration)
-
-    def save(self, iteration):
-        """last.pth: everything that is needed to go on from here. The one before it stays as previous.pth."""
-        self.guard.insist()
         if parallel.rank() > 0:
             return
-        content = self.detector(iteration) | dict(
-            optimizer=self.optimizer.state_dict(), random=torch.get_rng_state(), best=self.best, stale=self.stale,
-            epoch=iteration // self.per_epoch, plateau=self.plateau.state_dict())
+        threshold = evaluation.operation.threshold
+
+        def make_picture():
+            return prediction_sheet(val_dataset, evaluation.detections, threshold)
+
+        self.log.evaluation(iteration, evaluation, make_picture)
+        if self.stale == 0:
+            found = dict(
+                show_threshold=None if math.isnan(threshold) else threshold,
+                metrics=evaluation.metrics,
+            )
+            self.saver.write("best.pth", self.content(iteration) | found)
+
+    def content(self, iteration):
+        content = checkpoint.detector_content(self.kept_model, self.recipe, self.classes)
+        return content | dict(iteration=iteration)
+
+    def save(self, iteration):
+        """last.pth: everything that is needed to go on from here; the one before is
+        previous.pth."""
+        self.guard.raise_if_nonfinite()
+        if parallel.rank() > 0:
+            return
+        content = self.content(iteration) | dict(
+            optimizer=self.optimizer.state_dict(),
+            random=torch.get_rng_state(),
+            best=self.best,
+            stale=self.stale,
+            epoch=iteration // self.per_epoch,
+            plateau=self.plateau.state_dict(),
+        )
         if self.ema:
             content |= dict(ema=self.ema.state_dict(), training=self.model.state_dict())
-        last, previous = self.folder / "last.pth", self.folder / "previous.pth"
-        with suppress(OSError):
-            previous.unlink(missing_ok=True)
-            os.link(last, previous)
-        checkpoint.save(last, content)
-        if self.recipe.keep and iteration % self.recipe.save_every == 0:
-            checkpoint.save(self.folder / f"iteration_{iteration:07d}.pth", content)
-            for old in sorted(self.folder.glob("iteration_*.pth"))[:-self.recipe.keep]:
-                old.unlink()
+        self.saver.save_last(content, iteration)
+        self.saved = iteration
 
     def restore(self, content):
         """Put everything back where the checkpoint left it."""
         if "optimizer" not in content:
-            raise UserError("this checkpoint holds no optimizer to go on with: resume from last.pth")
-        self.model.load_state_dict(content.get("training", content["model"]))
-        self.optimizer.load_state_dict(content["optimizer"])
-        self.plateau.load_state_dict(content["plateau"])
-        if self.ema:
-            self.ema.load_state_dict(content["ema"])
-        torch.set_rng_state(content["random"])
-        self.done, self.best, self.stale = content["iteration"], content["best"], content["stale"]
+            raise UserError(
+                "this checkpoint holds no optimizer to go on with: resume from last.pth"
+            )
+        try:
+            self.model.load_state_dict(content.get("training", content["model"]))
+            self.optimizer.load_state_dict(content["optimizer"])
+            self.plateau.load_state_dict(content["plateau"])
+            if self.ema:
+                self.ema.load_state_dict(content["ema"])
+            torch.set_rng_state(content["random"])
+            self.done = self.saved = content["iteration"]
+            self.best, self.stale = content["best"], content["stale"]
+        except (RuntimeError, KeyError, ValueError, TypeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(
+                f"--resume with another detector or optimizer than the checkpoint's: {reason}"
+            ) from None
 
-    def finish(self):
-        """Draw the curves and say where everything lies -> the exit code."""
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        """Save what was trained since the last checkpoint, and give the signals back."""
+        self.stop.ignore()
+        lost_loader = isinstance(error, RuntimeError) and "DataLoader" in str(error)
+        if kind is KeyboardInterrupt:
+            self.stop.signal = self.stop.asked or signal.SIGINT
+        if (kind is KeyboardInterrupt or lost_loader) and self.done > self.saved:
+            self.save(self.done)
         self.log.close()
-        self.stop.over()
-        if self.stop:
-            print(f"stopped after iteration {self.done}; go on with: "
-                  f"python train.py --resume {self.folder / 'last.pth'}")
-            return 128 + self.stop.signal
-        if self.satisfied:
-            print(f"stopped after iteration {self.done}: {self.stale} evaluations without a better result")
-        print(f"curves       {self.folder / 'curves.png'}\ncheckpoint   {self.folder / 'best.pth'}")
-        return 0
-
-
-def new_folder(parent, name, default):
-    """The folder of a new run, which never writes into an old one's.
-
-    name is the user's, or None: then it is the default with the first number that is free.
-    """
-    folder, number = parent / (name or default), 2
-    if name and any(folder.glob("*.pth")):
-        raise UserError(f"{folder} holds a run: go on with --resume --name {name}, or choose another --name")
-    if name and folder.is_dir() and any(folder.iterdir()):
-        raise UserError(f"{folder} holds other files, and a run begins in a new folder: choose another --name")
-    while folder.is_dir() and any(folder.iterdir()):
-        folder, number = parent / f"{default}-{number}", number + 1
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK):
-            raise PermissionError(13, "no permission to write")
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be made ({error.strerror}); choose another --save-folder") from None
-    return folder
-
-
-def checkpoint_to_resume(parent, name, path):
-    """The checkpoint that was named; without a name the last one of the run, or of the latest run."""
-    if path:
-        return Path(path)
-    found = sorted(parent.glob(f"{name or '*'}/last.pth"), key=os.path.getmtime)
-    if not found:
-        raise UserError(f"nothing to resume: no {parent / (name or '*') / 'last.pth'}")
-    return found[-1]
+        self.stop.restore()
+        if lost_loader and not self.stop.asked:
+            raise UserError(
+                f"a process that loads images died or stood still after iteration {self.done} (out "
+                "of memory? try --workers 0); go on with: python train.py --resume "
+                f"{self.folder / 'last.pth'}"
+            ) from None
+        return kind is KeyboardInterrupt or lost_loader

@@ -1,4 +1,5 @@
-"""Stopping: Ctrl-C and SIGTERM ask, the loop answers when its iteration is done."""
+"""Stopping: a signal asks, and the loop answers when its iteration is done."""
+
 import signal
 
 import torch
@@ -6,19 +7,29 @@ import torch.distributed as dist
 
 from utils import parallel
 
+# Ctrl-C, a polite kill, and a terminal that was closed.
+SIGNALS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
+
 
 class Stop:
-    """Whether the run was asked to stop. A second Ctrl-C is obeyed at once."""
+    """Whether the run was asked to stop.
+
+    A second request is obeyed at once, by a KeyboardInterrupt, unless weights are being changed.
+    """
 
     def __init__(self):
         self.signal = self.asked = None
-        self.former = {one: signal.signal(one, self.ask) for one in (signal.SIGINT, signal.SIGTERM)}
-        # Between processes on the host: whoever waits for it, it is not a GPU.
-        self.group = dist.new_group(backend="gloo") if parallel.world() > 1 else None
+        self.in_step = False
+        self.former = {number: signal.signal(number, self.ask) for number in SIGNALS}
+        # Between processes on the host: no GPU has to be waited for.
+        self.group = dist.new_group(backend="gloo") if parallel.world_size() > 1 else None
 
     def ask(self, number, frame):
-        self.asked = number
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        is_second, self.asked = self.asked is not None, number
+        if is_second and not self.in_step:
+            raise KeyboardInterrupt
 
     def agree(self):
         """After each iteration: of several processes, all stop after the same one."""
@@ -31,13 +42,22 @@ class Stop:
     def __bool__(self):
         return self.signal is not None
 
-    def over(self):
-        """Give the signals back to whom they belonged."""
-        for one, handler in self.former.items():
-            signal.signal(one, handler)
+    def ignore(self):
+        """Let no further request interrupt what saves the run."""
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+
+    def restore(self):
+        """Give the signals back to their former handlers."""
+        for number, handler in self.former.items():
+            signal.signal(number, handler)
 
 
 def leave_signals_to_parent(worker):
-    """For loader processes: Ctrl-C reaches them, too, but they are needed until the iteration is done."""
-    for one in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(one, signal.SIG_IGN)
+    """For loader processes: Ctrl-C reaches them, too, but they are needed until the iteration is
+    done.
+
+    When the program ends, run_script kills them.
+    """
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)

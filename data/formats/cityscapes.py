@@ -1,42 +1,60 @@
-"""Cityscapes (https://www.cityscapes-dataset.com): polygons around everything; we box those of instances."""
-import json
-from pathlib import Path
+"""Cityscapes (https://www.cityscapes-dataset.com): polygons around everything; boxes of those with
+instances."""
+
+from collections import defaultdict
 
 from data.errors import UserError
-from data.records import pack
+from data.folder import folder_split
+from data.records import Entry, Object, Source
+from data.text import read_json, to_number
 
 CLASSES = ("person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")
-LAYOUT = "expected gtFine/train/*/*_gtFine_polygons.json and leftImg8bit/train/*/*_leftImg8bit.png, val alike"
+LAYOUT = "expected gtFine/train/*/*_gtFine_polygons.json and leftImg8bit/train/*/*.png, val alike"
 
 
-def read(root, split, names=None):
-    """The eight classes that have instances -> classes, records. A group, where nobody counted, is to be ignored."""
-    root = Path(root)
-    files = sorted((root / "gtFine" / split).glob("*/*_gtFine_polygons.json"))
+def recognise(folder):
+    """The files of a folder that are of this format."""
+    return folder.matching(r"(.*/)?[^/]*_polygons\.json")
+
+
+def read(folder):
+    """The eight classes that have instances -> Source. A group, not counted apart, is ignored."""
+    files = [file for file in recognise(folder) if "Coarse" not in file]
     if not files:
-        raise UserError(f"no polygons in {(root / 'gtFine' / split).absolute()}; {LAYOUT}")
-    classes = list(names or CLASSES)
-    label = {name: i for i, name in enumerate(classes)}
-    entries, problems = [], []
-    for path in files:
-        city, image = path.parent.name, path.name.removesuffix("_gtFine_polygons.json")
+        raise UserError(f"no polygons in {folder.root.absolute()}; {LAYOUT}")
+    splits, problems = defaultdict(list), []
+    for file in files:
         try:
-            content = json.loads(path.read_text())
-            objects = [boxed(one, label) for one in content["objects"] if kind(one) in label and not one.get("deleted")]
-            size = (content["imgHeight"], content["imgWidth"])
-        except (ValueError, KeyError, TypeError) as error:
-            problems.append(f"{path}: not a readable file of polygons ({error})")
+            entry = parse_polygons(folder, file)
+        except UserError as problem:
+            problems.append(str(problem))
             continue
-        entries.append((root / "leftImg8bit" / split / city / f"{image}_leftImg8bit.png", size, image, objects))
-    return classes, pack(entries, range(1, len(classes) + 1), problems=problems)
+        splits[folder_split(file) or "all"].append(entry)
+    return Source(list(CLASSES), dict(splits), fixed_classes=True, problems=problems)
 
 
-def kind(one):
-    """An object's class; a group's is that of what it is a group of."""
-    return one["label"].removesuffix("group")
+def parse_polygons(folder, file):
+    """The Entry of one file."""
+    path = folder.path(file)
+    content = read_json(path)
+    try:
+        size = (int(content["imgHeight"]), int(content["imgWidth"]))
+        objects = [
+            object_of_polygon(item)
+            for item in content["objects"]
+            if item["label"].removesuffix("group") in CLASSES and not item.get("deleted")
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: not a readable file of polygons ({error})") from None
+    name = file.rsplit("/", 1)[-1].removesuffix("_polygons.json").rsplit("_", 1)[0]
+    picture = folder.find_image(f"{name}_leftImg8bit.png", file, folder_split(file))
+    return Entry(picture, size, name, objects)
 
 
-def boxed(one, label):
-    """The box around a polygon. Its points are pixels, and the last of them belongs to the object, too."""
-    x, y = zip(*one["polygon"])
-    return min(x), min(y), max(x) + 1, max(y) + 1, label[kind(one)], one["label"].endswith("group")
+def object_of_polygon(item):
+    """The Object of a polygon. Its points are pixels, and the last of them belongs to it, too."""
+    x = [to_number(point[0]) for point in item["polygon"]]
+    y = [to_number(point[1]) for point in item["polygon"]]
+    name = item["label"].removesuffix("group")
+    is_group = item["label"].endswith("group")
+    return Object(min(x), min(y), max(x) + 1, max(y) + 1, name, is_group)

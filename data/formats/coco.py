@@ -1,92 +1,200 @@
-"""COCO's format (https://cocodataset.org/#format-data): one json for each split, boxes as left, top, width, height."""
-import json
+"""COCO's format (https://cocodataset.org/#format-data): a json file for each split."""
+
+import mmap
 import os
-from operator import itemgetter
+import re
+from collections import defaultdict
 from pathlib import Path
 
 from data.errors import UserError
-from data.records import pack, parted
+from data.folder import Folder, file_split, parent_of
+from data.records import Entry, Object, Source
+from data.text import read_json, to_number
 
-ANNOTATIONS = ("annotations/instances_{}2017.json", "annotations/instances_{}2014.json",
-               "annotations/instances_{}.json", "annotations/{}.json", "{}/_annotations.coco.json", "{}.json")
-IMAGES = ("{}2017", "images/{}2017", "{}2014", "images/{}2014", "images/{}", "{}", "images", ".")
-LAYOUT = "expected annotations/instances_train2017.json and the images in train2017/ or images/train2017/, val alike"
-
-
-def read(root, split, names=None):
-    """A split of a folder in COCO's layout; without a val, one image in five of train -> classes, records."""
-    annotations = find(root, ANNOTATIONS, split)
-    if annotations:
-        return read_files(find(root, IMAGES, split), annotations, names)
-    annotations = find(root, ANNOTATIONS, "train")
-    if not annotations:
-        looked = Path(root).absolute()
-        state = "no COCO annotations in" if looked.is_dir() else "no such folder:"
-        raise UserError(f"{state} {looked}; {LAYOUT}; get COCO with: python -m tools.download coco --root {root}")
-    return read_files(find(root, IMAGES, "train"), annotations, names, split)
+LAYOUT = "expected annotations/instances_train2017.json and images in train2017/, val alike"
+KEYS = ("images", "annotations", "categories")
+OTHER_TASKS = r"(.*/)?(person_keypoints|captions|panoptic|stuff|image_info)_[^/]*\.json"
 
 
-def find(root, places, split):
-    """The first of these places that exists; val may be called valid, too."""
-    words = (split, "valid", "validation") if split == "val" else (split,)
-    candidates = (Path(root, place.format(word)) for word in words for place in places)
-    return next((path for path in candidates if path.exists()), None)
+def recognise(folder):
+    """The files of a folder that are of this format."""
+    found = [file for file in folder.matching(r"(.*/)?[^/]*\.json") if file.count("/") < 4]
+    others = set(folder.matching(OTHER_TASKS))
+    return [file for file in found if file not in others and is_coco(folder.path(file))]
 
 
-def read_files(images, annotations, names=None, part=None):
-    """One annotation file and the folder of its images -> classes, records.
-
-    names keeps only these classes. part, "train" or "val", keeps that part of a file that holds both.
-    """
-    content = load(annotations)
-    categories = sorted(content["categories"], key=lambda category: category["id"])
-    categories = select(categories, names, annotations)
-    label = {category["id"]: i for i, category in enumerate(categories)}
-    known = {category["id"] for category in content["categories"]}
-
-    objects, problems = {image["id"]: [] for image in content["images"]}, []
-    for one in content["annotations"]:
-        image, category = one.get("image_id"), one.get("category_id")
-        if image not in objects or category not in known:
-            kind, number = ("image", image) if image not in objects else ("category", category)
-            problems.append(f"{annotations}: annotation {one.get('id')}: no {kind} has the id {number}")
-        elif len(one.get("bbox", ())) != 4:
-            problems.append(f"{annotations}: annotation {one.get('id')}: its bbox is not left, top, width, height")
-        elif category in label:
-            left, top, width, height = one["bbox"]
-            objects[image].append((left, top, left + width, top + height, label[category],
-                                   bool(one.get("iscrowd", 0)), one.get("area")))
-
-    notes, chosen = (), content["images"]
-    if part:
-        chosen, notes = parted(chosen, part, f"{annotations} is the only annotation file", itemgetter("file_name"))
-    folder = os.fspath(images)
-    entries = [(os.path.join(folder, image["file_name"]), (image["height"], image["width"]), image["id"],
-                objects[image["id"]]) for image in chosen]
-    return [category["name"] for category in categories], pack(entries, list(label), notes, problems)
-
-
-def load(path):
-    """The parsed file, if it is one of COCO's kind."""
+def is_coco(path):
+    """Whether the file has COCO's three keys, without reading all of it into memory."""
     try:
-        with open(path, encoding="utf-8") as file:
-            content = json.load(file)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except ValueError as error:
-        raise UserError(f"{path}: not valid json ({error})") from None
-    missing = [key for key in ("images", "annotations", "categories") if key not in content]
+        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return all(data.find(f'"{key}"'.encode()) >= 0 for key in KEYS)
+    except (OSError, ValueError):
+        return False
+
+
+def read(folder):
+    """Every file of COCO's kind, its split told by its name or its folder's -> Source."""
+    files = recognise(folder)
+    if not files:
+        broken = folder.matching(r"(.*/)?(instances_[^/]*|[^/]*coco|train|val)\.json")
+        if broken:
+            load_coco(folder.path(broken[0]))
+        where = folder.root.absolute()
+        hint = f"get COCO with: python -m tools.download coco --root {folder.root}"
+        raise UserError(f"no COCO annotations in {where}; {LAYOUT}; {hint}")
+    by_split, notes = defaultdict(list), []
+    for file in files:
+        by_split[file_split(file) or "all"].append(file)
+    for split, options in by_split.items():
+        years = {year: file for file in options for year in re.findall(r"20(?:14|17)", file)}
+        if len(years) == len(options) == 2:
+            by_split[split] = [years["2017"]]
+            notes.append(f"not used: {years['2014']}")
+    parts = [
+        (split, file, load_coco(folder.path(file)))
+        for split in by_split
+        for file in by_split[split]
+    ]
+    return merge(parts, folder, notes)
+
+
+def read_files(images, annotations, val_images=None, val_annotations=None):
+    """One or two annotation files, and the folders of their images -> Source."""
+    parts = [("train" if val_annotations else "all", annotations, images)]
+    if val_annotations:
+        parts.append(("val", val_annotations, val_images or images))
+    sources = []
+    for split, file, image_folder in parts:
+        folder = Folder(image_folder or Path(file).parent)
+        relative = os.path.relpath(file, folder.root).replace(os.sep, "/")
+        sources.append(merge([(split, relative, load_coco(file))], folder, []))
+    source = sources[0]
+    for other in sources[1:]:
+        check_categories(source.category_ids, other.category_ids, val_annotations)
+        source.classes += [name for name in other.classes if name not in source.classes]
+        source.category_ids |= other.category_ids
+        source.splits |= other.splits
+        source.notes += other.notes
+        source.problems += other.problems
+    return source
+
+
+def load_coco(path):
+    """The parsed file, if its three lists are lists of objects."""
+    content = read_json(path)
+    missing = [key for key in KEYS if not isinstance(content, dict) or key not in content]
     if missing:
         raise UserError(f"{path}: not a COCO file, it has no {' and no '.join(missing)}")
+    for key in KEYS:
+        items = content[key]
+        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+            raise UserError(f"{path}: {key} is not a list of objects in braces")
     return content
 
 
-def select(categories, names, path):
-    """The categories of these names, in the order of the names; all where there are none."""
-    if names is None:
-        return categories
-    by_name = {category["name"]: category for category in categories}
-    unknown = [name for name in names if name not in by_name]
-    if unknown:
-        raise UserError(f"{path}: no class {unknown[0]!r}; it has {', '.join(by_name)}")
-    return [by_name[name] for name in names]
+def merge(parts, folder, notes):
+    """(split, file, content) of each annotation file -> Source. Their categories must agree."""
+    ids, splits, problems = {}, defaultdict(list), []
+    for split, file, content in parts:
+        categories = read_categories(content, folder.path(file))
+        names = {number: name for name, number in categories.items()}
+        check_categories(ids, categories, folder.path(file))
+        ids |= categories
+        splits[split] += coco_entries(content, names, folder, file, split, problems)
+    classes = sorted(ids, key=lambda name: (str(type(ids[name])), ids[name]))
+    return Source(classes, dict(splits), ids, is_official(classes), notes=notes, problems=problems)
+
+
+def is_official(classes):
+    """Whether these are COCO's own 80 classes."""
+    return len(classes) == 80 and {"person", "toothbrush", "hair drier"} <= set(classes)
+
+
+def read_categories(content, path):
+    """Class name -> the file's own number of it."""
+    categories = {}
+    for place, item in enumerate(content["categories"]):
+        name, number = item.get("name"), item.get("id")
+        if not isinstance(name, str) or not isinstance(number, (int, str)):
+            raise UserError(f"{path}: categories[{place}] has no name or no id")
+        if name in categories or number in categories.values():
+            raise UserError(
+                f"{path}: categories[{place}]: its name or id, {name!r}, is there twice"
+            )
+        categories[name] = number
+    if not categories:
+        raise UserError(f"{path}: it lists no categories")
+    return categories
+
+
+def check_categories(known, categories, path):
+    """An error where one name has two numbers, or one number two names, in two files."""
+    names = {number: name for name, number in known.items()}
+    for name, number in categories.items():
+        if known.get(name, number) != number or names.get(number, name) != name:
+            raise UserError(
+                f"{path}: its category {number} {name!r} has another id in another file"
+            )
+
+
+def coco_entries(content, names, folder, file, split, problems):
+    """The images of one file with their objects; what cannot be used becomes a problem."""
+    path, objects = folder.path(file), {}
+    for place, image in enumerate(content["images"]):
+        number = image.get("id")
+        if not isinstance(number, (int, str)) or number in objects:
+            state = "is there twice" if number in objects else "is missing"
+            raise UserError(f"{path}: images[{place}]: its id {state}: {str(number)[:40]}")
+        objects[number] = []
+    for place, item in enumerate(content["annotations"]):
+        image, category = item.get("image_id"), item.get("category_id")
+        where = f"{path}: annotations[{place}]"
+        try:
+            if category not in names:
+                raise ValueError(f"no category has the id {str(category)[:40]}")
+            if image not in objects:
+                raise ValueError(f"no image has the id {str(image)[:40]}")
+            objects[image].append(object_of_annotation(item, names[category]))
+        except (ValueError, TypeError) as error:
+            problems.append(f"{where}: {error}")
+
+    entries = []
+    for place, image in enumerate(content["images"]):
+        try:
+            name = image.get("file_name")
+            if not isinstance(name, str):
+                raise UserError(f"{path}: images[{place}] has no file_name")
+            picture = folder.find_image(name, f"{parent_of(file)}/{split}/.".lstrip("/"), split)
+            size = size_of_image(image)
+        except UserError as problem:
+            problems.append(str(problem))
+            continue
+        entries.append(Entry(picture, size, image["id"], objects[image["id"]]))
+    return entries
+
+
+def size_of_image(image):
+    """(height, width), or None where the file does not tell it as whole numbers."""
+    size = (image.get("height"), image.get("width"))
+    return size if all(type(side) is int and 0 < side < 1 << 31 for side in size) else None
+
+
+def object_of_annotation(item, name):
+    """The Object of an annotation; its box from the segmentation where it has no bbox."""
+    box = item.get("bbox")
+    if box is None and isinstance(item.get("segmentation"), list) and item["segmentation"]:
+        box = box_around(item["segmentation"])
+    if not isinstance(box, (list, tuple)) or len(box) != 4:
+        raise ValueError("its bbox is not [left, top, width, height]")
+    left, top, width, height = map(to_number, box)
+    area = item.get("area")
+    area = float(area) if isinstance(area, (int, float)) and 0 < area < 1e12 else None
+    ignore = bool(item.get("iscrowd") or item.get("ignore"))
+    return Object(left, top, left + width, top + height, name, ignore, area)
+
+
+def box_around(polygons):
+    """left, top, width, height around polygons of x, y, x, y, ..."""
+    points = [to_number(value) for polygon in polygons for value in polygon]
+    x, y = points[::2], points[1::2]
+    return min(x), min(y), max(x) - min(x), max(y) - min(y)

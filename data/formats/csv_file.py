@@ -1,84 +1,169 @@
-"""pytorch-retinanet's format: a row for each object, `path,x1,y1,x2,y2,class`; `path,,,,,` for an image without any."""
+"""A csv with a row for each object: `path,x1,y1,x2,y2,class`, or other columns that it names.
+
+`path,,,,,` is an image without objects.
+"""
+
 import csv
+import os
+from collections import defaultdict
 from pathlib import Path
 
 from data.errors import UserError
-from data.records import pack, parted
+from data.folder import Folder, file_split
+from data.records import Entry, Object, Source
+from data.text import read_text, to_number
 
-COLUMNS = ("path", "x1", "y1", "x2", "y2", "class")
-LAYOUT = "expected train.csv and, if there are, val.csv and classes.csv"
+# The names that programs give to the columns.
+COLUMNS = dict(
+    path=("path", "filename", "file_name", "image", "image_path", "img", "file", "image_id"),
+    left=("x1", "xmin", "x_min", "left"),
+    top=("y1", "ymin", "y_min", "top"),
+    right=("x2", "xmax", "x_max", "right"),
+    bottom=("y2", "ymax", "y_max", "bottom"),
+    name=("class", "label", "class_name", "category", "name"),
+)
+SHORT = dict(path="path", left="x1", top="y1", right="x2", bottom="y2", name="class")
+LAYOUT = "expected train.csv of path,x1,y1,x2,y2,class and, if there are, val.csv and classes.csv"
 
 
-def read(root, split, names=None):
-    """A folder with train.csv; one image in five of it where there is no val.csv -> classes, records."""
-    annotations, train = Path(root, f"{split}.csv"), Path(root, "train.csv")
-    if not train.is_file():
-        state = f"no train.csv in {train.parent.absolute()}" if Path(root).is_dir() else f"no such folder: {root}"
-        raise UserError(f"{state}; {LAYOUT}")
-    class_list = Path(root, "classes.csv")
-    names = names or (read_classes(class_list) if class_list.is_file() else None)
-    return read_files(annotations, names) if annotations.is_file() else read_files(train, names, split)
+def recognise(folder):
+    """The files of a folder that are of this format."""
+    return [
+        file for file in folder.matching(r"(.*/)?[^/]*\.(csv|tsv)") if is_boxes(folder.path(file))
+    ]
 
 
-def read_files(annotations, names=None, part=None):
-    """One csv, paths relative to it -> classes, records. part, "train" or "val", keeps that part of a file of both."""
-    images, problems = {}, []
-    for line, row in rows(annotations):
-        place = f"{annotations}, line {line}"
-        if len(row) != len(COLUMNS):
-            problems.append(f"{place}: {len(row)} columns, expected {','.join(COLUMNS)}")
+def is_boxes(path):
+    """Whether a file has the columns of boxes."""
+    try:
+        table = list(rows(path, limit=1))
+    except UserError:
+        return False
+    if not table:
+        return False
+    return header_of(table[0][1]) is not None or len(table[0][1]) == len(COLUMNS)
+
+
+def read(folder):
+    """Every csv of boxes, its split told by its name or its folder's -> Source."""
+    files = recognise(folder)
+    if not files:
+        raise UserError(f"no csv of boxes in {folder.root.absolute()}; {LAYOUT}")
+    lists = folder.matching(r"(.*/)?(classes|class_list|class|labels)\.csv")
+    names = read_classes(folder.path(lists[0])) if lists else None
+    parts = [(file_split(file) or "all", file) for file in files if file not in lists]
+    return build_source([(split, folder.path(file), folder, file) for split, file in parts], names)
+
+
+def read_files(annotations, val_annotations=None, class_list=None):
+    """One or two csv files, paths relative to each -> Source."""
+    names = read_classes(class_list) if class_list else None
+    parts = [("train" if val_annotations else "all", annotations)]
+    if val_annotations:
+        parts.append(("val", val_annotations))
+    sources = []
+    for split, file in parts:
+        rows(file)
+        folder = Folder(Path(file).parent)
+        sources.append((split, file, folder, os.path.basename(file)))
+    return build_source(sources, names)
+
+
+def build_source(parts, names):
+    """(split, path, Folder, path within it) of each file -> Source."""
+    splits, problems = defaultdict(list), []
+    for split, path, folder, file in parts:
+        splits[split] += csv_entries(path, folder, file, split, names, problems)
+    found = {
+        item.name for entries in splits.values() for entry in entries for item in entry.objects
+    }
+    return Source(names or sorted(found), dict(splits), problems=problems)
+
+
+def csv_entries(path, folder, file, split, names, problems):
+    """The images of one csv with their objects; a row that cannot be used becomes a problem."""
+    columns, images = None, defaultdict(list)
+    for line, row in rows(path):
+        where = f"{path}, line {line}"
+        if columns is None:
+            columns = header_of(row)
+            if columns:
+                continue
+            columns = {name: place for place, name in enumerate(COLUMNS)}
+        if len(row) <= max(columns.values()):
+            problems.append(f"{where}: {len(row)} columns, expected {','.join(SHORT.values())}")
             continue
-        *corners, name = (cell.strip() for cell in row[1:])
-        objects = images.setdefault(row[0].strip(), [])
-        if not any(corners) and not name:
+        cells = {name: row[place].strip() for name, place in columns.items()}
+        objects = images[cells["path"]]
+        if not any(cells[name] for name in cells if name != "path"):
             continue
         try:
-            corners = [number(cell, column) for cell, column in zip(corners, COLUMNS[1:])]
+            objects.append(object_of_cells(cells, names))
         except ValueError as error:
-            if line > 1:
-                problems.append(f"{place}: {error}")
-            else:
-                # The first line names the columns.
-                images.clear()
-            continue
-        if names is not None and name not in names:
-            problems.append(f"{place}: class {name!r} is not one of {', '.join(names)}")
-        else:
-            objects.append((*corners, name, False))
-
-    classes = list(names or sorted({one[4] for objects in images.values() for one in objects}))
-    label = {name: i for i, name in enumerate(classes)}
-    notes, chosen = (), list(images)
-    if part:
-        chosen, notes = parted(chosen, part, f"{annotations} is the only annotation file")
-    folder = Path(annotations).parent
-    entries = [(folder / path, None, path, [(*one[:4], label[one[4]], one[5]) for one in images[path]])
-               for path in chosen]
-    return classes, pack(entries, range(1, len(classes) + 1), notes, problems)
+            problems.append(f"{where}: {error}")
+    entries = []
+    for name, objects in images.items():
+        try:
+            entries.append(Entry(image_path(name, folder, file, split), None, name, objects))
+        except UserError as problem:
+            problems.append(str(problem))
+    return entries
 
 
-def rows(path):
-    """(line number, cells) of each row that is not blank."""
+def image_path(name, folder, file, split):
+    """The image of a row: the path as it is written, else an image of that name in the folder."""
+    direct = os.path.join(folder.root, os.path.dirname(file), name)
+    if os.path.isfile(direct):
+        return direct
+    return folder.find_image(name, file, split if split != "all" else None)
+
+
+def object_of_cells(cells, names):
+    """The Object of a row's cells."""
+    corners = []
+    for column in ("left", "top", "right", "bottom"):
+        try:
+            corners.append(to_number(cells[column]))
+        except ValueError:
+            raise ValueError(
+                f"column {SHORT[column]} is {cells[column]!r}, expected a number"
+            ) from None
+    name = cells["name"]
+    if not name:
+        raise ValueError("it has a box and no class")
+    if names is not None and name not in names:
+        raise ValueError(f"class {name!r} is not one of {', '.join(names)}")
+    return Object(*corners, name)
+
+
+def header_of(row):
+    """Where each column is, by the names in the first row; None if it is no row of names."""
+    words = [cell.strip().lower() for cell in row]
+    columns = {}
+    for column, names in COLUMNS.items():
+        columns[column] = next((words.index(name) for name in names if name in words), None)
+    return columns if None not in columns.values() else None
+
+
+def rows(path, limit=None):
+    """(line number, cells) of each row that is not blank; they lie between commas, ; or tabs."""
+    text = read_text(path)
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    delimiter = max(",;\t", key=first.count)
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            yield from ((reader.line_num, row) for row in reader if row)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not a text file in UTF-8") from None
-
-
-def number(cell, column):
-    try:
-        return float(cell)
-    except ValueError:
-        raise ValueError(f"column {column} is {cell!r}, expected a number") from None
+        reader = csv.reader(text.splitlines(), delimiter=delimiter)
+        found = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+    except csv.Error as error:
+        raise UserError(f"{path}: not a readable csv ({error})") from None
+    return found[:limit]
 
 
 def read_classes(path):
     """The names of a list `class,id`, with a header or without, in the order of the ids."""
-    named = [(int(row[1]), row[0].strip()) for _, row in rows(path) if len(row) > 1 and row[1].strip().isdigit()]
+    named = []
+    for _, row in rows(path):
+        if len(row) > 1 and row[1].strip().isdecimal():
+            named.append((int(row[1]), row[0].strip()))
     if not named:
         raise UserError(f"{path}: no class in it; expected rows of class,id")
     return [name for _, name in sorted(named)]

@@ -1,119 +1,169 @@
-"""PASCAL VOC's format (http://host.robots.ox.ac.uk/pascal/VOC): one xml for each image."""
+"""PASCAL VOC's format (http://host.robots.ox.ac.uk/pascal/VOC): one xml file for each image."""
+
 import xml.etree.ElementTree as ElementTree
-from contextlib import suppress
-from operator import attrgetter
-from pathlib import Path
+from collections import defaultdict
 
 from data.errors import UserError
-from data.images import EXTENSIONS
-from data.records import pack, parted
+from data.folder import folder_split, parent_of, stem_of
+from data.records import Entry, Object, Source, count_note
+from data.text import read_lines, to_number
 
-CLASSES = ("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
-           "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor")
-# What the field trains and tests on: both years' trainval, and the test set whose annotations are public.
-OFFICIAL = {"train": (("VOC2007", "trainval"), ("VOC2012", "trainval")), "val": (("VOC2007", "test"),)}
-LAYOUT = ("expected VOCdevkit/VOC2007 and VOCdevkit/VOC2012, or one folder with Annotations/ and JPEGImages/, or with "
-          "each xml beside its image")
-
-
-def read(root, split, names=None):
-    """VOC2007 + VOC2012, or any one folder of annotations and images -> classes, records."""
-    root = Path(root)
-    devkit = root / "VOCdevkit" if (root / "VOCdevkit").is_dir() else root
-    listed, notes = official(devkit, split) if any(devkit.glob("VOC*/Annotations")) else listing(root, split)
-    parsed, problems = [], []
-    for path in listed:
-        try:
-            parsed.append(parse(path))
-        except UserError as problem:
-            problems.append(str(problem))
-    classes = list(names or class_names(parsed, root))
-    label = {name: i for i, name in enumerate(classes)}
-    entries = [(picture, size, image, [(*one[:4], label[one[4]], one[5]) for one in objects if one[4] in label])
-               for picture, size, image, objects in parsed]
-    return classes, pack(entries, range(1, len(classes) + 1), notes, problems)
+CLASSES = (
+    "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse "
+    "motorbike person "
+    "pottedplant sheep sofa train tvmonitor"
+).split()
+# What the field trains and tests on: both years' trainval, and the test set with public
+# annotations.
+OFFICIAL = (("trainval", "VOC2007"), ("trainval", "VOC2012"), ("test", "VOC2007"))
+LISTS = ("train", "val", "trainval", "test")
+LAYOUT = (
+    "expected VOCdevkit/VOC2007 and VOCdevkit/VOC2012, or Annotations/*.xml and JPEGImages/, "
+    "or each xml file beside its image"
+)
 
 
-def official(devkit, split):
-    """The annotations of both years' split, and notes about what is not there."""
-    lists = [devkit / year / f"ImageSets/Main/{name}.txt" for year, name in OFFICIAL.get(split, (("VOC2007", split),))]
-    present = [path for path in lists if path.is_file()]
-    if not present:
-        raise UserError(f"{lists[0]}: no such list of images; {LAYOUT}")
-    notes = [f"{path}: not there, left out" for path in lists if path not in present]
-    return [annotation for path in present for annotation in listed_in(path)], notes
+def recognise(folder):
+    """The files of a folder that are of this format."""
+    found = folder.matching(r"(.*/)?[^/]*\.xml")
+    return [file for file in found if is_voc(folder.path(file))] if len(found) < 50 else found
 
 
-def listing(root, split):
-    """The annotations of a single folder's split, and notes about how they were chosen."""
-    sets = root / "ImageSets/Main"
-    # A trainval without a val would be judged on what it has learnt, so train goes first.
-    for name in (split, "test") if split == "val" else (split,):
-        if (sets / f"{name}.txt").is_file():
-            return listed_in(sets / f"{name}.txt"), []
-    own = dict(train=sorted(root.glob("train/*.xml")), val=sorted([*root.glob("val/*.xml"), *root.glob("valid/*.xml")]))
-    if split in own and all(own.values()):
-        return own[split], []
-    found = sorted(root.glob("[Aa]nnotations/*.xml")) or own["train"] or sorted(root.glob("*.xml"))
-    if not found:
-        state = "no VOC annotations in" if root.is_dir() else "no such folder:"
-        raise UserError(f"{state} {root.absolute()}; {LAYOUT}; get VOC with: python -m tools.download voc --root {root}")
-    return parted(found, split, f"{sets}/{split}.txt is not there", attrgetter("stem"))
+def is_voc(path):
+    with open(path, "rb") as file:
+        return b"<annotation" in file.read(2000)
 
 
-def listed_in(path):
-    """The annotations that a list names; a second column, as the per-class lists have, is not ours."""
-    names = [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
-    return [path.parents[2] / f"Annotations/{name}.xml" for name in names]
+def read(folder):
+    """VOC2007 and VOC2012, or any other folder of annotations and images -> Source."""
+    files = folder.matching(r"(.*/)?[^/]*\.xml")
+    if not files:
+        raise UserError(
+            f"no VOC annotations in {folder.root.absolute()}; {LAYOUT}; "
+            f"get VOC with: python -m tools.download voc --root {folder.root}"
+        )
+    notes, problems = [], []
+    listed = list_annotations(folder, files, notes, problems)
+    splits, parsed = {}, {}
+    for split, chosen in listed.items():
+        splits[split] = []
+        for file in chosen:
+            try:
+                parsed[file] = parsed.get(file) or parse_annotation(folder, file)
+                splits[split].append(parsed[file])
+            except UserError as problem:
+                problems.append(str(problem))
+    if not any("VOC20" in file for file in files[:1]):
+        notes += images_without_xml(folder, splits, files)
+    found = {item.name for entry in parsed.values() for item in entry.objects}
+    fixed = found <= set(CLASSES)
+    return Source(
+        list(CLASSES) if fixed else sorted(found),
+        splits,
+        fixed_classes=fixed,
+        notes=notes,
+        problems=sorted(set(problems)),
+    )
 
 
-def class_names(parsed, root):
-    """VOC's 20 where no other is found in any annotation of the folder, else those found, by name."""
-    found = {one[4] for *_, objects in parsed for one in objects}
-    if found <= set(CLASSES):
-        return CLASSES
-    # A class that only the other split shows has its number, too.
-    for path in root.rglob("*.xml"):
-        with suppress(UserError):
-            found |= {one.findtext("name", "").strip() for one in tree(path).iter("object")}
-    return sorted(found)
+def list_annotations(folder, files, notes, problems):
+    """The xml files of each split: as the lists of images say, else by the folders' names."""
+    by_stem = defaultdict(list)
+    for file in files:
+        by_stem[stem_of(file)].append(file)
+    listed = defaultdict(list)
+    for split, path in image_lists(folder, notes):
+        for _, name in read_lines(folder.path(path)):
+            # The lists of a class have a second column, of 1 and -1.
+            file = nearest_xml(by_stem, name, path) or nearest_xml(by_stem, name.split()[0], path)
+            if file is None:
+                problems.append(f"{folder.path(path)}: no annotation of {name}")
+            else:
+                listed[split].append(file)
+    if not listed:
+        for file in files:
+            listed[folder_split(file) or "all"].append(file)
+    else:
+        used = {file for chosen in listed.values() for file in chosen}
+        if len(used) < len(files):
+            notes.append(f"not used: {len(files) - len(used)} xml files that no list names")
+    return listed
 
 
-def tree(path):
-    try:
-        return ElementTree.parse(path).getroot()
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such annotation") from None
-    except ElementTree.ParseError as error:
-        raise UserError(f"{path}: not valid xml ({error})") from None
+def image_lists(folder, notes):
+    """(split, file) of the lists of images: both years' where it is VOC's own folder."""
+    lists = folder.matching(r"(.*/)?ImageSets/Main/(train|val|trainval|test)\.txt")
+    years = [file for file in lists if "VOC20" in file]
+    if not years:
+        return [(stem_of(file), file) for file in lists]
+    chosen = []
+    for split, year in OFFICIAL:
+        found = [file for file in years if file.endswith(f"{year}/ImageSets/Main/{split}.txt")]
+        if found:
+            chosen.append((split, found[0]))
+        else:
+            notes.append(f"{year}/ImageSets/Main/{split}.txt: not there, left out")
+    return chosen
 
 
-def parse(path):
-    """One annotation: image path, (height, width), name, objects as (left, top, right, bottom, class name, difficult).
+def nearest_xml(by_stem, name, path):
+    """The annotation of a listed image, within the folder that holds the list."""
+    home = parent_of(parent_of(parent_of(path)))
+    files = [file for file in by_stem.get(name.rsplit("/", 1)[-1], []) if file.startswith(home)]
+    return min(files, key=len, default=None)
 
-    Coordinates are taken as written. VOC counts pixels from 1, most programs that write its format from 0, and no file
-    says which it does; half a pixel is less than annotators agree to.
+
+def images_without_xml(folder, splits, files):
+    """A note on the images that have no annotation, where there are any."""
+    used = {entry.path for entries in splits.values() for entry in entries}
+    stems = {stem_of(file).lower() for file in files}
+    rest = [
+        Entry(file, None, None, [])
+        for file in folder.images
+        if folder.path(file) not in used and stem_of(file).lower() not in stems
+    ]
+    return count_note("not used: images without an xml file", rest, range(len(rest)))
+
+
+def parse_annotation(folder, file):
+    """The Entry of one annotation.
+
+    Coordinates are taken as written. VOC counts pixels from 1, most programs that write its format
+    from 0, and no file says which; half a pixel is less than annotators agree to.
     """
-    root = tree(path)
+    path = folder.path(file)
+    try:
+        root = ElementTree.parse(path).getroot()
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
+        raise UserError(f"{path}: not valid xml ({error})") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     objects = []
-    for number, one in enumerate(root.iter("object"), start=1):
+    for number, item in enumerate(root.iter("object"), start=1):
+        name, box = (item.findtext("name") or "").strip(), item.find("bndbox")
+        if not name or box is None:
+            raise UserError(f"{path}: object {number} has no name or no bndbox")
         try:
-            corners = [float(one.find("bndbox").findtext(side)) for side in ("xmin", "ymin", "xmax", "ymax")]
-            name = one.findtext("name").strip()
-        except (AttributeError, TypeError, ValueError):
-            raise UserError(f"{path}: object {number} has no readable name or bndbox") from None
-        objects.append((*corners, name, (one.findtext("difficult") or "0").strip() == "1"))
-    picture = image_file(path, root.findtext("filename"))
-    size = tuple(int(float(root.findtext(f"size/{side}") or 0)) for side in ("height", "width"))
-    return picture, size if all(size) else None, path.stem, objects
+            corners = [
+                to_number(box.findtext(side) or "") for side in ("xmin", "ymin", "xmax", "ymax")
+            ]
+        except ValueError as error:
+            raise UserError(
+                f"{path}: object {number}: its bndbox is not readable ({error})"
+            ) from None
+        objects.append(Object(*corners, name, (item.findtext("difficult") or "").strip() == "1"))
+    split = folder_split(file)
+    # The image of the annotation's own name first: many programs leave a stale <filename> behind.
+    picture = folder.find_by_stem(file, split)
+    if picture is None:
+        picture = folder.find_image(root.findtext("filename") or stem_of(file), file, split)
+    return Entry(picture, size_of_annotation(root), stem_of(file), objects)
 
 
-def image_file(path, filename):
-    """The annotation's own picture: of its own name first, for many programs leave a stale <filename> behind."""
-    names = [path.stem + extension for extension in EXTENSIONS] + [filename]
-    folders = (path.parents[1] / "JPEGImages", path.parents[1] / "images", path.parent)
-    for picture in (folder / name for folder in folders for name in names if name):
-        if picture.is_file():
-            return picture
-    place = next(folder for folder in folders if folder.is_dir())
-    raise UserError(f"{place / path.stem}.jpg: no such image, but {path} describes it")
+def size_of_annotation(root):
+    """(height, width), or None where the annotation does not tell it."""
+    try:
+        size = [int(to_number(root.findtext(f"size/{side}") or "")) for side in ("height", "width")]
+    except ValueError:
+        return None
+    return tuple(size) if min(size) > 0 else None

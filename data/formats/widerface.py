@@ -1,51 +1,73 @@
-"""WIDER FACE (http://shuoyang1213.me/WIDERFACE): one text file, for each image its name, a count and so many faces."""
-from pathlib import Path
+"""WIDER FACE (http://shuoyang1213.me/WIDERFACE): a text file of image names, counts and so many
+faces."""
 
 from data.errors import UserError
-from data.records import pack
+from data.folder import file_split
+from data.records import Entry, Object, Source
+from data.text import read_text, to_number
 
 LAYOUT = "expected wider_face_split/wider_face_train_bbx_gt.txt and WIDER_train/images, val alike"
 INVALID = 3  # of the six flags: a face that can hardly be told from the blur around it
 
 
-def read(root, split, names=None):
-    """One class, face -> classes, records. Invalid faces are to be ignored; those of no area are dropped."""
-    path = Path(root, f"wider_face_split/wider_face_{split}_bbx_gt.txt")
-    if not path.is_file():
-        raise UserError(f"no such file: {path.absolute()}; {LAYOUT}")
-    images = Path(root, f"WIDER_{split}/images")
-    faces, problems = parse(path)
-    entries = [(images / name, None, name, objects) for name, objects in faces.items()]
-    return ["face"], pack(entries, [1], problems=problems)
+def recognise(folder):
+    """The files of a folder that are of this format."""
+    return folder.matching(r"(.*/)?wider_face_(train|val)_bbx_gt\.txt")
 
 
-def parse(path):
-    """Image name -> faces (left, top, right, bottom, 0, invalid), and what could not be read.
+def read(folder):
+    """One class, face -> Source. Invalid faces are ignored; those of no area are dropped."""
+    files = recognise(folder)
+    if not files:
+        raise UserError(f"no wider_face_train_bbx_gt.txt in {folder.root.absolute()}; {LAYOUT}")
+    splits, problems = {}, []
+    for file in files:
+        split, entries = file_split(file), []
+        for name, objects in parse_faces(folder.path(file), problems).items():
+            try:
+                entries.append(Entry(folder.find_image(name, file, split), None, name, objects))
+            except UserError as problem:
+                problems.append(str(problem))
+        splits[split] = entries
+    return Source(["face"], splits, fixed_classes=True, problems=problems)
 
-    An image without faces has a count of 0, then in some releases a line of zeros nevertheless; in others a count of 1
-    and that line.
+
+def parse_faces(path, problems):
+    """Image name -> its faces.
+
+    An image without faces has a count of 0, then in some releases a line of zeros nevertheless; in
+    others a count of 1 and that line.
     """
-    lines = path.read_text().splitlines()
-    faces, problems, place = {}, [], 0
+    lines = read_text(path).splitlines()
+    faces, place = {}, 0
     while place < len(lines):
-        name, place = lines[place].strip(), place + 1
+        name = lines[place].strip()
+        place += 1
         if not name:
             continue
-        if place == len(lines) or not lines[place].strip().isdigit():
-            problems.append(f"{path}, line {place + 1}: no count of faces for {name}")
+        count = lines[place].strip() if place < len(lines) else ""
+        if not count.isdecimal() or int(count) > len(lines) - place:
+            problems.append(f"{path}, line {place + 1}: no count of faces for {name[:80]}")
             continue
-        count, place = int(lines[place]), place + 1
-        faces[name] = []
-        for line in range(place, place + count):
-            try:
-                left, top, width, height, *flags = (float(word) for word in lines[line].split())
-                invalid = flags[INVALID] == 1
-            except (IndexError, ValueError):
-                problems.append(f"{path}, line {line + 1}: not a face: left, top, width, height and six flags")
-                continue
-            if left or top or width or height:
-                faces[name].append((left, top, left + width, top + height, 0, invalid))
-        place += count
-        if count == 0 and place < len(lines) and set(lines[place].split()) == {"0"}:
+        place += 1
+        last = place + int(count)
+        rows = range(place, last)
+        faces[name] = [face for i in rows if (face := read_face(lines[i], path, i, problems))]
+        place = last
+        if count == "0" and place < len(lines) and set(lines[place].split()) == {"0"}:
             place += 1
-    return faces, problems
+    return faces
+
+
+def read_face(line, path, place, problems):
+    """The Object of a line; None for a line of zeros, and for a wrong one, which is a problem."""
+    try:
+        left, top, width, height, *flags = (to_number(word) for word in line.split())
+        invalid = flags[INVALID] == 1
+    except (IndexError, ValueError):
+        what = "not a face: left, top, width, height and six flags"
+        problems.append(f"{path}, line {place + 1}: {what}")
+        return None
+    if not (left or top or width or height):
+        return None
+    return Object(left, top, left + width, top + height, "face", invalid)

@@ -1,118 +1,138 @@
-"""YOLO's format: a text file for each image, for each object a line `class cx cy w h`, shares of the image's sides."""
-from pathlib import Path
+"""YOLO's format: a text file for each image, for each object `class cx cy w h` in normalised
+coordinates."""
 
-import yaml
+from collections import Counter, defaultdict
 
 from data.errors import UserError
-from data.images import image_files, image_size
-from data.records import pack, parted
+from data.folder import folder_split, parent_of, stem_of
+from data.formats.yolo_yaml import NAMES, class_names, listed_images, read_settings, settings_file
+from data.images import image_size
+from data.records import Entry, Object, Source
+from data.text import read_lines, to_number
 
-SETTINGS = ("data.yaml", "dataset.yaml")
-LAYOUT = "expected images/train and labels/train (val alike), or images and labels, and data.yaml or classes.txt"
+LAYOUT = "expected images/train and labels/train (val alike), and data.yaml or classes.txt"
 
 
-def read(root, split, names=None):
-    """images/train with labels/train, or one folder of each, split for validation -> classes, records.
+def recognise(folder):
+    """The label files of a folder that are of this format."""
+    if not settings_file(folder) and not folder.matching(NAMES):
+        return []
+    return label_files(folder)
 
-    Class names are those of data.yaml, classes.txt or obj.names; data.yaml may say where the images are, too.
+
+def label_files(folder):
+    """Text files with the name of an image."""
+    texts = folder.matching(r"(.*/)?[^/]*\.txt")
+    return [file for file in texts if stem_of(file).lower() in folder.by_stem]
+
+
+def read(folder):
+    """The images of every split, with the objects of their label files -> Source.
+
+    Class names are those of data.yaml, classes.txt or obj.names. Of a polygon (class x y x y ...)
+    it is the box around it; of keypoints, where data.yaml has a kpt_shape, the box before them.
     """
-    root = Path(root)
-    if not root.is_dir():
-        raise UserError(f"no such folder: {root.absolute()}; {LAYOUT}")
-    known, places = class_names(root), images_of(root)
-    label = {known.index(name): i for i, name in enumerate(names or known) if name in known}
-    own = places.get(split)
-    files = files_of(own or places.get("train") or root / "images")
-    notes = []
-    if not own:
-        files, notes = parted(files, split, f"{root} has no {split} images of its own", lambda file: Path(file).stem)
-    if not files:
-        raise UserError(f"no {split} images in {root.absolute()}; {LAYOUT}")
-    entries, problems = [], []
-    for file in files:
+    settings = read_settings(folder)
+    names = class_names(folder, settings)
+    notes = [f"two classes are named {name!r}" for name in repeated(names)]
+    labels = defaultdict(list)
+    for file in label_files(folder):
+        labels[stem_of(file).lower()].append(file)
+    keypoints = bool(settings.get("kpt_shape"))
+    splits, problems, sizes, without = {}, [], Counter(), 0
+    for split, files in listed_images(folder, settings).items():
+        splits[split] = []
+        for file in files:
+            label = label_of(file, labels.get(stem_of(file).lower(), []))
+            without += label is None
+            try:
+                size = image_size(folder.path(file))
+                rows = read_rows(folder.path(label), problems) if label else []
+                objects = [
+                    item
+                    for row in rows
+                    if (item := object_of_row(row, size, names, keypoints, problems)) is not None
+                ]
+            except UserError as problem:
+                problems.append(str(problem))
+                continue
+            sizes.update(len(numbers) for _, numbers in rows)
+            splits[split].append(Entry(folder.path(file), size, stem_of(file), objects))
+    if not any(splits.values()) and not problems:
+        raise UserError(f"no images in {folder.root.absolute()}; {LAYOUT}")
+    check_keypoints(folder, sizes, keypoints)
+    if without:
+        notes.append(f"images without a label file, taken for images without objects: {without}")
+    return Source(without_repeats(names), splits, notes=notes, problems=problems)
+
+
+def repeated(names):
+    return sorted(name for name, count in Counter(names).items() if count > 1)
+
+
+def without_repeats(names):
+    return list(dict.fromkeys(names))
+
+
+def label_of(image, labels):
+    """The label file of an image: labels/... for images/..., or beside it; None if it has none."""
+    split = folder_split(image)
+    labels = [file for file in labels if not split or folder_split(file) in (None, split)]
+    swapped = image.replace("images/", "labels/").rsplit(".", 1)[0] + ".txt"
+    beside = image.rsplit(".", 1)[0] + ".txt"
+    for exact in (swapped, beside):
+        if exact in labels:
+            return exact
+    same_end = [file for file in labels if ends_alike(file, image)]
+    return same_end[0] if len(same_end) == 1 else labels[0] if len(labels) == 1 else None
+
+
+def ends_alike(label, image):
+    """Whether the last folders agree: labels/a/1.txt and images/a/1.jpg."""
+    return parent_of(label).rsplit("/", 1)[-1] == parent_of(image).rsplit("/", 1)[-1]
+
+
+def read_rows(path, problems):
+    """(where, numbers) of each line."""
+    rows = []
+    for line, text in read_lines(path):
         try:
-            size = image_size(file)
-            entries.append((file, size, Path(file).stem, parse(label_file(file), size, label, known, problems)))
-        except UserError as problem:
-            problems.append(str(problem))
-    return list(names or known), pack(entries, range(1, len(label) + 1), notes, problems)
-
-
-def class_names(root):
-    """The names in the order of their numbers."""
-    for name in SETTINGS:
-        if (root / name).is_file():
-            names = settings(root / name).get("names", [])
-            return [str(one) for one in (map(names.get, sorted(names)) if isinstance(names, dict) else names)]
-    for name in ("classes.txt", "obj.names", "labels/classes.txt", "data/obj.names"):
-        if (root / name).is_file():
-            return [line.strip() for line in (root / name).read_text().splitlines() if line.strip()]
-    raise UserError(f"no class names in {root.absolute()}: no data.yaml, classes.txt or obj.names")
-
-
-def settings(path):
-    try:
-        return yaml.safe_load(path.read_text()) or {}
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not valid yaml ({' '.join(str(error).split())})") from None
-
-
-def images_of(root):
-    """Where each split's images are: a folder or a list of files, by the split's name."""
-    places = {}
-    given = next((settings(root / name) for name in SETTINGS if (root / name).is_file()), {})
-    for split, words in (("train", ("train",)), ("val", ("val", "valid")), ("test", ("test",))):
-        own = given.get(split)
-        # Exporters write paths relative to a folder above the one the user has.
-        candidates = [root / own, root / own.lstrip("./")] if isinstance(own, str) else []
-        candidates += [root / place.format(word) for word in words for place in ("images/{}", "{}/images", "{}.txt")]
-        found = next((path for path in candidates if path.exists()), None)
-        places |= {split: found} if found else {}
-    return places
-
-
-def files_of(place):
-    """The images of a folder, or of a list that may name them relative to a folder above its own."""
-    if not place.is_file():
-        return image_files(place)
-    names = [Path(line.strip()) for line in place.read_text().splitlines() if line.strip()]
-    tries = [(place.parent / name, place.parent / Path(*name.parts[1:])) for name in names]
-    return [str(below if below.is_file() else path) for path, below in tries]
-
-
-def label_file(image):
-    """labels/... for images/..., the same name with .txt; beside the image where there is no such folder."""
-    beside, parts = Path(image).with_suffix(".txt"), list(Path(image).parts)
-    if "images" not in parts[:-1] or beside.is_file():
-        return beside
-    parts[len(parts) - 1 - parts[::-1].index("images")] = "labels"
-    return Path(*parts).with_suffix(".txt")
-
-
-def parse(path, size, label, known, problems):
-    """The objects of one file; an image without a file has none. Of a polygon, class x y x y ..., it is the box."""
-    height, width = size
-    objects = []
-    lines = path.read_text().splitlines() if path.is_file() else []
-    for line, text in enumerate(lines, start=1):
-        if not text.strip():
-            continue
-        try:
-            number, *shares = (float(word) for word in text.split())
-            x, y, w, h = shares[:4]
-            corners = around(shares) if len(shares) > 5 else (x - w / 2, y - h / 2, x + w / 2, y + h / 2)
+            rows.append((f"{path}, line {line}", [to_number(word) for word in text.split()]))
         except ValueError:
-            problems.append(f"{path}, line {line}: expected class cx cy w h, found {text.strip()!r}")
-            continue
-        if not 0 <= number < len(known):
-            problems.append(f"{path}, line {line}: class {number:g}, but there are {len(known)} names")
-        elif int(number) in label:
-            corners = (share * side for share, side in zip(corners, (width, height) * 2))
-            objects.append((*corners, label[int(number)], False))
-    return objects
+            problems.append(f"{path}, line {line}: expected class cx cy w h, found {text[:60]!r}")
+    return rows
 
 
-def around(points):
-    """The box around a polygon's points, x and y in turn."""
-    x, y = points[::2], points[1::2]
-    return min(x), min(y), max(x), max(y)
+def object_of_row(row, size, names, keypoints, problems):
+    """The Object of a line, or None and a problem."""
+    where, (number, *values) = row
+    polygon = len(values) > 5 and not keypoints
+    if len(values) < 4 or polygon and len(values) % 2:
+        problems.append(f"{where}: expected class cx cy w h, found {len(values) + 1} numbers")
+        return None
+    if not 0 <= number < len(names) or number != int(number):
+        hint = "; do the numbers start at 1?" if number == len(names) else ""
+        problems.append(f"{where}: class {number:g}, but there are {len(names)} names{hint}")
+        return None
+    if polygon:
+        left, right = min(values[::2]), max(values[::2])
+        top, bottom = min(values[1::2]), max(values[1::2])
+    else:
+        x, y, w, h = values[:4]
+        left, top, right, bottom = x - w / 2, y - h / 2, x + w / 2, y + h / 2
+    height, width = size
+    return Object(left * width, top * height, right * width, bottom * height, names[int(number)])
+
+
+def check_keypoints(folder, sizes, keypoints):
+    """An error where every line is equally long, longer than any box: keypoints, or polygons?"""
+    counts = {size - 1 for size in sizes if size > 9}
+    if keypoints or len(counts) != 1 or sum(sizes.values()) < 3 or set(sizes) != {counts.pop() + 1}:
+        return
+    raise UserError(
+        f"{folder.root}: every label has {set(sizes).pop()} numbers. If they are a box and "
+        "keypoints, "
+        "say their kpt_shape in data.yaml, as kpt_shape: [17, 3]; if polygons, add a line "
+        "of another "
+        "length, or write boxes"
+    )

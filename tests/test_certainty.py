@@ -1,0 +1,91 @@
+import math
+
+import numpy as np
+import pytest
+
+from tests.conftest import make_records
+from tests.test_metrics import detected
+from utils.certainty import best_f1, best_operation, interval, weighted_precision
+from utils.matches import average_precision, match_detections
+from utils.metrics import coco_metrics
+
+
+def mask(text):
+    return np.array([letter == "x" for letter in text], bool)
+
+
+def test_the_threshold_lies_behind_the_detection_with_the_best_f1():
+    # Hits, most certain first: F1 is 2/5, 4/6, 4/7, 6/8, 6/9 of 4 objects.
+    scores = np.array([0.9, 0.8, 0.7, 0.6, 0.2])
+    found = best_f1(scores, mask("xx.x."), mask("xxxxx"), objects=4)
+    assert found.threshold == pytest.approx(0.4)
+    assert (found.precision, found.recall) == (0.75, 0.75) and found.f1 == pytest.approx(0.75)
+
+
+def test_equal_scores_pass_together():
+    scores = np.array([0.9, 0.5, 0.5])
+    found = best_f1(scores, mask("xx."), mask("xxx"), objects=2)
+    # The second hit is not to be had without the false one beside it: 2 of 3 are right.
+    assert found.f1 == pytest.approx(0.8) and found.threshold == pytest.approx(0.25)
+
+
+def test_detections_of_objects_to_ignore_do_not_count():
+    scores = np.array([0.9, 0.8])
+    assert best_f1(scores, mask(".x"), mask(".x"), objects=1).precision == 1
+
+
+@pytest.mark.parametrize("hits, objects", (("..", 3), ("..", 0), ("", 2)))
+def test_without_a_hit_there_is_no_threshold(hits, objects):
+    scores = np.linspace(0.9, 0.8, len(hits))
+    assert math.isnan(best_f1(scores, mask(hits), mask("x" * len(hits)), objects).threshold)
+
+
+RECORDS = make_records([((100, 100), [(0, 0, 40, 40, "a"), (50, 50, 90, 90, "b")])] * 10)
+
+
+def found_in(count):
+    """Both objects in the first images, in the others a false alarm."""
+    right = detected((0, 0, 40, 40, 0.9, 0), (50, 50, 90, 90, 0.8, 1))
+    return {i: right if i < count else detected((60, 0, 90, 30, 0.7, 0)) for i in range(10)}
+
+
+def test_every_class_has_its_own_threshold_and_all_have_one():
+    operation, per_class = best_operation(["a", "b"], RECORDS, found_in(6))
+    assert per_class["a"].threshold > 0.7 and per_class["b"].threshold == pytest.approx(0.4)
+    assert per_class["b"].recall == 0.6 and operation.recall == 0.6 and operation.precision == 1
+
+
+def test_the_interval_holds_the_metric_and_shrinks_with_more_images():
+    metrics, _, matches = coco_metrics(["a", "b"], RECORDS, found_in(6))
+    low, high = interval(matches)
+    assert low < metrics["AP"] < high and high - low > 0.3
+    many = make_records([((100, 100), [(0, 0, 40, 40, "a"), (50, 50, 90, 90, "b")])] * 300)
+    found = {i: found_in(6)[i % 10] for i in range(300)}
+    low, high = interval(coco_metrics(["a", "b"], many, found)[2])
+    assert high - low < 0.15
+
+
+def test_certain_detections_have_no_spread_and_many_images_no_interval():
+    _, _, matches = coco_metrics(["a", "b"], RECORDS, found_in(10))
+    assert interval(matches) == pytest.approx((1, 1))
+    large = {name: match._replace(objects=np.ones(1001)) for name, match in matches.items()}
+    assert interval(large) is None
+
+
+def test_equal_weights_are_coco_s_own_average():
+    metrics, per_class, matches = coco_metrics(["a", "b"], RECORDS, found_in(6))
+    for name, match in matches.items():
+        assert weighted_precision(match, np.ones(10, int)) == pytest.approx(per_class[name]["AP"])
+
+
+def test_a_weight_of_two_is_the_image_twice():
+    match = match_detections(["a", "b"], RECORDS, found_in(6))["a"]
+    weights = np.array([2] + [1] * 8 + [0])
+    twice = np.concatenate([[0], np.arange(9)])
+    records = RECORDS.subset(twice)
+    found = {i: found_in(6)[j] for i, j in enumerate(twice.tolist())}
+    again = match_detections(["a", "b"], records, found)["a"]
+    assert weighted_precision(match, weights) == pytest.approx(
+        weighted_precision(again, np.ones(10, int))
+    )
+    assert average_precision(again) == pytest.approx(0.7, abs=0.01)

@@ -1,0 +1,83 @@
+import pytest
+
+from data.dataset import read_folder
+from data.errors import UserError
+from data.formats import csv_file
+from tests.conftest import read_split, write_image
+
+ROWS = ["images/a.jpg,1,2,30,40,dog", "images/a.jpg,5.5,6,20,30.25,cat", "images/b.jpg,,,,,"]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("a", "b", "c"):
+        write_image(tmp_path / f"images/{name}.jpg")
+    return tmp_path
+
+
+def write(path, *lines, encoding="utf-8"):
+    path.write_text("\n".join(lines), encoding=encoding)
+
+
+@pytest.mark.parametrize(
+    "header", ([], ["path,x1,y1,x2,y2,class"], ["image_path,xmin,ymin,xmax,ymax,label"])
+)
+def test_with_and_without_a_header(folder, header):
+    write(folder / "train.csv", *header, *ROWS)
+    classes, records = read_split("csv", folder)
+    assert classes == ["cat", "dog"] and len(records) == 2 and not records.problems
+    assert records.boxes.tolist() == [[1, 2, 30, 40], [5.5, 6, 20, 30.25]]
+    assert records.labels.tolist() == [1, 0]
+
+
+def test_tensorflow_s_columns_in_any_order(folder):
+    header = "filename,width,height,class,xmin,ymin,xmax,ymax"
+    write(folder / "train_labels.csv", header, "a.jpg,96,64,dog,1,2,30,40")
+    assert read_split("csv", folder)[1].boxes.tolist() == [[1, 2, 30, 40]]
+
+
+@pytest.mark.parametrize("encoding", ("utf-8", "utf-8-sig", "utf-16"))
+@pytest.mark.parametrize("delimiter", (",", ";", "\t"))
+def test_other_delimiters_and_encodings(folder, encoding, delimiter):
+    rows = [row.replace(",", delimiter) + "\r" for row in ["path,x1,y1,x2,y2,class", *ROWS]]
+    write(folder / "train.csv", *rows, encoding=encoding)
+    assert len(read_split("csv", folder)[1].boxes) == 2
+
+
+def test_an_encoding_that_is_neither_is_named(folder):
+    (folder / "train.csv").write_bytes("images/a.jpg,1,2,30,40,Größe".encode("latin-1"))
+    with pytest.raises(UserError, match=r"train.csv: not UTF-8 at byte 25 \(probably Latin-1"):
+        csv_file.read_files(folder / "train.csv")
+
+
+def test_classes_come_in_the_order_of_their_ids(folder):
+    write(folder / "train.csv", *ROWS)
+    write(folder / "val.csv", ROWS[0])
+    write(folder / "classes.csv", "dog,0", "bird,2", "cat,1")
+    source = read_folder("csv", folder)
+    assert source.classes == ["dog", "cat", "bird"] and len(source.splits["val"]) == 1
+    assert read_split("csv", folder)[0] == ["dog", "cat"]
+
+
+@pytest.mark.parametrize(
+    "row, problem",
+    (
+        ("images/c.jpg,1,2,x,4,dog", "train.csv, line 4: column x2 is 'x', expected a number"),
+        ("images/c.jpg,1,2,inf,4,dog", "train.csv, line 4: column x2 is 'inf', expected a number"),
+        ("images/c.jpg,1,2,3,4,bird", "train.csv, line 4: class 'bird' is not one of dog, cat"),
+        ("images/c.jpg,1,2,3", "train.csv, line 4: 4 columns, expected path,x1,y1,x2,y2,class"),
+        ("images/c.jpg,1,2,3,4,", "train.csv, line 4: it has a box and no class"),
+        ("images/z.jpg,1,2,3,4,dog", "train.csv: no such image: images/z.jpg"),
+    ),
+)
+def test_a_wrong_row_is_named(folder, row, problem):
+    write(folder / "train.csv", *ROWS, row)
+    write(folder / "classes.csv", "dog,0", "cat,1")
+    source = csv_file.read_files(folder / "train.csv", class_list=folder / "classes.csv")
+    assert len(source.problems) == 1 and source.problems[0].endswith(problem)
+    assert sum(len(entry.objects) for entry in source.splits["all"]) == 2 + ("z.jpg" in row) * 0
+
+
+def test_a_folder_without_boxes_is_one_clear_error(folder):
+    with pytest.raises(UserError, match="no csv of boxes in .*; expected train.csv"):
+        read_folder("csv", folder)

@@ -1,0 +1,58 @@
+import pytest
+
+import train
+from data.augment import RetinaNetAugmentation, SSDAugmentation
+from data.errors import UserError
+from tests.conftest import write_coco
+from utils.build import build_transform
+from utils.datasets import eval_dataset, read_records
+from utils.recipes import RECIPES
+
+OBJECTS = [[(10, 20, 30, 40, 1)], [(0, 0, 50, 50, 0)]] * 6
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    write_coco(tmp_path, OBJECTS)
+    write_coco(tmp_path, OBJECTS[:3], split="val")
+    return RECIPES["shapes"] | dict(dataset="coco", root=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "model, kind", (("retinanet", RetinaNetAugmentation), ("ssd300", SSDAugmentation))
+)
+def test_only_a_training_is_augmented(recipe, model, kind):
+    recipe |= dict(model=model)
+    train_dataset, val_dataset = train.make_datasets(recipe, *read_records(recipe))
+    assert type(train_dataset.transform) is kind
+    assert type(val_dataset.transform) is type(build_transform(recipe)) is not kind
+    for split in ("train", "val", "all"):
+        dataset = eval_dataset(recipe, split, ["cat", "dog"])
+        assert type(dataset.transform) is not kind
+    plain, _ = train.make_datasets(recipe | dict(augment=False), *read_records(recipe))
+    assert type(plain.transform) is not kind
+
+
+def test_every_split_is_what_its_name_says(recipe):
+    _, train_records, val_records = read_records(recipe)
+    assert (len(train_records), len(val_records)) == (12, 3)
+    counts = [len(eval_dataset(recipe, split, ["cat", "dog"])) for split in ("train", "val", "all")]
+    assert counts == [12, 3, 15]
+
+
+def test_labels_are_numbered_as_the_detector_s_classes(recipe):
+    records = eval_dataset(recipe, "val", ["bird", "dog", "cat"]).records
+    assert records.labels.tolist() == [1, 2, 1]
+
+
+def test_without_validation_there_are_no_records_of_it(recipe):
+    classes, train_records, val_records = read_records(recipe | dict(val_share=0))
+    assert val_records is None and len(train_records) == 15
+    assert train.make_datasets(recipe, classes, train_records, None)[1] is None
+
+
+def test_other_classes_than_asked_for_are_left_out(recipe):
+    classes, records, _ = read_records(recipe | dict(classes=("dog",)))
+    assert classes == ["dog"] and set(records.labels.tolist()) == {0}
+    with pytest.raises(UserError, match="no class 'dgo'; there are cat, dog"):
+        read_records(recipe | dict(classes=("dgo",)))

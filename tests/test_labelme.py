@@ -1,0 +1,47 @@
+import json
+
+import pytest
+
+from data.dataset import read_folder
+from data.errors import UserError
+from tests.conftest import read_split, write_image
+
+
+def write(root, *shapes, **content):
+    write_image(root / "a.jpg")
+    (root / "a.json").write_text(
+        json.dumps(dict(shapes=shapes, imagePath="..\\x\\a.jpg") | content)
+    )
+
+
+def test_rectangles_polygons_and_circles_become_boxes(tmp_path):
+    write(
+        tmp_path,
+        dict(label="cat", points=[[30, 40], [10, 20]], shape_type="rectangle"),
+        dict(label="dog", points=[[1, 2], [5, 2], [3, 9]], shape_type="polygon"),
+        dict(label="dog", points=[[20, 20], [23, 24]], shape_type="circle"),
+    )
+    classes, records = read_split("labelme", tmp_path)
+    assert classes == ["cat", "dog"]
+    assert records.boxes.tolist() == [[10, 20, 30, 40], [1, 2, 5, 9], [15, 15, 25, 25]]
+
+
+@pytest.mark.parametrize(
+    "shape",
+    (
+        dict(label="cat", points=[[1, 2]], shape_type="point"),
+        dict(label="cat", points=[[1, 2]]),
+        dict(label="cat", points=3),
+        dict(points=[[1, 2], [3, 4]]),
+        "shape",
+    ),
+)
+def test_a_shape_that_is_no_box_is_a_problem(tmp_path, shape):
+    write(tmp_path, shape)
+    (problem,) = read_folder("labelme", tmp_path).problems
+    assert "a.json: shapes[0]: no label, or no points of a box" in problem
+
+
+def test_a_folder_without_such_files_is_one_clear_error(tmp_path):
+    with pytest.raises(UserError, match="no labelme files in .*; expected a json file"):
+        read_folder("labelme", tmp_path)

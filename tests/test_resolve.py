@@ -1,0 +1,152 @@
+"""Which recipe it is, and that what was typed is never silently something else."""
+
+import pytest
+
+from data.errors import UserError
+from data.formats import voc
+from tests.test_options import recipe_of
+from utils import options, resolve
+from utils.limits import checked
+from utils.recipe import Recipe
+from utils.recipes import RECIPES
+
+COCO = ["person", "toothbrush", "hair drier", *(f"class {i}" for i in range(77))]
+
+
+def fitted(*arguments, classes=("a", "b"), images=300, learned=None, has_gpu=True):
+    flags = options.train_parser("").parse(arguments)
+    return resolve.fit_recipe(flags, list(classes), images, learned or {}, has_gpu)
+
+
+@pytest.mark.parametrize(
+    "dataset, classes, images, expected",
+    (
+        ("coco", COCO, 118_287, "retinanet_coco"),
+        ("voc", voc.CLASSES, 16_551, "retinanet_voc"),
+        ("cityscapes", ("car",), 2975, "retinanet_cityscapes"),
+    ),
+)
+def test_a_published_dataset_gets_its_published_recipe(dataset, classes, images, expected):
+    for flags in (("--dataset", dataset), ("--dataset", dataset, "--root", "somewhere/else")):
+        recipe, reason = fitted(*flags, classes=classes, images=images)
+        assert recipe == RECIPES[expected] | dict(root=recipe.root) and expected in reason
+
+
+@pytest.mark.parametrize("dataset", ("voc", "coco", "csv", "yolo", "auto", "cityscapes"))
+def test_own_data_get_a_recipe_whose_length_follows_the_images(dataset):
+    lengths = []
+    for images in (30, 300, 1200, 100_000):
+        recipe, reason = fitted("--dataset", dataset, "--root", "mine", images=min(images, 999))
+        recipe, reason = fitted("--dataset", "yolo", "--root", "mine", images=images)
+        assert "retinanet_custom" in reason and "--recipe chooses another" in reason
+        assert recipe.milestones[-1] < recipe.iterations
+        lengths.append(recipe.iterations)
+    assert lengths == [1000, 3000, 6000, 30_000]
+    recipe, _ = fitted("--dataset", dataset, "--root", "mine", images=300)
+    assert recipe.iterations == 3000 and recipe.dataset == dataset
+
+
+def test_a_recipe_that_was_asked_for_always_wins():
+    recipe, reason = fitted("--recipe", "retinanet_coco", "--dataset", "voc", "--root", "mine")
+    assert recipe.iterations == 90_000 and reason == "recipe retinanet_coco, as asked for"
+
+
+def test_without_a_gpu_own_data_start_smaller_unless_said_otherwise():
+    small, reason = fitted("--root", "mine", has_gpu=False)
+    assert (small.depth, small.resize, small.max_size) == (
+        18,
+        320,
+        534,
+    ) and "without a GPU" in reason
+    assert fitted("--root", "mine", "--depth", "50", has_gpu=False)[0].depth == 50
+
+
+@pytest.mark.parametrize("flag, value", (("--depth", "34"), ("--model", "ssd300")))
+def test_a_flag_that_the_weights_contradict_is_an_error_that_names_both(flag, value):
+    learned = dict(model="retinanet", depth=18)
+    with pytest.raises(UserError, match=rf"{flag} {value}, but w.pth is of a {flag[2:]} "):
+        fitted("--root", "mine", "--weights", "w.pth", flag, value, learned=learned)
+
+
+def test_the_weights_of_an_ssd_make_it_an_ssd():
+    recipe, _ = fitted("--root", "mine", "--weights", "w.pth", learned=dict(model="ssd512"))
+    assert recipe.model == "ssd512" and recipe.topk_per == "class"
+
+
+def stored(*arguments, **changes):
+    flags = options.train_parser("").parse(arguments)
+    return resolve.resolve(flags, RECIPES["retinanet_custom"] | changes)
+
+
+def test_what_is_typed_of_the_data_replaces_all_that_was_stored():
+    before = dict(dataset="coco", annotations="a.json", images="i", val_annotations="b.json")
+    recipe = stored("--root", "new", **before)
+    assert (recipe.dataset, recipe.root, recipe.annotations) == ("auto", "new", "")
+    assert recipe.images == recipe.val_annotations == ""
+    recipe = stored("--annotations", "c.csv", **before)
+    assert (recipe.dataset, recipe.annotations, recipe.val_annotations) == ("csv", "c.csv", "")
+    assert stored("--batch", "2", **before).annotations == "a.json"
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    (
+        (dict(schedule="cosin"), "schedule 'cosin': choose milestones, cosine, plateau"),
+        (dict(box_loss="GIoU"), "box_loss 'GIoU': choose smooth_l1, giou"),
+        (dict(metric="mAP"), "metric 'mAP'"),
+        (dict(model="RetinaNet"), "model 'RetinaNet'"),
+        (dict(optimizer="SGD"), "optimizer 'SGD'"),
+        (dict(depth=77), "depth 77"),
+        (dict(max_grad_norm=0), "max_grad_norm 0: must be over 0"),
+        (dict(max_grad_norm=None), "max_grad_norm None"),
+        (dict(lr="fast"), "lr fast: must be at least 0"),
+        (dict(lr=float("nan")), "lr nan"),
+        (dict(val_share=1), "val_share 1: must be below 1"),
+        (dict(negative_iou=0.6), "negative_iou 0.6: must not be over"),
+        (dict(prior_sizes=(8, 16)), r"prior_sizes \(8, 16\): retinanet needs 5 of them"),
+        (dict(prior_ratios=((1,),)), "retinanet needs numbers"),
+        (dict(model="ssd300", prior_ratios=(1.0,)), "needs a tuple of ratios for each of 6 levels"),
+        (dict(jitter=(600, 400)), "the smaller side comes first"),
+    ),
+)
+def test_a_recipe_file_s_words_and_numbers_are_checked_like_flags(tmp_path, changes, message):
+    with pytest.raises(UserError, match=f"my.py: .*{message}"):
+        checked(Recipe() | changes, "my.py")
+
+
+def test_all_our_recipes_pass_the_check():
+    for recipe in RECIPES.values():
+        assert checked(recipe) == recipe
+
+
+def test_a_recipe_file_may_import_another_beside_it(tmp_path):
+    (tmp_path / "base_recipe.py").write_text("from utils.recipes import shapes as base\n")
+    text = "from base_recipe import base\nrecipe = base | dict(seed=9)\n"
+    (tmp_path / "mine.py").write_text(text)
+    assert recipe_of("--recipe", str(tmp_path / "mine.py")).seed == 9
+
+
+@pytest.mark.parametrize(
+    "typed, hint",
+    (
+        ("--epoch", "--epoch is not known here; did you mean --epochs?"),
+        ("--learning-rate", "--learning-rate is not known here; "),
+        ("--xyz", "--xyz is not known here; --help lists all flags"),
+    ),
+)
+def test_a_misspelt_flag_is_one_line_with_the_likely_one(typed, hint):
+    with pytest.raises(UserError, match=hint.replace("?", r"\?")):
+        recipe_of(typed, "3")
+
+
+@pytest.mark.parametrize(
+    "flag, field",
+    (
+        ("--focal-gamma", "focal_gamma"),
+        ("--focal-alpha", "focal_alpha"),
+        ("--positive-iou", "positive_iou"),
+        ("--prior-probability", "prior_probability"),
+    ),
+)
+def test_every_number_of_the_loss_is_a_flag(flag, field):
+    assert getattr(recipe_of(flag, "0.55"), field) == 0.55

@@ -1,0 +1,227 @@
+"""No image is ever in train and in val, however a dataset says what they are."""
+
+import os
+import shutil
+
+import pytest
+
+from data.dataset import read_folder
+from data.errors import UserError
+from data.records import Entry
+from data.splits import choose_splits, identity, train_val_split
+from tests.conftest import write_coco, write_image
+from tests.test_voc import write_list, write_voc
+
+
+def entries(*names, folder="somewhere"):
+    return [Entry(f"{folder}/{name}.jpg", (9, 9), name, []) for name in names]
+
+
+def names(chosen):
+    return sorted(entry.image_id for entry in chosen)
+
+
+MANY = [f"image{i}" for i in range(50)]
+
+
+def test_train_and_val_stay_what_they_are():
+    given = dict(train=entries("a", "b"), val=entries("c"), test=entries("d"))
+    splits, notes = choose_splits(given)
+    assert {name: names(chosen) for name, chosen in splits.items()} == dict(
+        train=["a", "b"], val=["c"], test=["d"]
+    )
+    assert notes == ["not used: 1 images of test (eval.py --split test)"]
+
+
+@pytest.mark.parametrize("source", ("train", "trainval", "all", "val"))
+def test_without_a_val_a_share_is_held_out_and_trained_on_no_more(source):
+    splits, notes = choose_splits({source: entries(*MANY)})
+    train, val = names(splits["train"]), names(splits["val"])
+    assert 3 <= len(val) <= 18 and not set(train) & set(val) and sorted(train + val) == sorted(MANY)
+    assert f"{len(val)} of the images" in notes[0] and "held out for validation" in notes[0]
+
+
+@pytest.mark.parametrize("source", ("train", "trainval", "all"))
+def test_test_is_validated_on_where_there_is_no_val(source):
+    splits, _ = choose_splits({source: entries(*MANY), "test": entries("z")})
+    assert names(splits["val"]) == names(splits["test"]) == ["z"]
+    assert names(splits["train"]) == sorted(MANY)
+
+
+def test_test_is_never_trained_on():
+    splits, _ = choose_splits(dict(test=entries("z")))
+    assert not splits["train"] and not splits["val"] and names(splits["test"]) == ["z"]
+
+
+def test_equal_train_and_val_are_read_as_one():
+    splits, notes = choose_splits(dict(train=entries(*MANY), val=entries(*MANY)))
+    assert not set(names(splits["train"])) & set(names(splits["val"]))
+    assert notes[0] == "train and val are the same images"
+
+
+def test_an_image_in_both_is_only_validated_on():
+    splits, notes = choose_splits(dict(train=entries("a", "b"), val=entries("b", "c")))
+    assert names(splits["train"]) == ["a"] and names(splits["val"]) == ["b", "c"]
+    assert notes == ["1 images are in train and in val, and are only validated on"]
+
+
+@pytest.mark.parametrize("link", (os.symlink, os.link))
+def test_a_link_is_the_image_that_it_leads_to(tmp_path, link):
+    for name in "ab":
+        write_image(tmp_path / f"{name}.jpg", seed=ord(name))
+    link(tmp_path / "b.jpg", tmp_path / "c.jpg")
+    given = dict(train=entries("a", "b", folder=tmp_path), val=entries("c", folder=tmp_path))
+    assert names(choose_splits(given)[0]["train"]) == ["a"]
+
+
+def test_other_splits_are_said_to_be_unused():
+    given = dict(train=entries("a"), val=entries("b"), trainval=entries("a", "b", "c"))
+    assert choose_splits(given)[1] == ["not used: 1 images of trainval"]
+
+
+def test_a_val_share_of_zero_trains_on_everything_but_test():
+    given = dict(
+        train=entries("a"), val=entries("b"), trainval=entries("a", "b"), test=entries("c")
+    )
+    splits, notes = choose_splits(given, val_share=0)
+    assert names(splits["train"]) == ["a", "b"] and not splits["val"]
+    assert notes == ["all images are trained on, none is validated on"]
+
+
+def test_more_images_move_none_from_one_side_to_the_other():
+    few, many = (train_val_split(entries(*MANY[:count]))[1] for count in (25, 50))
+    assert names(few) == [name for name in names(many) if name in MANY[:25]]
+
+
+@pytest.mark.parametrize("share", (0.1, 0.5, 0.9))
+def test_the_share_is_about_what_was_asked_for(share):
+    images = entries(*(f"image{i}" for i in range(1000)))
+    assert abs(len(train_val_split(images, share)[1]) / 1000 - share) < 0.05
+
+
+@pytest.mark.parametrize("count", (2, 3, 4))
+def test_of_few_images_neither_side_is_left_without(count):
+    for first in range(100):
+        images = entries(*(f"image{first + i}" for i in range(count)))
+        train, val = train_val_split(images)
+        assert train and val and sorted(names(train) + names(val)) == names(images)
+
+
+@pytest.mark.parametrize("count", (0, 1))
+def test_too_few_images_are_an_error_that_says_what_to_do(count):
+    with pytest.raises(UserError, match="too few to hold out some .*--val-share 0"):
+        train_val_split(entries(*"ab"[:count]))
+
+
+def test_equal_pictures_stay_together(tmp_path):
+    for i in range(20):
+        write_image(tmp_path / f"a{i}.jpg", seed=i)
+        shutil.copy(tmp_path / f"a{i}.jpg", tmp_path / f"b{i}.jpg")
+    images = entries(*(f"{kind}{i}" for kind in "ab" for i in range(20)), folder=tmp_path)
+    _, val = train_val_split(images)
+    held_out = {name[1:] for name in names(val)}
+    assert names(val) == sorted(f"{kind}{number}" for kind in "ab" for number in held_out)
+
+
+# Layouts on disk, each without an image in both.
+
+
+def coco_train_only(root):
+    write_coco(root, [[(1, 1, 9, 9, 0)]] * 12)
+
+
+def coco_train_and_val(root):
+    coco_train_only(root)
+    write_coco(root, [[(1, 1, 9, 9, 1)]] * 4, split="val")
+
+
+def coco_one_file(root):
+    coco_train_only(root)
+    (root / "train2017").rename(root / "images")
+    (root / "annotations/instances_train2017.json").rename(root / "annotations/all.json")
+
+
+def coco_same_file_twice(root):
+    coco_one_file(root)
+    for split in ("train", "val"):
+        shutil.copy(root / "annotations/all.json", root / f"annotations/{split}.json")
+    (root / "annotations/all.json").unlink()
+
+
+def csv_with(*files):
+    def write(root):
+        rows = []
+        for i in range(12):
+            write_image(root / f"{i}.jpg", seed=i)
+            rows.append(f"{i}.jpg,1,2,30,40,dog")
+        for file, share in files:
+            (root / file).write_text("\n".join(rows[share]))
+
+    return write
+
+
+def yolo_with(yaml, *folders):
+    def write(root):
+        (root / "data.yaml").write_text(f"names: [dog]\n{yaml}")
+        for i in range(12):
+            folder = folders[i % len(folders)]
+            write_image(root / folder / f"{i}.jpg", seed=i)
+            (root / folder / f"{i}.txt").write_text("0 .5 .5 .2 .2")
+
+    return write
+
+
+def yolo_list(*lists):
+    def write(root):
+        yolo_with("", "pictures")(root)
+        for name, share in lists:
+            paths = [f"pictures/{i}.jpg" for i in range(12)][share]
+            (root / name).write_text("\n".join(paths))
+
+    return write
+
+
+def voc_with(*lists):
+    def write(root):
+        write_voc(root, {f"i{i}": [("dog", 1, 2, 30, 40)] for i in range(12)})
+        for name, share in lists:
+            write_list(root, name, [f"i{i}" for i in range(12)][share])
+
+    return write
+
+
+ALL, FIRST, LAST = slice(None), slice(0, 8), slice(8, 12)
+LAYOUTS = {
+    "coco, train only": ("coco", coco_train_only),
+    "coco, train and val": ("coco", coco_train_and_val),
+    "coco, one file": ("coco", coco_one_file),
+    "coco, one file under two names": ("coco", coco_same_file_twice),
+    "csv, train only": ("csv", csv_with(("train.csv", ALL))),
+    "csv, train and val overlap": ("csv", csv_with(("train.csv", ALL), ("val.csv", LAST))),
+    "csv, one file": ("csv", csv_with(("boxes.csv", ALL))),
+    "yolo, one folder": ("yolo", yolo_with("", "images")),
+    "yolo, train only": ("yolo", yolo_with("", "images/train")),
+    "yolo, train and valid": ("yolo", yolo_with("", "train/images", "valid/images")),
+    "yolo, one folder for both": ("yolo", yolo_with("train: images\nval: images", "images")),
+    "yolo, cvat's train.txt": ("yolo", yolo_list(("train.txt", ALL))),
+    "yolo, two lists that overlap": ("yolo", yolo_list(("train.txt", ALL), ("val.txt", LAST))),
+    "voc, no lists": ("voc", voc_with()),
+    "voc, train.txt only": ("voc", voc_with(("train", ALL))),
+    "voc, val.txt only": ("voc", voc_with(("val", ALL))),
+    "voc, trainval and test": ("voc", voc_with(("trainval", FIRST), ("test", LAST))),
+    "voc, train, val and trainval": (
+        "voc",
+        voc_with(("train", FIRST), ("val", LAST), ("trainval", ALL)),
+    ),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_no_image_is_in_both_splits(layout, tmp_path):
+    name, write = LAYOUTS[layout]
+    write(tmp_path)
+    source = read_folder(name, tmp_path)
+    splits, _ = choose_splits(source.splits)
+    train, val = ({identity(entry) for entry in splits[split]} for split in ("train", "val"))
+    everything = {identity(entry) for split in source.splits.values() for entry in split}
+    assert train and val and not train & val and train | val == everything

@@ -1,0 +1,119 @@
+"""A run ends when something goes wrong: in one line, with what was trained saved, and
+never hangs."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.conftest import ROOT, run_script, wait_for_log, write_coco
+from utils import build, checkpoint
+from utils.recipes import RECIPES
+
+SMALL = "--recipe shapes --dataset coco --resize 64 --batch 2 --log-every 1 --save-every 100000"
+ENDLESS = f"{SMALL} --iters 100000 --eval-every 100000 --workers 2"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_coco(tmp_path / "data", [[(10, 20, 30, 40, 1)], [(0, 0, 50, 50, 0)]] * 4)
+    write_coco(tmp_path / "data", [[(10, 20, 30, 40, 1)]] * 4, split="val")
+    return tmp_path
+
+
+def start(folder, flags=ENDLESS):
+    where = ["--root", folder / "data", "--save-folder", folder, "--name", "run"]
+    command = [sys.executable, "train.py", *flags.split(), *where]
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def children(process):
+    found = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True)
+    return [int(number) for number in found.stdout.split()]
+
+
+@pytest.mark.parametrize("workers", (0, 2))
+def test_an_unreadable_image_in_a_loader_process_is_one_line(folder, workers):
+    image = folder / "data/train2017/3.jpg"
+    image.write_bytes(image.read_bytes()[:300])
+    where = ["--root", folder / "data", "--save-folder", folder, "--name", "run"]
+    flags = f"{SMALL} --iters 50 --workers {workers}".split()
+    printed = run_script("train.py", *flags, *where, code=2)
+    assert "3.jpg: " in printed.splitlines()[-1] and "Traceback" not in printed
+
+
+def test_an_unreadable_image_ends_an_evaluation_too(folder):
+    process = start(folder, f"{SMALL} --iters 2 --workers 0")
+    process.communicate(timeout=100)
+    image = folder / "data/val2017/3.jpg"
+    image.write_bytes(image.read_bytes()[:300])
+    flags = ["--workers", "2", "--output", folder / "eval"]
+    printed = run_script("eval.py", folder / "run/last.pth", *flags, code=2)
+    assert "3.jpg: " in printed.splitlines()[-1]
+
+
+def test_a_killed_loader_process_saves_what_was_trained(folder):
+    process = start(folder)
+    wait_for_log(process, folder / "run", entries=3)
+    os.kill(children(process)[-1], signal.SIGKILL)
+    printed = process.communicate(timeout=60)[0]
+    assert process.returncode == 2 and "Traceback" not in printed
+    assert (
+        "a process that loads images died" in printed and "go on with: python train.py" in printed
+    )
+    assert checkpoint.load(folder / "run/last.pth")["iteration"] >= 3
+
+
+@pytest.mark.parametrize("number", (signal.SIGHUP, signal.SIGTERM))
+def test_a_closed_terminal_and_a_polite_kill_save_what_was_trained(folder, number):
+    process = start(folder)
+    wait_for_log(process, folder / "run", entries=3)
+    process.send_signal(number)
+    printed = process.communicate(timeout=60)[0]
+    assert process.returncode == 128 + number and "Traceback" not in printed
+    assert checkpoint.load(folder / "run/last.pth")["iteration"] >= 3
+
+
+def test_a_second_ctrl_c_saves_too(folder):
+    process = start(folder)
+    wait_for_log(process, folder / "run", entries=3)
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+    printed = process.communicate(timeout=60)[0]
+    assert process.returncode == 128 + signal.SIGINT and "Traceback" not in printed
+    assert checkpoint.load(folder / "run/last.pth")["iteration"] >= 3
+
+
+def test_ctrl_c_before_the_training_is_one_line(folder):
+    process = start(folder)
+    assert "recipe shapes" in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    printed = process.communicate(timeout=60)[0]
+    assert process.returncode == 128 + signal.SIGINT and "Traceback" not in printed
+
+
+def test_two_trainings_never_share_a_folder(folder):
+    process = start(folder)
+    wait_for_log(process, folder / "run", entries=1)
+    where = ["--root", folder / "data", "--save-folder", folder, "--name", "run"]
+    printed = run_script("train.py", *SMALL.split(), *where, code=2)
+    assert "another training is running in" in printed or "holds" in printed
+    process.kill()
+    process.communicate()
+    # The lock died with its process.
+    run_script("train.py", *SMALL.split(), "--iters", "1", "--workers", "0", *where)
+
+
+def test_a_small_shared_memory_is_seen_before_the_loader_waits_for_it(monkeypatch, tmp_path):
+    class Docker:
+        f_bavail, f_frsize = 64 << 20, 1
+
+    monkeypatch.setattr(os, "statvfs", lambda place: Docker)
+    assert not build.has_shared_memory(RECIPES["retinanet_coco"], workers=4)
+    assert build.has_shared_memory(RECIPES["shapes"], workers=1)

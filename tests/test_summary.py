@@ -1,0 +1,36 @@
+import numpy as np
+import torch
+
+from data import summary
+from data.dataset import Dataset
+from data.resize import Resize, Stretch
+from layers.boxes import iou
+from layers.priors import pyramid_priors
+from retinanet import prior_levels
+from tests.conftest import read_split, write_coco
+
+OBJECTS = [[(10, 20, 30, 40, 1)], [], [(0, 0, 50, 50, 0), (5, 5, 9, 9, 1)]]
+LEVELS = prior_levels()
+
+
+def test_the_best_overlap_is_that_with_all_priors():
+    corner, size = (
+        np.random.default_rng(0).uniform((0, 4), (180, 70), (200, 2)).T.reshape(2, 100, 2)
+    )
+    boxes = np.concatenate([corner, corner + size], axis=1)
+    expected = iou(torch.from_numpy(boxes).float(), pyramid_priors((256, 256), LEVELS)).amax(dim=1)
+    np.testing.assert_allclose(summary.best_overlap(boxes, LEVELS), expected, atol=1e-4)
+
+
+def test_the_summary_counts_and_advises(tmp_path):
+    write_coco(tmp_path, OBJECTS, ids=(3, 17))
+    dataset = Dataset(*read_split("coco", tmp_path), Resize(64, 96))
+    text = "\n".join(summary.summary(dataset, LEVELS))
+    assert "3 images, 3 objects of 2 classes, 0 to ignore; 1 images without any" in text
+    assert "cat 1  dog 2" in text and "3 to 17, have gaps" in text and "advice" in text
+
+
+def test_sizes_are_those_the_network_sees(tmp_path):
+    write_coco(tmp_path, OBJECTS)
+    dataset = Dataset(*read_split("coco", tmp_path), Stretch((128, 96)))
+    np.testing.assert_allclose(summary.resized_boxes(dataset)[0], [10, 40, 40, 120])

@@ -1,0 +1,153 @@
+import pytest
+
+from data.dataset import read_folder
+from data.errors import UserError
+from data.formats import yolo
+from tests.conftest import read_split, write_image
+
+NAMES = ("data.yaml", "names: [cat, dog]")
+
+
+def write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+@pytest.mark.parametrize(
+    "layout",
+    (
+        "images/{0}/{1}.jpg labels/{0}/{1}.txt",
+        "{0}/images/{1}.jpg {0}/labels/{1}.txt",
+        "images/{0}/{1}.jpg images/{0}/{1}.txt",
+        "{0}/{1}.JPG {0}/{1}.txt",
+    ),
+)
+@pytest.mark.parametrize(
+    "names",
+    (
+        NAMES,
+        ("data.yaml", "\ufeffnames:\n  1: dog\n  0: cat\n"),
+        ("classes.txt", "cat\ndog\n"),
+        ("obj.names", "cat\ndog"),
+    ),
+)
+def test_normalised_coordinates_become_pixels(tmp_path, layout, names):
+    write(tmp_path / names[0], names[1])
+    for split in ("train", "val"):
+        image, label = (tmp_path / part.format(split, "a") for part in layout.split())
+        write_image(image)
+        write(label, "1 0.5 0.5 0.5 0.25\n0 0.25 0.25 0.1 0.1\n")
+        write_image(image.with_name("none.jpg"))
+    classes, records = read_split("yolo", tmp_path)
+    assert classes == ["cat", "dog"] and len(records) == 2 and not records.problems
+    assert records.boxes[0].tolist() == [24, 24, 72, 40] and records.labels.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("place", ("../train/images", "train/images", "/content/set/train/images"))
+def test_data_yaml_says_where_the_images_are(tmp_path, place):
+    for split in ("train", "valid"):
+        write_image(tmp_path / f"{split}/images/a.jpg")
+        write(tmp_path / f"{split}/labels/a.txt", "0 0.5 0.5 0.5 0.5")
+    val = place.replace("train", "valid")
+    write(tmp_path / "data.yaml", f"train: [{place}]\nval: {val}\nnames: [x]")
+    splits = read_folder("yolo", tmp_path).splits
+    assert [entry.path for entry in splits["train"]] == [str(tmp_path / "train/images/a.jpg")]
+    assert [entry.path for entry in splits["val"]] == [str(tmp_path / "valid/images/a.jpg")]
+
+
+def test_one_folder_for_both_is_read_as_one(tmp_path):
+    write_image(tmp_path / "images/train2017/a.jpg")
+    write(tmp_path / "labels/train2017/a.txt", "0 0.5 0.5 0.5 0.5")
+    text = "path: ../coco128\ntrain: images/train2017\nval: images/train2017\nnames: [x]"
+    write(tmp_path / "data.yaml", text)
+    assert list(read_folder("yolo", tmp_path).splits) == ["all"]
+
+
+def test_cvat_s_list_names_images_relative_to_a_folder_above(tmp_path):
+    write_image(tmp_path / "obj_train_data/a.jpg")
+    write(tmp_path / "obj_train_data/a.txt", "0 0.5 0.5 0.5 0.5")
+    write(tmp_path / "obj.names", "x")
+    write(tmp_path / "train.txt", "data/obj_train_data/a.jpg\n")
+    assert read_split("yolo", tmp_path)[1].boxes.tolist() == [[24, 16, 72, 48]]
+
+
+def test_a_label_belongs_to_the_image_of_its_own_folder(tmp_path):
+    write(tmp_path / "classes.txt", "x")
+    for folder, x in (("first", 0.25), ("second", 0.75)):
+        write_image(tmp_path / f"images/{folder}/1.jpg")
+        write(tmp_path / f"labels/{folder}/1.txt", f"0 {x} 0.5 0.5 0.5")
+    assert read_split("yolo", tmp_path)[1].boxes[:, 0].tolist() == [0, 48]
+
+
+def test_of_a_polygon_the_box_is_taken(tmp_path):
+    write(tmp_path / "data.yaml", NAMES[1])
+    write_image(tmp_path / "a.jpg")
+    write(tmp_path / "a.txt", "0 0.5 0.25 0.75 0.5 0.5 0.75\n0 0.5 0.5 0.5 0.25\n")
+    boxes = read_split("yolo", tmp_path)[1].boxes.tolist()
+    assert boxes == [[48, 16, 72, 48], [24, 24, 72, 40]]
+
+
+def test_of_keypoints_the_box_is_taken_and_without_kpt_shape_it_is_asked_for(tmp_path):
+    write_image(tmp_path / "a.jpg")
+    keypoints = " ".join(["0.3 0.3"] * 17)
+    write(tmp_path / "a.txt", f"0 0.5 0.5 0.5 0.25 {keypoints}\n" * 3)
+    write(tmp_path / "data.yaml", "names: [x]\nkpt_shape: [17, 2]")
+    assert read_split("yolo", tmp_path)[1].boxes[0].tolist() == [24, 24, 72, 40]
+    write(tmp_path / "data.yaml", "names: [x]")
+    with pytest.raises(UserError, match="39 numbers.*kpt_shape"):
+        read_folder("yolo", tmp_path)
+
+
+def test_two_classes_of_one_name_are_one_class_and_said(tmp_path):
+    write(tmp_path / "data.yaml", "names: [x, x]")
+    write_image(tmp_path / "a.jpg")
+    write(tmp_path / "a.txt", "0 0.5 0.5 0.5 0.5\n1 0.5 0.5 0.25 0.25")
+    classes, records = read_split("yolo", tmp_path)
+    assert (
+        classes == ["x"]
+        and len(records.boxes) == 2
+        and "two classes are named 'x'" in records.notes
+    )
+
+
+@pytest.mark.parametrize(
+    "line, problem",
+    (
+        ("0 0.5 0.5", "line 1: expected class cx cy w h, found 3 numbers"),
+        ("0 0.5 0.5 a b", "line 1: expected class cx cy w h, found '0 0.5 0.5 a b'"),
+        ("7 0.5 0.5 0.1 0.1", "line 1: class 7, but there are 1 names"),
+        ("1 0.5 0.5 0.1 0.1", "there are 1 names; do the numbers start at 1?"),
+    ),
+)
+def test_a_wrong_line_is_named(tmp_path, line, problem):
+    write_image(tmp_path / "images/a.jpg")
+    write(tmp_path / "labels/a.txt", line)
+    write(tmp_path / "classes.txt", "x")
+    assert read_folder("yolo", tmp_path).problems[0].endswith(problem)
+
+
+def test_images_without_a_label_file_are_counted(tmp_path):
+    write(tmp_path / "classes.txt", "x")
+    for name in "ab":
+        write_image(tmp_path / f"{name}.jpg")
+    notes = read_folder("yolo", tmp_path).notes
+    assert notes == ["images without a label file, taken for images without objects: 2"]
+
+
+@pytest.mark.parametrize("text", ("names: [", "[]", "names: {0: a, 2: b}"))
+def test_a_broken_data_yaml_is_named(tmp_path, text):
+    write_image(tmp_path / "a.jpg")
+    write(tmp_path / "data.yaml", text + "  # names")
+    with pytest.raises(UserError, match="data.yaml"):
+        yolo.read(yolo_folder(tmp_path))
+
+
+def yolo_folder(root):
+    from data.folder import Folder
+
+    return Folder(root)
+
+
+def test_without_class_names_there_is_one_clear_error(tmp_path):
+    with pytest.raises(UserError, match="no class names in .*: no data.yaml"):
+        read_folder("yolo", tmp_path)

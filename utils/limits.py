@@ -1,0 +1,90 @@
+"""What a recipe's words and numbers may be, wherever they come from."""
+
+import retinanet
+import ssd
+from data.dataset import DATASETS
+from data.errors import UserError
+from layers.resnet import DEPTHS
+from utils.build import MODELS, OPTIMIZERS, SSD_SIDES
+from utils.metrics import METRICS
+
+# The smallest values that make sense, and those that must be over 0.
+AT_LEAST = dict(
+    batch=1, accumulate=1, resize=1, max_size=1, eval_every=1, save_every=1, log_every=1,
+    iterations=0, epochs=0, workers=0, warmup=0, patience=0, keep_checkpoints=0, frozen_stages=0,
+    lr=0, weight_decay=0, momentum=0, gamma=0, ema=0, val_share=0, channels=1, head_convs=0,
+    focal_gamma=0, focal_alpha=0, negatives_per_positive=0, negative_iou=0, positive_iou=0,
+    score_threshold=0, nms_iou=0, pre_nms_topk=1, max_detections=1, plateau_patience=0,
+)  # fmt: skip
+BELOW = dict(
+    val_share=1, ema=1, prior_probability=1, focal_alpha=1.000001, positive_iou=1.000001, momentum=1
+)
+CHOICES = dict(
+    model=MODELS,
+    depth=DEPTHS,
+    dataset=DATASETS,
+    head_norm=("none", "group"),
+    optimizer=tuple(OPTIMIZERS),
+    schedule=("milestones", "cosine", "plateau"),
+    box_loss=("smooth_l1", "giou"),
+    metric=METRICS,
+    topk_per=("level", "class"),
+    precision=("auto", "bf16", "float32"),
+)
+
+
+def checked(recipe, origin=""):
+    """The recipe, if its words and numbers can be trained with."""
+    prefix = f"{origin}: " if origin else "--"
+    for name, choices in CHOICES.items():
+        if getattr(recipe, name) not in choices:
+            options = ", ".join(map(str, choices))
+            raise UserError(f"{label(prefix, name)} {getattr(recipe, name)!r}: choose {options}")
+    for name, smallest in AT_LEAST.items():
+        value = getattr(recipe, name)
+        if not isinstance(value, (int, float)) or not value >= smallest:
+            raise UserError(f"{label(prefix, name)} {value}: must be at least {smallest}")
+    for name, limit in BELOW.items():
+        if not getattr(recipe, name) < limit:
+            raise UserError(
+                f"{label(prefix, name)} {getattr(recipe, name)}: must be below {limit:g}"
+            )
+    for name in ("max_grad_norm", "prior_probability"):
+        value = getattr(recipe, name)
+        if not isinstance(value, (int, float)) or not value > 0:
+            raise UserError(f"{label(prefix, name)} {value}: must be over 0")
+    if recipe.negative_iou > recipe.positive_iou:
+        raise UserError(
+            f"{label(prefix, 'negative_iou')} {recipe.negative_iou}: must not be over the positive "
+            f"one, {recipe.positive_iou}"
+        )
+    check_priors(recipe, prefix)
+    if recipe.jitter and not 0 < recipe.jitter[0] <= recipe.jitter[1]:
+        raise UserError(f"{label(prefix, 'jitter')} {recipe.jitter}: the smaller side comes first")
+    if recipe.batch % recipe.accumulate:
+        raise UserError(
+            f"--batch {recipe.batch} cannot be cut into --accumulate {recipe.accumulate} "
+            "equal parts"
+        )
+    return recipe
+
+
+def check_priors(recipe, prefix):
+    """An error where sizes or ratios do not fit the detector's levels."""
+    side = SSD_SIDES.get(recipe.model)
+    levels = len(ssd.STRIDES[side]) if side else len(retinanet.STRIDES)
+    sizes, ratios = recipe.prior_sizes, recipe.prior_ratios
+    wanted = levels + 1 if side else levels
+    if sizes and len(sizes) != wanted:
+        raise UserError(
+            f"{label(prefix, 'prior_sizes')} {sizes}: {recipe.model} needs {wanted} of them"
+        )
+    nested = [isinstance(ratio, (tuple, list)) for ratio in ratios]
+    if ratios and (side and (len(ratios) != levels or not all(nested)) or not side and any(nested)):
+        shape = f"a tuple of ratios for each of {levels} levels" if side else "numbers"
+        raise UserError(f"{label(prefix, 'prior_ratios')} {ratios}: {recipe.model} needs {shape}")
+
+
+def label(prefix, name):
+    """A field as the user wrote it: a flag, or a word in a recipe file."""
+    return prefix + (name.replace("_", "-") if prefix == "--" else name)

@@ -1,0 +1,86 @@
+"""Which detections find an object, and the average precision that follows."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from data.records import ANY_CLASS
+from layers.boxes import iou
+
+
+class Matches(NamedTuple):
+    """A class's detections, most certain first, at T IoU thresholds."""
+
+    scores: np.ndarray  # [D]
+    images: np.ndarray  # [D] image numbers
+    hits: np.ndarray  # [T, D] whether it found an object that no better detection found
+    counts: np.ndarray  # [T, D] False where it found an object to ignore
+    objects: np.ndarray  # [M] how many objects each image has
+
+
+def match_detections(classes, records, detections, min_iou=0.5):
+    """Which detections find an object, as PASCAL VOC decides it -> Matches of each class.
+
+    In every image, detections take turns, the most certain first. Each is compared with the object
+    of its class that it overlaps most: if that was found before, the detection is false; if it is
+    to be ignored, a difficult one, the detection does not count.
+    """
+    label_count, rows = len(classes), []
+    objects = np.zeros((label_count, len(records)), int)
+    for image in range(len(records)):
+        own = records.objects(image)
+        labels, ignore = records.labels[own], records.ignore[own]
+        np.add.at(objects[:, image], labels[~ignore], 1)
+        if image not in detections:
+            continue
+        found = detections[image]
+        order = np.argsort(-found["scores"], kind="stable")
+        guess = found["labels"][order]
+        hit, counted = match_image(
+            found["boxes"][order], guess, records.boxes[own], labels, ignore, min_iou
+        )
+        image_numbers = np.full(len(order), image)
+        rows.append(np.stack([guess, found["scores"][order], image_numbers, hit, counted], axis=1))
+    table = np.concatenate([np.zeros((0, 5)), *rows])
+    table = table[np.argsort(-table[:, 1], kind="stable")]
+    matches = {}
+    for label, name in enumerate(classes):
+        _, scores, images, hits, counts = table[table[:, 0] == label].T
+        matches[name] = Matches(
+            scores, images.astype(int), hits[None] > 0, counts[None] > 0, objects[label]
+        )
+    return matches
+
+
+def match_image(boxes, guess, true_boxes, labels, ignore, min_iou):
+    """For an image's detections, best first: masks [D] of the hits and of those that count."""
+    hit, counted = np.zeros(len(boxes), bool), np.ones(len(boxes), bool)
+    if not len(boxes) or not len(true_boxes):
+        return hit, counted
+    overlap = iou(torch.as_tensor(boxes).double(), torch.as_tensor(true_boxes).double()).numpy()
+    overlap[(guess[:, None] != labels) & (labels != ANY_CLASS)] = -1
+    best = overlap.argmax(axis=1)
+    touches = overlap.max(axis=1) > min_iou
+    counted[touches & ignore[best]] = False
+    possible = np.flatnonzero(touches & ~ignore[best])
+    _, first = np.unique(best[possible], return_index=True)
+    hit[possible[first]] = True
+    return hit, counted
+
+
+def average_precision(matches, eleven_points=False):
+    """The precision of a class's detections at the first threshold, averaged over recall."""
+    objects = matches.objects.sum()
+    if objects == 0:
+        return math.nan
+    hits = matches.hits[0][matches.counts[0]]
+    found = np.cumsum(hits)
+    recall, precision = found / objects, found / np.arange(1, len(hits) + 1)
+    # The best precision that is to be had at this recall or a higher one.
+    precision = np.maximum.accumulate(precision[::-1])[::-1]
+    if eleven_points:
+        points = np.linspace(0, 1, 11)
+        return float(np.mean([precision[recall >= point].max(initial=0) for point in points]))
+    return float((np.diff(recall, prepend=0) * precision).sum())
