@@ -73,3 +73,12 @@ def test_both_notations_say_the_same():
 
 def test_clip_cuts_at_all_four_borders():
     assert clip(torch.tensor([[-5.0, -5, 300, 300]]), (100, 200)).tolist() == [[0, 0, 200, 100]]
+
+
+def test_a_batch_of_boxes_is_coded_as_each_of_its_images():
+    boxes, priors = random_boxes(12).view(3, 4, 4), random_boxes(4)
+    deltas = encode(boxes, priors)
+    for i in range(3):
+        torch.testing.assert_close(deltas[i], encode(boxes[i], priors))
+        torch.testing.assert_close(decode(deltas, priors)[i], decode(deltas[i], priors))
+    torch.testing.assert_close(decode(deltas, priors), boxes, rtol=0, atol=1e-3)

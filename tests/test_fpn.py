@@ -49,3 +49,23 @@ def test_gradients_of_small_maps_are_those_of_float32_in_bfloat16_too(height, wi
     for name, expected in gradients[0].items():
         error = (gradients[1][name] - expected).norm() / expected.norm()
         assert error < 0.1, name
+
+
+def test_the_levels_are_added_up_from_the_top():
+    """With every convolution made the identity, a map is the sum of those above it."""
+    pyramid = FPN((1, 1, 1), channels=1)
+    for conv in (*pyramid.lateral, *pyramid.smooth):
+        torch.nn.init.dirac_(conv.weight)
+    c3, c4, c5 = (
+        torch.full((1, 1, side, side), value) for side, value in ((8, 1.0), (4, 10), (2, 100))
+    )
+    p3, p4, p5, _, _ = pyramid(c3, c4, c5)
+    assert (p5 == 100).all() and (p4 == 110).all() and (p3 == 111).all()
+
+
+def test_it_starts_without_biases_and_with_signals_of_even_strength():
+    for layer in FPN((64, 64, 64), channels=64).modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            assert not layer.bias.any()
+            fan_in = layer.weight[0].numel()
+            assert abs(layer.weight.std() * fan_in**0.5 - 1) < 0.1

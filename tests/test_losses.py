@@ -265,3 +265,13 @@ def test_the_ious_of_matching_are_the_loss_s_to_choose(criterion, columns):
         deltas, logits = predictions(1, columns)
         labels.append(float(loss(deltas, logits, PRIORS, [target])[0]))
     assert labels[0] > 0 and labels[1] == 0
+
+
+def test_by_default_retinanet_ignores_overlaps_of_0_4_to_0_5_and_keeps_every_object():
+    priors = PRIORS.clone()
+    priors[1] = torch.tensor([0.0, 0, 4.5, 10])
+    # The second prior's own object, which overlaps the first by 0.45; a tiny one on the third.
+    target = make_target((0, 0, 4.5, 10, 0), (44, 4, 45, 5, 0))
+    logits = torch.zeros(1, 4, 1, requires_grad=True)
+    FocalLoss()(torch.zeros(1, 4, 4), logits, priors, [target])[1].backward()
+    assert logits.grad[0, :, 0].sign().tolist() == [0, -1, -1, 1]

@@ -50,8 +50,9 @@ def read(folder):
     if not files:
         raise UserError(f"no csv of boxes in {folder.root.absolute()}; {LAYOUT}")
     lists = folder.matching(r"(.*/)?(classes|class_list|class|labels)\.csv")
+    lists = [file for file in lists if file not in files]
     names = read_classes(folder.path(lists[0])) if lists else None
-    parts = [(file_split(file) or "all", file) for file in files if file not in lists]
+    parts = [(file_split(file) or "all", file) for file in files]
     return build_source([(split, folder.path(file), folder, file) for split, file in parts], names)
 
 

@@ -1,0 +1,245 @@
+"""Folders as they are downloaded and exported, each read without any word but where it is."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from data.dataset import FORMATS, read_folder
+from data.errors import UserError
+from tests.conftest import ROOT, write_coco, write_image
+from tests.test_voc import write_list, write_voc
+
+BOX = [10, 20, 40, 60]  # xyxy, in an image of 64 x 96 pixels
+YOLO = "0 0.260417 0.625 0.3125 0.625"
+XML = (
+    "<annotation><filename>{0}</filename><size><width>96</width><height>64</height></size><object>"
+    "<name>cat</name><bndbox><xmin>10</xmin><ymin>20</ymin><xmax>40</xmax><ymax>60</ymax></bndbox>"
+    "</object></annotation>"
+)
+CSV = "filename,width,height,class,xmin,ymin,xmax,ymax"
+
+
+def write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def coco_json(*names, **image):
+    images = [dict(id=i, file_name=name, height=64, width=96) for i, name in enumerate(names)]
+    box = [10, 20, 30, 40]
+    annotations = [dict(id=i, image_id=i, category_id=1, bbox=box) for i in range(len(names))]
+    categories = [dict(id=1, name="cat")]
+    return json.dumps(dict(images=images, annotations=annotations, categories=categories))
+
+
+def roboflow_coco(root):
+    for split in ("train", "valid", "test"):
+        write_image(root / split / "a.jpg")
+        write(root / split / "_annotations.coco.json", coco_json("a.jpg"))
+    write(root / "README.roboflow.txt", "cat")
+
+
+def roboflow_voc(root):
+    for split in ("train", "valid", "test"):
+        write_image(root / split / "a.jpg")
+        write(root / split / "a.xml", XML.format("a.jpg"))
+
+
+def roboflow_yolo(root):
+    for split in ("train", "valid", "test"):
+        write_image(root / split / "images/a.jpg")
+        write(root / split / "labels/a.txt", YOLO)
+    lines = (
+        "train: ../train/images\nval: ../valid/images\ntest: ../test/images\nnc: 1\nnames: [cat]"
+    )
+    write(root / "data.yaml", lines)
+    write(root / "README.dataset.txt", "a dataset")
+
+
+def cvat_yolo(root):
+    write_image(root / "obj_train_data/a.jpg")
+    write(root / "obj_train_data/a.txt", YOLO)
+    write(root / "obj.names", "cat")
+    write(root / "obj.data", "classes = 1\ntrain = data/train.txt")
+    write(root / "train.txt", "data/obj_train_data/a.jpg")
+
+
+def cvat_voc(root):
+    write_voc(root, {"a": [("cat", *BOX)]})
+    write_list(root, "default", ["a"])
+    write(root / "labelmap.txt", "# label:color_rgb:parts:actions\ncat:1,2,3::")
+
+
+def cvat_coco(root):
+    write_image(root / "images/default/a.jpg")
+    write(root / "annotations/instances_default.json", coco_json("a.jpg"))
+
+
+def label_studio_yolo(root):
+    write_image(root / "images/a.jpg")
+    write(root / "labels/a.txt", YOLO)
+    write(root / "classes.txt", "cat")
+    write(root / "notes.json", '{"categories": [], "info": {}}')
+
+
+def label_studio_coco(root):
+    write_image(root / "images/a.jpg")
+    write(root / "result.json", coco_json("images\\a.jpg"))
+
+
+def labelimg(root):
+    write_image(root / "IMG_1.JPG".lower())
+    (root / "img_1.jpg").rename(root / "IMG_1.JPG")
+    write(root / "IMG_1.xml", XML.format("C:\\photos\\old name.jpg"))
+
+
+def labelme_beside(root):
+    write_image(root / "a.jpg")
+    shape = dict(label="cat", points=[[10, 20], [40, 60]], shape_type="rectangle")
+    write(root / "a.json", json.dumps(dict(shapes=[shape], imagePath="a.jpg", imageData=None)))
+
+
+def tensorflow_csv(root):
+    write_image(root / "images/train/a.jpg")
+    write(root / "annotations/train_labels.csv", f"{CSV}\na.jpg,96,64,cat,10,20,40,60")
+
+
+def semicolons(root):
+    write_image(root / "imgs/a.jpg")
+    rows = "\ufeffclass;xmin;ymin;xmax;ymax;image\r\ncat;10;20;40;60;a.jpg\r\n"
+    write(root / "labels.csv", rows)
+
+
+def kaggle_voc(root):
+    write_image(root / "images/a.png")
+    write(root / "annotations/a.xml", XML.format("a.png"))
+
+
+def xml_folder(root):
+    write_image(root / "imgs/a.jpg")
+    write(root / "xml/a.xml", XML.format("a.jpg"))
+
+
+def deep_coco(root):
+    write_image(root / "set/JPEGImages/a.jpg")
+    write(root / "set/labels/custom_train.json", coco_json("somewhere/else/a.jpg"))
+
+
+def linked_images(root):
+    write_image(root / "elsewhere/a.jpg")
+    (root / "set").mkdir()
+    (root / "set/images").symlink_to(root / "elsewhere")
+    write(root / "set/labels/a.txt", YOLO)
+    write(root / "set/classes.txt", "cat")
+    for junk in ("._a.jpg", "__MACOSX/a.jpg", "Thumbs.db"):
+        write(root / "set" / junk, "junk")
+
+
+def yaml_with_lists(root):
+    for part in ("one", "two"):
+        write_image(root / f"{part}/images/{part}.jpg")
+        write(root / f"{part}/labels/{part}.txt", YOLO)
+    text = "path: /somewhere\ntrain:\n  - one/images\nval:\n  - two/images\nnames: {0: cat}"
+    write(root / "dataset.yaml", text)
+
+
+LAYOUTS = {
+    roboflow_coco: ("coco", dict(train=1, val=1, test=1)),
+    roboflow_voc: ("voc", dict(train=1, val=1, test=1)),
+    roboflow_yolo: ("yolo", dict(train=1, val=1, test=1)),
+    cvat_yolo: ("yolo", dict(train=1)),
+    cvat_voc: ("voc", dict(all=1)),
+    cvat_coco: ("coco", dict(all=1)),
+    label_studio_yolo: ("yolo", dict(all=1)),
+    label_studio_coco: ("coco", dict(all=1)),
+    labelimg: ("voc", dict(all=1)),
+    labelme_beside: ("labelme", dict(all=1)),
+    tensorflow_csv: ("csv", dict(train=1)),
+    semicolons: ("csv", dict(all=1)),
+    kaggle_voc: ("voc", dict(all=1)),
+    xml_folder: ("voc", dict(all=1)),
+    deep_coco: ("coco", dict(train=1)),
+    linked_images: ("yolo", dict(all=1)),
+    yaml_with_lists: ("yolo", dict(train=1, val=1)),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.__name__)
+def test_a_folder_is_read_as_it_was_downloaded(layout, tmp_path):
+    layout(tmp_path)
+    root = tmp_path / "set" if layout is linked_images else tmp_path
+    name, counts = LAYOUTS[layout]
+    source = read_folder("auto", root)
+    assert f"is read as --dataset {name}: " in source.notes[0]
+    assert {split: len(entries) for split, entries in source.splits.items()} == counts
+    assert not source.problems and source.classes == ["cat"]
+    for entry in (entry for entries in source.splits.values() for entry in entries):
+        (item,) = entry.objects
+        assert [round(side, 2) for side in item[:4]] == BOX and Path(entry.path).is_file()
+
+
+def test_a_split_s_images_are_its_own(tmp_path):
+    for layout in (roboflow_coco, roboflow_voc, roboflow_yolo):
+        root = tmp_path / layout.__name__
+        layout(root)
+        splits = read_folder("auto", root).splits
+        for split, folder in dict(train="train", val="valid", test="test").items():
+            assert f"/{folder}/" in splits[split][0].path
+
+
+def test_of_two_plausible_formats_both_are_named(tmp_path):
+    write_coco(tmp_path, [[(1, 1, 9, 9, 0)]])
+    write(tmp_path / "train2017/0.xml", XML.format("0.jpg"))
+    message = r"could be read in 2 ways; choose one: --dataset coco \(.*\); --dataset voc \(.*\)"
+    with pytest.raises(UserError, match=message):
+        read_folder("auto", tmp_path)
+
+
+def test_without_annotations_it_is_said_what_is_there(tmp_path):
+    write_image(tmp_path / "a.jpg")
+    write(tmp_path / "notes.txt", "text")
+    message = (
+        "no annotations of a known format in its 2 files, 1 of them images; known are coco, voc"
+    )
+    with pytest.raises(UserError, match=message):
+        read_folder("auto", tmp_path)
+
+
+def test_an_image_of_one_name_in_two_equally_near_folders_is_an_error(tmp_path):
+    for folder in ("a", "b"):
+        write_image(tmp_path / folder / "1.jpg")
+    write(tmp_path / "boxes.json", coco_json("1.jpg"))
+    (problem,) = read_folder("coco", tmp_path).problems
+    assert "two images could be meant: a/1.jpg and b/1.jpg" in problem
+    write(tmp_path / "boxes.json", coco_json("b/1.jpg"))
+    assert read_folder("coco", tmp_path).splits["all"][0].path == str(tmp_path / "b/1.jpg")
+
+
+def test_the_readme_s_format_of_one_s_own_works_as_pasted(tmp_path, monkeypatch):
+    text = (ROOT / "README.md").read_text()
+    code = next(
+        block for block in re.findall(r"```python\n(.*?)```", text, re.S) if "def read" in block
+    )
+    module = {}
+    exec(compile(code, "README.md", "exec"), module)
+    monkeypatch.setitem(FORMATS, "boxes", type("Format", (), module))
+    write_image(tmp_path / "photos/a.jpg")
+    write(tmp_path / "boxes.txt", "a.jpg 10 20 40 60 cat\na.jpg 1 2 3 4 dog\n")
+    source = read_folder("auto", tmp_path)
+    assert source.classes == ["cat", "dog"] and len(source.splits["all"][0].objects) == 2
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_missing_folder_is_one_clear_error(name, tmp_path):
+    with pytest.raises(UserError, match=f"no such folder: {tmp_path}/nowhere"):
+        read_folder(name, tmp_path / "nowhere")
+
+
+def test_what_is_known_of_a_readers_file_is_not_lost_by_case(tmp_path):
+    write_image(tmp_path / "Train/IMG_7.jpg")
+    shutil.move(tmp_path / "Train/IMG_7.jpg", tmp_path / "Train/IMG_7.JPG")
+    write(tmp_path / "train.json", coco_json("train\\img_7.jpg"))
+    assert len(read_folder("auto", tmp_path).splits["train"]) == 1
