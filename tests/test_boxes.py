@@ -82,3 +82,9 @@ def test_a_batch_of_boxes_is_coded_as_each_of_its_images():
         torch.testing.assert_close(deltas[i], encode(boxes[i], priors))
         torch.testing.assert_close(decode(deltas, priors)[i], decode(deltas[i], priors))
     torch.testing.assert_close(decode(deltas, priors), boxes, rtol=0, atol=1e-3)
+
+
+def test_no_box_is_decoded_to_more_than_62_5_times_its_prior():
+    """Detectron's limit, 1000 / 16: the largest image over the smallest stride of its time."""
+    decoded = decode(torch.tensor([[0.0, 0, 99, 99]]), torch.tensor([[0.0, 0, 2, 2]]))
+    torch.testing.assert_close(decoded[0, 2] - decoded[0, 0], torch.tensor(125.0))

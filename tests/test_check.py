@@ -80,3 +80,23 @@ def test_training_goes_on_without_bad_files_only_where_asked(spoilt, tmp_path):
         "error: " in (printed := run_script("train.py", *flags, code=2)) and "--skip-bad" in printed
     )
     assert "left out: 6 that cannot be read" in run_script("train.py", *flags, "--skip-bad")
+
+
+def test_a_picture_that_is_in_train_and_in_val_is_reported(tmp_path):
+    for split, names in (("train", "ab"), ("val", "cd")):
+        for name in names:
+            # b and c hold the same pixels, in files that differ.
+            write_image(
+                tmp_path / f"{split}2017/{name}.png", seed=ord("b" if name == "c" else name)
+            )
+        images = [
+            dict(id=i, file_name=f"{name}.png", height=64, width=96) for i, name in enumerate(names)
+        ]
+        boxes = [dict(id=i, image_id=i, category_id=1, bbox=[1, 2, 30, 40]) for i in (0, 1)]
+        content = dict(images=images, annotations=boxes, categories=[dict(id=1, name="x")])
+        (tmp_path / f"{split}.json").write_text(json.dumps(content))
+    path = tmp_path / "val2017/c.png"
+    path.write_bytes(path.read_bytes() + b"\0")
+    printed = run_script("tools/check.py", "--root", tmp_path, module=True)
+    line = next(line for line in printed.splitlines() if "the same picture" in line)
+    assert "train2017/b.png" in line and "val2017/c.png" in line

@@ -56,9 +56,8 @@ def test_the_levels_are_added_up_from_the_top():
     pyramid = FPN((1, 1, 1), channels=1)
     for conv in (*pyramid.lateral, *pyramid.smooth):
         torch.nn.init.dirac_(conv.weight)
-    c3, c4, c5 = (
-        torch.full((1, 1, side, side), value) for side, value in ((8, 1.0), (4, 10), (2, 100))
-    )
+    sides_and_values = ((8, 1.0), (4, 10.0), (2, 100.0))
+    c3, c4, c5 = (torch.full((1, 1, side, side), value) for side, value in sides_and_values)
     p3, p4, p5, _, _ = pyramid(c3, c4, c5)
     assert (p5 == 100).all() and (p4 == 110).all() and (p3 == 111).all()
 

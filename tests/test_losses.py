@@ -275,3 +275,8 @@ def test_by_default_retinanet_ignores_overlaps_of_0_4_to_0_5_and_keeps_every_obj
     logits = torch.zeros(1, 4, 1, requires_grad=True)
     FocalLoss()(torch.zeros(1, 4, 4), logits, priors, [target])[1].backward()
     assert logits.grad[0, :, 0].sign().tolist() == [0, -1, -1, 1]
+
+
+def test_objects_of_the_first_class_bring_negatives_too():
+    labels = torch.tensor([[0, 0, -1, -1, -1, -1, -1, -1, -1, -1]])
+    assert mine_hard_negatives(torch.rand(1, 10), labels, 3).sum() == 6

@@ -1,0 +1,46 @@
+import json
+
+import pytest
+
+from utils.log import draw_curves, forget_after, read_log
+
+
+def write(path, *lines):
+    path.write_bytes(b"".join(lines))
+    return path
+
+
+def entry(iteration):
+    return (
+        json.dumps(dict(iteration=iteration, box_loss=1.0, class_loss=2.0, lr=0.1)).encode() + b"\n"
+    )
+
+
+@pytest.mark.parametrize("broken", (b"\n", b"{\n", b"\0\0\0\n", b"\xff\xfe\n", b"3\n", b"{}\n"))
+def test_a_line_that_is_no_entry_is_left_out(tmp_path, broken):
+    path = write(tmp_path / "log.jsonl", entry(1), broken, entry(2))
+    assert [item["iteration"] for item in read_log(path)] == [1, 2]
+
+
+def test_a_line_cut_short_is_left_out(tmp_path):
+    path = write(tmp_path / "log.jsonl", entry(1), entry(2)[:-5])
+    assert [item["iteration"] for item in read_log(path)] == [1]
+
+
+def test_what_came_after_a_checkpoint_is_cut_off_in_place(tmp_path):
+    path = write(tmp_path / "log.jsonl", entry(1), entry(2), entry(2), entry(3), b'{"iter')
+    forget_after(path, 2)
+    assert path.read_bytes() == entry(1) + entry(2) + entry(2)
+    forget_after(path, 0)
+    assert path.read_bytes() == b""
+
+
+def test_a_log_that_is_not_there_is_empty(tmp_path):
+    forget_after(tmp_path / "log.jsonl", 2)
+    assert read_log(tmp_path / "log.jsonl") == [] and not (tmp_path / "log.jsonl").exists()
+
+
+def test_curves_are_drawn_of_any_log(tmp_path):
+    for lines in ((), (entry(1),), (entry(1), b'{"iteration": 1, "AP": null}\n')):
+        draw_curves(write(tmp_path / "log.jsonl", *lines))
+        assert (tmp_path / "curves.png").stat().st_size > 1000
