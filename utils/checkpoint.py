@@ -54,7 +54,10 @@ def load(path):
 def is_ours(content):
     """Whether a file's content is a checkpoint of this program."""
     types = dict(model=dict, recipe=dict, classes=list)
-    return all(isinstance(content.get(name), kind) for name, kind in types.items())
+    if not all(isinstance(content.get(name), kind) for name, kind in types.items()):
+        return False
+    names, tensors = content["model"].keys(), content["model"].values()
+    return all(isinstance(name, str) for name in names) and all(map(torch.is_tensor, tensors))
 
 
 def read(path):
