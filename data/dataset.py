@@ -11,7 +11,7 @@ from data.errors import UserError
 from data.folder import Folder
 from data.formats import cityscapes, coco, csv_file, kitti, labelme, voc, widerface, yolo
 from data.images import read_image
-from data.records import some
+from data.text import some
 
 FORMATS = dict(
     coco=coco,

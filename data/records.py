@@ -1,12 +1,15 @@
 """Records: what every dataset becomes, however it writes its boxes down."""
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from data.diagnose import refuse_impossible
 from data.errors import UserError
 from data.images import image_size
+from data.text import some
 
 # The label of an area to ignore whatever the class.
 ANY_CLASS = -1
@@ -115,12 +118,12 @@ def pack(entries, classes, category_ids=None, similar=None, notes=(), problems=(
     image = np.array(image, np.int64)
     sizes = np.array([entry.size for entry in entries], np.int32).reshape(-1, 2)
     corners = np.array([row[:4] for row in rows], np.float32).reshape(-1, 4)
+    refuse_impossible(corners, sizes[image], [entries[i].path for i in image])
     boxes, kept, clipped = clip_boxes(corners, sizes[image])
-    dropped = count_note("dropped boxes of no area or outside their image", entries, image[~kept])
-    notes = (*notes, *dropped)
+    what = "dropped boxes of no area or outside their image"
+    notes = (*notes, *count_note(what, entries, image[~kept]))
     if clipped.sum() > len(boxes) / 20:
-        reason = "rotated photos? x and y, or width and right, confused?"
-        what = f"clipped boxes beyond the border of their image ({reason})"
+        what = "clipped boxes beyond the border of their image (rotated photos?)"
         notes = (*notes, *count_note(what, entries, image[clipped]))
 
     width, height = (boxes[:, 2:] - boxes[:, :2]).T
@@ -189,12 +192,5 @@ def count_note(what, entries, images):
     """A note that counts something and names the files it happened in; none where it did not."""
     if not len(images):
         return []
-    paths = {str(entries[i].path).replace("\\", "/") for i in images}
-    return [f"{what}: {len(images)}, of {some([path.rsplit('/', 1)[-1] for path in paths])}"]
-
-
-def some(names, count=5):
-    """The first of some names, and how many there are besides."""
-    names = sorted(map(str, names))
-    more = f" and {len(names) - count} more" if len(names) > count else ""
-    return ", ".join(names[:count]) + more
+    names = {Path(entries[i].path).name for i in images}
+    return [f"{what}: {len(images)}, of {some(names)}"]

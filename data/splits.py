@@ -15,7 +15,7 @@ import zlib
 from collections import defaultdict
 
 from data.errors import UserError
-from data.records import some
+from data.text import some
 
 VAL_SHARE = 0.2
 

@@ -52,3 +52,10 @@ def to_number(value):
     if not abs(number) < 1e9:
         raise ValueError(f"{str(value)[:40]} is no length in pixels")
     return number
+
+
+def some(names, count=5):
+    """The first of some names, and how many there are besides."""
+    names = sorted(map(str, names))
+    more = f" and {len(names) - count} more" if len(names) > count else ""
+    return ", ".join(names[:count]) + more

@@ -2,7 +2,7 @@
 
 import torch
 
-from data.records import some
+from data.text import some
 
 
 @torch.no_grad()

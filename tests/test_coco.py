@@ -161,7 +161,7 @@ def test_single_files_are_read_as_train_and_val(tmp_path):
 def test_two_files_that_number_classes_differently_are_an_error(tmp_path):
     write_coco(tmp_path, OBJECTS)
     write_coco(tmp_path, OBJECTS, split="val", ids=(2, 1))
-    with pytest.raises(UserError, match="its category .* has another id in another file"):
+    with pytest.raises(UserError, match="category .* has another id in another file"):
         read_folder("coco", tmp_path)
 
 

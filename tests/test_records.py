@@ -1,6 +1,7 @@
 import numpy as np
 
-from data.records import ANY_CLASS, Entry, Object, count_note, pack, some
+from data.records import ANY_CLASS, Entry, Object, count_note, pack
+from data.text import some
 from tests.conftest import make_records
 
 

@@ -38,23 +38,26 @@ def children(process):
 
 
 @pytest.mark.parametrize("workers", (0, 2))
-def test_an_unreadable_image_in_a_loader_process_is_one_line(folder, workers):
-    image = folder / "data/train2017/3.jpg"
-    image.write_bytes(image.read_bytes()[:300])
-    where = ["--root", folder / "data", "--save-folder", folder, "--name", "run"]
-    flags = f"{SMALL} --iters 50 --workers {workers}".split()
-    printed = run_script("train.py", *flags, *where, code=2)
-    assert "3.jpg: " in printed.splitlines()[-1] and "Traceback" not in printed
+def test_an_image_that_becomes_unreadable_ends_the_training_in_one_line(folder, workers):
+    process = start(folder, ENDLESS.replace("workers 2", f"workers {workers}"))
+    wait_for_log(process, folder / "run", entries=3)
+    (folder / "data/train2017/3.jpg").write_bytes(b"text")
+    printed = process.communicate(timeout=60)[0]
+    assert process.returncode == 2 and "Traceback" not in printed
+    assert "3.jpg: not a readable image" in printed.splitlines()[-1]
 
 
-def test_an_unreadable_image_ends_an_evaluation_too(folder):
+def test_an_unreadable_image_is_found_before_training_and_evaluation(folder):
     process = start(folder, f"{SMALL} --iters 2 --workers 0")
     process.communicate(timeout=100)
-    image = folder / "data/val2017/3.jpg"
-    image.write_bytes(image.read_bytes()[:300])
-    flags = ["--workers", "2", "--output", folder / "eval"]
-    printed = run_script("eval.py", folder / "run/last.pth", *flags, code=2)
-    assert "3.jpg: " in printed.splitlines()[-1]
+    (folder / "data/val2017/3.jpg").write_bytes(b"text")
+    for script, *arguments in (
+        ("eval.py", folder / "run/last.pth", "--output", folder / "eval"),
+        ("train.py", *SMALL.split(), "--root", folder / "data", "--save-folder", folder),
+    ):
+        printed = run_script(script, *arguments, code=2)
+        assert "3.jpg: not a readable image" in printed.splitlines()[-1]
+        assert "--skip-bad goes on" in printed and "iteration" not in printed.splitlines()[-1]
 
 
 def test_a_killed_loader_process_saves_what_was_trained(folder):

@@ -63,3 +63,9 @@ def test_a_count_that_cannot_be_is_a_problem_and_takes_no_time(tmp_path, count):
 def test_a_folder_without_a_list_is_one_clear_error(tmp_path):
     with pytest.raises(UserError, match="expected wider_face_split/wider_face_train_bbx_gt.txt"):
         read_folder("widerface", tmp_path)
+
+
+def test_a_list_that_ends_within_its_faces_is_a_problem(tmp_path):
+    problems = []
+    widerface.parse_faces(write(tmp_path, "a.jpg\n2\n1 2 3 4 0 0 0 0 0 0"), problems)
+    assert "line 2: no count of faces for a.jpg" in problems[0]

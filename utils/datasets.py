@@ -6,6 +6,7 @@ from data.dataset import Dataset, read_folder, select_classes
 from data.errors import UserError
 from data.examine import examine
 from data.formats import coco, csv_file
+from data.headers import unreadable_images
 from data.records import pack
 from data.splits import choose_splits, unique
 from utils.build import build_transform
@@ -86,15 +87,16 @@ def usable_source(recipe):
     """What the reader finds, if it has no problems; without what has some, if the recipe
     says so."""
     source = read_source(recipe)
+    entries = unique([entry for part in source.splits.values() for entry in part])
+    unreadable = unreadable_images([str(entry.path) for entry in entries])
+    source.problems += unreadable.values()
     if recipe.skip_bad:
-        entries = unique([entry for part in source.splits.values() for entry in part])
-        records = pack(entries, [])
-        unreadable, _ = examine(records)
-        usable = {records.path(i) for i in range(len(records)) if i not in unreadable}
+        records = pack([entry for entry in entries if str(entry.path) not in unreadable], [])
+        bad, _ = examine(records)
+        usable = {records.path(i) for i in range(len(records)) if i not in bad}
         for split, part in source.splits.items():
             source.splits[split] = [entry for entry in part if str(entry.path) in usable]
-        bad = len(entries) - len(usable) + len(source.problems)
-        source.notes.append(f"left out: {bad} that cannot be read")
+        source.notes.append(f"left out: {len(source.problems) + len(bad)} that cannot be read")
         source.problems = []
     if source.problems:
         more = f" (and {len(source.problems) - 1} more)" if len(source.problems) > 1 else ""

@@ -44,7 +44,7 @@ def parse_polygons(folder, file):
             for item in content["objects"]
             if item["label"].removesuffix("group") in CLASSES and not item.get("deleted")
         ]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise UserError(f"{path}: not a readable file of polygons ({error})") from None
     name = file.rsplit("/", 1)[-1].removesuffix("_polygons.json").rsplit("_", 1)[0]
     picture = folder.find_image(f"{name}_leftImg8bit.png", file, folder_split(file))

@@ -132,9 +132,7 @@ def check_categories(known, categories, path):
     names = {number: name for name, number in known.items()}
     for name, number in categories.items():
         if known.get(name, number) != number or names.get(number, name) != name:
-            raise UserError(
-                f"{path}: its category {number} {name!r} has another id in another file"
-            )
+            raise UserError(f"{path}: category {number} {name!r} has another id in another file")
 
 
 def coco_entries(content, names, folder, file, split, problems):
@@ -142,8 +140,9 @@ def coco_entries(content, names, folder, file, split, problems):
     path, objects = folder.path(file), {}
     for place, image in enumerate(content["images"]):
         number = image.get("id")
-        if not isinstance(number, (int, str)) or number in objects:
-            state = "is there twice" if number in objects else "is missing"
+        is_id = isinstance(number, (int, str))
+        if not is_id or number in objects:
+            state = "is there twice" if is_id else "is missing"
             raise UserError(f"{path}: images[{place}]: its id {state}: {str(number)[:40]}")
         objects[number] = []
     for place, item in enumerate(content["annotations"]):

@@ -46,7 +46,7 @@ def parse_faces(path, problems):
         if not name:
             continue
         count = lines[place].strip() if place < len(lines) else ""
-        if not count.isdecimal() or int(count) > len(lines) - place:
+        if not count.isdecimal() or int(count) > len(lines) - place - 1:
             problems.append(f"{path}, line {place + 1}: no count of faces for {name[:80]}")
             continue
         place += 1
