@@ -16,7 +16,6 @@ from published.weights import find_weights, load_weights
 from utils import checkpoint, options, parallel, resolve
 from utils.build import build_detector, build_loader, build_optimizer, build_transform
 from utils.datasets import read_records
-from utils.evaluation import evaluate
 from utils.finish import finish
 from utils.guard import Guard
 from utils.run import Run
@@ -43,32 +42,32 @@ def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resu
 
     # What it learns from, and where it stands.
     batches = TrainBatches(train_dataset, recipe.batch, recipe.accumulate, recipe.seed)
-    run = Run(folder, recipe, model, optimizer, guard, train_dataset, batches, resume)
+    run = Run(folder, recipe, model, optimizer, guard, batches, val_dataset, device, resume)
     loader = build_loader(train_dataset, batches, recipe, device)
 
     with run:
-        for iteration, micro_batches in run.iterations(loader, device):
-            lr = run.set_lr(iteration)
+        for iteration, micro_batches in run.iterations(loader):
+            run.set_lr(iteration)
             optimizer.zero_grad()
             num_positives = count_batch_positives(criterion, model, micro_batches)
-            losses = torch.zeros(2, device=device)
             for images, targets in micro_batches:
                 box_deltas, class_logits = network(images)
                 priors = model.priors(images.shape[-2:])
-                loss = criterion(box_deltas, class_logits, priors, targets, num_positives)
-                sum(loss).backward()
-                losses += torch.stack(loss).detach()
+                box_loss, class_loss = criterion(
+                    box_deltas, class_logits, priors, targets, num_positives
+                )
+                (box_loss + class_loss).backward()
+                run.add_losses(box_loss, class_loss)
             grad_norm = guard.clip()
             optimizer.step()
 
-            run.after_step(iteration, micro_batches, losses, grad_norm, lr)
-            if val_dataset and run.is_due(iteration, recipe.eval_every):
-                evaluation = evaluate(run.kept_model, val_dataset, recipe, device)
-                run.after_evaluation(iteration, evaluation, val_dataset)
+            run.after_step(iteration, micro_batches, grad_norm)
+            if run.should_evaluate(iteration):
+                run.evaluate(iteration)
             if run.should_save(iteration):
                 run.save(iteration)
 
-    return finish(run, val_dataset, device)
+    return finish(run)
 
 
 def main():

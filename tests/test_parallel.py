@@ -9,6 +9,7 @@ import time
 import pytest
 
 from tests.conftest import ROOT, run_script, wait_for_log, write_coco
+from utils import checkpoint
 from utils.log import read_log
 
 OBJECTS = [
@@ -103,6 +104,14 @@ def test_two_processes_have_the_losses_and_the_precision_of_one(folder):
             assert second.get(name, 0) == pytest.approx(first.get(name, 0), abs=1e-4)
     assert (folder / "two/predictions.jpg").exists() and printed.count("checkpoint   ") == 1
 
+    # Each of the two processes in two parts: the same again.
+    process = torchrun([*flags(folder, "parts", 20), *finetune, "--accumulate", "2"])
+    printed = process.communicate(timeout=300)[0]
+    assert process.returncode == 0, printed
+    for first, second in zip(one, read_log(folder / "parts/log.jsonl")):
+        assert second.get("box_loss", 0) == pytest.approx(first.get("box_loss", 0), abs=1e-4)
+        assert second.get("class_loss", 0) == pytest.approx(first.get("class_loss", 0), abs=1e-4)
+
     # The same weights, judged on three images by one process and by two.
     alone = run_script(
         "eval.py", folder / "one/last.pth", "--output", folder / "alone", "--full-precision"
@@ -139,4 +148,7 @@ def test_both_processes_stop_after_the_same_iteration_and_save(folder):
     wait_for_log(process, folder / "run", entries=2)
     process.send_signal(signal.SIGTERM)
     printed = process.communicate(timeout=60)[0]
-    assert (folder / "run/last.pth").exists() and "go on with" in printed
+    assert process.returncode != 0 and "Traceback" not in printed.split("go on with")[0]
+    logged = read_log(folder / "run/log.jsonl")[-1]["iteration"]
+    assert checkpoint.load(folder / "run/last.pth")["iteration"] >= logged
+    assert printed.count("go on with: python train.py --resume") == 1

@@ -114,7 +114,11 @@ def compare(straight, broken):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "recipe, workers, iterations, kills, longest",
-    (("shapes", 0, 8, 1, 1), ("shapes", 2, 8, 2, 1), ("ssd300_shapes", 0, 3, 1, 4)),
+    (
+        ("shapes", 0, 8, 1, 1),
+        ("shapes", 2, 8, 2, 1),
+        pytest.param("ssd300_shapes", 0, 3, 1, 4, marks=pytest.mark.long),
+    ),
 )
 def test_a_killed_and_resumed_run_ends_with_the_same_weights_and_log(
     data, tmp_path, recipe, workers, iterations, kills, longest

@@ -70,7 +70,7 @@ def test_a_run_that_could_not_save_ends_with_an_error_that_says_what_is_lost(sav
     full.append("full")
     saver.save_last(content(9), 9)
     with pytest.raises(UserError, match=r"No space left.* trained after iteration 4 is lost"):
-        finish(SimpleNamespace(saver=saver, folder=tmp_path), None, None)
+        finish(SimpleNamespace(saver=saver, folder=tmp_path))
 
 
 def test_a_folder_that_was_deleted_is_made_again(saver, tmp_path):

@@ -4,7 +4,7 @@
     python -m tools.bench step loss --json it.json
 
 What is compared takes turns in one process, on the same numbers, and the median counts. A floor
-is work that nobody can leave out; the peers are torchvision's own detectors and transforms as
+is work that cannot be left out; the peers are torchvision's own detectors and transforms as
 they come.
 """
 

@@ -5,7 +5,7 @@ from utils import parallel
 from utils.evaluation import conditions, save_results, table
 
 
-def finish(run, val_dataset, device):
+def finish(run):
     """Say what was reached and where everything lies -> the exit code."""
     if run.saver.failure:
         raise UserError(
@@ -21,9 +21,11 @@ def finish(run, val_dataset, device):
             f"stopped after iteration {run.done}: {run.stale} evaluations without a better result"
         )
     if run.evaluation and parallel.rank() == 0:
-        described = conditions(val_dataset, "val", run.recipe, device, run.done)
-        print(table(run.evaluation, val_dataset.records), "", sep="\n")
-        for path in save_results(run.folder, val_dataset, run.evaluation, described, replace=True):
+        described = conditions(run.val_dataset, "val", run.recipe, run.device, run.done)
+        print(table(run.evaluation, run.val_dataset.records), "", sep="\n")
+        for path in save_results(
+            run.folder, run.val_dataset, run.evaluation, described, replace=True
+        ):
             print(f"{path.stem:12} {path}")
     best = run.folder / "best.pth"
     print(f"curves       {run.folder / 'curves.png'}")

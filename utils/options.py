@@ -13,10 +13,12 @@ from layers.resnet import DEPTHS
 from utils.build import MODELS, OPTIMIZERS
 from utils.metrics import METRICS
 from utils.recipes import RECIPES
+from utils.stop import stop_early
 
 
 def run_script(main):
     """Run a script. A user's mistake is one line and exit code 2; a bug keeps its traceback."""
+    signal.signal(signal.SIGINT, stop_early)
     try:
         code = main()
     except UserError as mistake:

@@ -11,10 +11,11 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from data.errors import UserError
 from utils import checkpoint, parallel
-from utils.evaluation import prediction_sheet
+from utils.evaluation import evaluate, prediction_sheet
 from utils.files import write
 from utils.log import Log
 from utils.run_folder import claim
+from utils.run_state import restore, state_of
 from utils.saver import Saver
 from utils.schedule import Plateau, learning_rate
 from utils.stop import Stop
@@ -26,8 +27,11 @@ class Run:
     As a context manager, it saves what was trained, whatever ends the loop.
     """
 
-    def __init__(self, folder, recipe, model, optimizer, guard, dataset, batches, resume=None):
-        self.folder, self.recipe, self.classes = folder, recipe, dataset.classes
+    def __init__(
+        self, folder, recipe, model, optimizer, guard, batches, val_dataset, device, resume=None
+    ):
+        self.folder, self.recipe, self.device = folder, recipe, device
+        self.classes, self.val_dataset = batches.dataset.classes, val_dataset
         self.lock = claim(folder) if parallel.rank() == 0 else None
         self.model, self.optimizer, self.guard = model, optimizer, guard
         self.per_epoch = batches.per_epoch
@@ -39,7 +43,7 @@ class Run:
         self.done, self.saved, self.best, self.stale = 0, 0, -1.0, 0
         self.evaluation = None  # the last one
         if resume:
-            self.restore(resume)
+            restore(self, resume)
         batches.start(self.done, parallel.rank(), parallel.world_size())
         if parallel.rank() == 0:
             content = asdict(recipe) | dict(classes=self.classes)
@@ -53,14 +57,15 @@ class Run:
         """The model that is evaluated and kept: the average of the weights, where there is one."""
         return self.ema.module if self.ema else self.model
 
-    def iterations(self, loader, device):
+    def iterations(self, loader):
         """(iteration, its micro-batches on the device), until the last or until something stops
         it."""
         batches = iter(self.log.watch(loader))
         while self.done < self.recipe.iterations and not self.stop and not self.early_stopped:
             iteration = self.done + 1
             micro_batches = [
-                parallel.to_device(*next(batches), device) for _ in range(self.recipe.accumulate)
+                parallel.to_device(*next(batches), self.device)
+                for _ in range(self.recipe.accumulate)
             ]
             # A dead loader process is noticed here, not by a signal in the middle of a step.
             with suppress(ValueError, AttributeError):
@@ -73,16 +78,20 @@ class Run:
         return 0 < self.recipe.patience <= self.stale
 
     def set_lr(self, iteration):
-        """Give the optimizer the learning rate of an iteration, and return it."""
-        lr = learning_rate(iteration, self.recipe) * self.plateau.factor
+        """Give the optimizer the learning rate of an iteration that begins."""
+        self.lr = learning_rate(iteration, self.recipe) * self.plateau.factor
         for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        return lr
+            group["lr"] = self.lr
+        self.losses = torch.zeros(2, device=self.device)
 
-    def after_step(self, iteration, micro_batches, losses, grad_norm, lr):
+    def add_losses(self, box_loss, class_loss):
+        """Add a micro-batch's part of the iteration's losses."""
+        self.losses += torch.stack([box_loss, class_loss]).detach()
+
+    def after_step(self, iteration, micro_batches, grad_norm):
         """Note what an iteration was like. One that was not finite ends the run before its step."""
-        box_loss, class_loss = losses
-        values = dict(box_loss=box_loss, class_loss=class_loss, grad_norm=grad_norm, lr=lr)
+        box_loss, class_loss = self.losses
+        values = dict(box_loss=box_loss, class_loss=class_loss, grad_norm=grad_norm, lr=self.lr)
         indices = [target["index"] for _, targets in micro_batches for target in targets]
         self.guard.remember(iteration, indices, values)
         recipe = self.recipe
@@ -92,11 +101,9 @@ class Run:
         if self.ema:
             self.ema.update_parameters(self.model)
         self.done, self.stop.in_step = iteration, False
-        box_loss, class_loss = parallel.mean(losses)
+        box_loss, class_loss = parallel.mean(self.losses)
         self.plateau.update(iteration, box_loss + class_loss)
-        self.log.step(
-            iteration, box_loss=box_loss, class_loss=class_loss, grad_norm=grad_norm, lr=lr
-        )
+        self.log.step(iteration, **values | dict(box_loss=box_loss, class_loss=class_loss))
         self.stop.agree()
         if self.saver.should_try_again():
             self.save(iteration)
@@ -105,13 +112,17 @@ class Run:
         """Whether it is time for what is done every so many iterations and after the last."""
         return iteration % every == 0 or iteration == self.recipe.iterations
 
+    def should_evaluate(self, iteration):
+        return self.val_dataset is not None and self.is_due(iteration, self.recipe.eval_every)
+
     def should_save(self, iteration):
         return (
             self.is_due(iteration, self.recipe.save_every) or bool(self.stop) or self.early_stopped
         )
 
-    def after_evaluation(self, iteration, evaluation, val_dataset):
-        """Note an evaluation's result, and keep the weights if they are the best so far."""
+    def evaluate(self, iteration):
+        """Evaluate the model, note the result, and keep the weights if they are the best so far."""
+        evaluation = evaluate(self.kept_model, self.val_dataset, self.recipe, self.device)
         self.evaluation = evaluation
         result = next(iter(evaluation.metrics.values()))
         is_first = self.best < 0
@@ -124,7 +135,7 @@ class Run:
         threshold = evaluation.operation.threshold
 
         def make_picture():
-            return prediction_sheet(val_dataset, evaluation.detections, threshold)
+            return prediction_sheet(self.val_dataset, evaluation.detections, threshold)
 
         self.log.evaluation(iteration, evaluation, make_picture)
         if self.stale == 0:
@@ -144,39 +155,8 @@ class Run:
         self.guard.raise_if_nonfinite()
         if parallel.rank() > 0:
             return
-        content = self.content(iteration) | dict(
-            optimizer=self.optimizer.state_dict(),
-            random=torch.get_rng_state(),
-            best=self.best,
-            stale=self.stale,
-            epoch=iteration // self.per_epoch,
-            plateau=self.plateau.state_dict(),
-        )
-        if self.ema:
-            content |= dict(ema=self.ema.state_dict(), training=self.model.state_dict())
-        self.saver.save_last(content, iteration)
+        self.saver.save_last(self.content(iteration) | state_of(self, iteration), iteration)
         self.saved = iteration
-
-    def restore(self, content):
-        """Put everything back where the checkpoint left it."""
-        if "optimizer" not in content:
-            raise UserError(
-                "this checkpoint holds no optimizer to go on with: resume from last.pth"
-            )
-        try:
-            self.model.load_state_dict(content.get("training", content["model"]))
-            self.optimizer.load_state_dict(content["optimizer"])
-            self.plateau.load_state_dict(content["plateau"])
-            if self.ema:
-                self.ema.load_state_dict(content["ema"])
-            torch.set_rng_state(content["random"])
-            self.done = self.saved = content["iteration"]
-            self.best, self.stale = content["best"], content["stale"]
-        except (RuntimeError, KeyError, ValueError, TypeError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise UserError(
-                f"--resume with another detector or optimizer than the checkpoint's: {reason}"
-            ) from None
 
     def __enter__(self):
         return self

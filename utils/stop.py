@@ -13,6 +13,16 @@ SIGNALS = [
 ]
 
 
+# Requests from before a run could answer them.
+early_requests = []
+
+
+def stop_early(number, frame):
+    """Before there is a run: end at once; a run that begins all the same ends after an iteration."""
+    early_requests.append(number)
+    raise KeyboardInterrupt
+
+
 class Stop:
     """Whether the run was asked to stop.
 
@@ -20,7 +30,7 @@ class Stop:
     """
 
     def __init__(self):
-        self.signal = self.asked = None
+        self.signal, self.asked = None, early_requests[-1] if early_requests else None
         self.in_step = False
         self.former = {number: signal.signal(number, self.ask) for number in SIGNALS}
         # Between processes on the host: no GPU has to be waited for.
