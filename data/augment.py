@@ -7,10 +7,8 @@ arrays) and a random generator, and returns image and target. It changes neither
 
 import cv2
 import numpy as np
-import torch
 
 from data.resize import Resize
-from layers.boxes import iou
 
 MAX_EXPANSION = 4  # times the image's sides. SSD, Sec. 3.6
 MIN_CROP = 0.3  # of the image's sides, as in ssd.pytorch; the paper has 0.1 of its area. Sec. 2.2
@@ -88,47 +86,43 @@ def crop(window, boxes, ignore, random):
     is in it if its centre is. One object that reaches the IoU is enough: if all had to, crowded
     images would hardly ever be cropped. Without any object, every part will do.
     """
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    real = boxes[~ignore]
     while True:
         min_iou = MIN_IOUS[random.integers(len(MIN_IOUS))]
         if min_iou is None:
             return window, np.ones(len(boxes), bool), min_iou
         for _ in range(TRIALS):
             part = random_part(window, random)
-            inside = has_centres(part, boxes)
-            if ignore.all():
-                return part, inside, min_iou
-            if not (inside & ~ignore).any():
+            if len(real) and overlaps(part, real).max() < min_iou:
                 continue
-            overlaps = iou(torch.from_numpy(part[None]), torch.from_numpy(boxes))[0].numpy()
-            if overlaps[~ignore].max() >= min_iou:
+            inside = ((centres > part[:2]) & (centres < part[2:])).all(axis=1)
+            if not len(real) or inside[~ignore].any():
                 return part, inside, min_iou
 
 
 def random_part(window, random):
-    """A part of the window with sides of 0.3 to 1 of its own, their ratio within 1/2 and 2 ->
-    xyxy."""
+    """A part of the window with sides of 0.3 to 1 of its own, their ratio within 1/2 and 2."""
     left, top, right, bottom = window.tolist()
+    # A very narrow window has hardly a part of such a ratio: then any will do.
+    narrow = max(right - left, bottom - top) > 6 * min(right - left, bottom - top)
     while True:
         width = random.uniform(MIN_CROP, 1) * (right - left)
         height = random.uniform(MIN_CROP, 1) * (bottom - top)
-        if width <= 2 * height and height <= 2 * width or extreme(window):
+        if width <= 2 * height and height <= 2 * width or narrow:
             break
     x = left + random.uniform(0, right - left - width)
     y = top + random.uniform(0, bottom - top - height)
     return np.array([x, y, x + width, y + height], np.float32)
 
 
-def extreme(window):
-    """Whether a window is so narrow that it has hardly a part with a ratio within 1/2 and 2."""
-    width, height = window[2:] - window[:2]
-    return max(width, height) > 6 * min(width, height)
-
-
-def has_centres(part, boxes):
-    """Which of the boxes [N, 4] have their centre in the part."""
-    x, y = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
-    left, top, right, bottom = part
-    return (x > left) & (x < right) & (y > top) & (y < bottom)
+def overlaps(part, boxes):
+    """IoU of one part [4] with boxes [N, 4] -> [N], in NumPy: of few boxes, torch is slower."""
+    sides = np.minimum(part[2:], boxes[:, 2:]) - np.maximum(part[:2], boxes[:, :2])
+    shared = sides[:, 0].clip(0) * sides[:, 1].clip(0)
+    part_area = (part[2] - part[0]) * (part[3] - part[1])
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    return shared / (part_area + areas - shared)
 
 
 def crop_and_resize(window, image, target, size, colour, mirrored):

@@ -70,7 +70,7 @@ class Run:
             # A dead loader process is noticed here, not by a signal in the middle of a step.
             with suppress(ValueError, AttributeError):
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            self.stop.in_step = True
+            self.stop.busy = True
             yield iteration, micro_batches
 
     @property
@@ -100,7 +100,7 @@ class Run:
             self.guard.raise_if_nonfinite()
         if self.ema:
             self.ema.update_parameters(self.model)
-        self.done, self.stop.in_step = iteration, False
+        self.done, self.stop.busy = iteration, False
         box_loss, class_loss = parallel.mean(self.losses)
         self.plateau.update(iteration, box_loss + class_loss)
         self.log.step(iteration, **values | dict(box_loss=box_loss, class_loss=class_loss))
@@ -155,7 +155,9 @@ class Run:
         self.guard.raise_if_nonfinite()
         if parallel.rank() > 0:
             return
+        self.stop.busy = True
         self.saver.save_last(self.content(iteration) | state_of(self, iteration), iteration)
+        self.stop.busy = False
         self.saved = iteration
 
     def __enter__(self):

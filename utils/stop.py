@@ -18,7 +18,7 @@ early_requests = []
 
 
 def stop_early(number, frame):
-    """Before there is a run: end at once; a run that begins all the same ends after an iteration."""
+    """Before there is a run: end at once, or else after its first iteration."""
     early_requests.append(number)
     raise KeyboardInterrupt
 
@@ -26,19 +26,20 @@ def stop_early(number, frame):
 class Stop:
     """Whether the run was asked to stop.
 
-    A second request is obeyed at once, by a KeyboardInterrupt, unless weights are being changed.
+    A second request is obeyed at once, by a KeyboardInterrupt, unless the run is busy: while weights
+    are changed or saved.
     """
 
     def __init__(self):
         self.signal, self.asked = None, early_requests[-1] if early_requests else None
-        self.in_step = False
+        self.busy = False
         self.former = {number: signal.signal(number, self.ask) for number in SIGNALS}
         # Between processes on the host: no GPU has to be waited for.
         self.group = dist.new_group(backend="gloo") if parallel.world_size() > 1 else None
 
     def ask(self, number, frame):
         is_second, self.asked = self.asked is not None, number
-        if is_second and not self.in_step:
+        if is_second and not self.busy:
             raise KeyboardInterrupt
 
     def agree(self):
