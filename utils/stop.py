@@ -26,8 +26,8 @@ def stop_early(number, frame):
 class Stop:
     """Whether the run was asked to stop.
 
-    A second request is obeyed at once, by a KeyboardInterrupt, unless the run is busy: while weights
-    are changed or saved.
+    A second request is obeyed at once, by a KeyboardInterrupt, unless the run is busy changing or
+    saving weights.
     """
 
     def __init__(self):
