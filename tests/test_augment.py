@@ -16,7 +16,6 @@ from data.augment import (
     expand,
     shift_colours,
 )
-from data.resize import Resize, Stretch
 from layers.boxes import iou
 
 RANDOM = np.random.default_rng(0)
@@ -38,25 +37,6 @@ def sample(height=100, width=200, boxes=((20, 10, 60, 90),)):
 def bright(image):
     rows, columns = np.nonzero(image[..., 0] > 127)
     return columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
-
-
-@pytest.mark.parametrize(
-    "short, longest, size", ((50, 1000, (50, 100)), (200, 1000, (200, 400)), (100, 150, (75, 150)))
-)
-def test_resize_keeps_the_aspect_and_obeys_the_longest_side(short, longest, size):
-    image, target = Resize(short, longest)(*sample(), RANDOM)
-    assert image.shape[:2] == size
-    np.testing.assert_allclose(target["boxes"][0], bright(image), atol=1)
-
-
-def test_boxes_follow_the_real_size_of_an_odd_image():
-    image, target = Resize(33, 1000)(*sample(100, 151, ((0, 0, 151, 100),)), RANDOM)
-    assert image.shape[:2] == (33, 50) and target["boxes"].tolist() == [[0, 0, 50, 33]]
-
-
-def test_the_short_side_is_drawn_from_its_range():
-    sides = {Resize((40, 44), 999)(*sample(), RANDOM)[0].shape[0] for _ in range(100)}
-    assert sides == {40, 41, 42, 43, 44}
 
 
 def test_mirror_takes_the_boxes_along():
@@ -94,12 +74,6 @@ def many(count, smallest=20, largest=80, seed=1):
     boxes = np.concatenate([corner, corner + size], axis=1).astype(np.float32)
     image = random.integers(0, 256, (300, 300, 3), dtype=np.uint8)
     return image, dict(boxes=boxes, labels=np.arange(count), ignore=np.zeros(count, bool), index=0)
-
-
-def test_stretch_makes_every_image_the_same_size():
-    image, target = Stretch((300, 300))(*sample(), RANDOM)
-    assert image.shape == (300, 300, 3)
-    np.testing.assert_allclose(target["boxes"], [[30, 30, 90, 270]])
 
 
 def modes(target, draws=3000):

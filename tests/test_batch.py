@@ -7,8 +7,6 @@ import torch
 
 from data.batch import Collate, EvalBatches, TrainBatches
 from data.errors import UserError
-from utils.build import sizes_to_compile
-from utils.recipes import RECIPES
 
 
 class Sizes:
@@ -106,18 +104,6 @@ def test_a_batch_is_cut_into_equal_micro_batches():
 def test_a_batch_that_cannot_be_shared_is_the_user_s_mistake():
     with pytest.raises(UserError, match="--batch 6 cannot be shared by 4 processes"):
         take(1, 16, 6, seed=0, world_size=4)
-
-
-def test_batches_for_a_compiled_network_have_sizes_to_compile():
-    collate = Collate(
-        (0, 0, 0), size_divisor=32, allowed_sizes=sizes_to_compile(RECIPES["retinanet_coco"])
-    )
-    sizes = {
-        tuple(collate([sample(size)])[0].shape[-2:])
-        for size in ((800, 1333), (640, 1000), (640, 640), (1000, 700), (1333, 750))
-    }
-    assert sizes == {(800, 1344), (800, 1184), (800, 800), (1184, 800), (1344, 800)}
-    assert sizes_to_compile(RECIPES["shapes"]) == [(128, 128), (128, 160), (160, 128)]
 
 
 def sample(size):

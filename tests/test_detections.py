@@ -1,10 +1,8 @@
-import pytest
 import torch
 from torchvision.ops import nms
 
 from layers.boxes import iou
-from layers.detections import detections, topk_per_level
-from layers.fast_topk import CHUNK_SIZE, fast_topk_per_level
+from layers.detections import detections
 
 
 def slow_nms(boxes, scores, max_iou):
@@ -90,15 +88,6 @@ def test_so_many_candidates_of_every_level_are_looked_at():
     )
 
 
-@pytest.mark.parametrize("piece", (7, 64))
-def test_how_many_priors_are_scored_at_a_time_changes_nothing(monkeypatch, piece):
-    boxes, scores = random_predictions(priors=300, classes=4)
-    whole = found_in(boxes, scores, pre_nms_topk=50)
-    monkeypatch.setitem(CHUNK_SIZE, "cpu", piece)
-    for name, value in found_in(boxes, scores, pre_nms_topk=50).items():
-        assert torch.equal(value, whole[name])
-
-
 def test_so_many_candidates_of_every_class_are_looked_at():
     boxes, scores = random_predictions(priors=300, classes=4)
     groups = torch.arange(4).expand(300, -1)
@@ -124,15 +113,3 @@ def test_boxes_are_cut_at_the_border():
         torch.zeros(1, 4), torch.ones(1, 1), torch.tensor([[-5.0, 2, 30, 8]]), (6, 20), torch.clone
     )
     assert found["boxes"].tolist() == [[0, 2, 20, 6]]
-
-
-@pytest.mark.parametrize("k", (1, 7, 500))
-def test_the_fast_choice_per_level_is_that_of_the_plain_one(k):
-    scores = torch.rand(300, 4)
-    levels = [200, 95, 5]
-    plain = topk_per_level(scores, torch.clone, levels, k)
-    fast = fast_topk_per_level(scores, torch.clone, levels, k)
-    for first, second in zip(plain, fast):
-        assert torch.equal(first, second)
-    prior, label, score = plain
-    assert torch.equal(scores[prior, label], score)

@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from utils.log import draw_curves, forget_after, read_log
+from utils.log import Log, draw_curves, forget_after, read_log
+from utils.recipes import RECIPES
 
 
 def write(path, *lines):
@@ -44,3 +45,22 @@ def test_curves_are_drawn_of_any_log(tmp_path):
     for lines in ((), (entry(1),), (entry(1), b'{"iteration": 1, "AP": null}\n')):
         draw_curves(write(tmp_path / "log.jsonl", *lines))
         assert (tmp_path / "curves.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("iterations, hint", ((1000, False), (10_000_000, True)))
+def test_after_a_few_iterations_it_is_said_once_how_long_it_will_take(
+    tmp_path, capsys, monkeypatch, iterations, hint
+):
+    clock = iter(range(0, 10**6, 60))
+    monkeypatch.setattr("time.time", lambda: next(clock))
+    log = Log(tmp_path, RECIPES["shapes"] | dict(iterations=iterations), per_epoch=5, start=7)
+    for iteration in range(8, 60):
+        log.step(iteration, box_loss=1.0, class_loss=1.0, lr=0.1)
+    printed = capsys.readouterr()
+    (line,) = [line for line in (printed.out + printed.err).splitlines() if "to go" in line]
+    # A minute for ten iterations.
+    hours, minutes = divmod(round((iterations - 18) / 10), 60)
+    assert line.startswith(
+        f"about {hours} h {minutes:02} min to go, evaluations not counted: until"
+    )
+    assert ("fewer --iterations" in line) == hint

@@ -2,9 +2,8 @@ import pytest
 
 from data.errors import UserError
 from utils import options, resolve
-from utils.build import build_detector, build_optimizer
 from utils.recipes import RECIPES, Recipe
-from utils.schedule import Plateau, in_iterations, learning_rate
+from utils.schedule import in_iterations
 
 
 def recipe_of(*arguments):
@@ -56,19 +55,6 @@ def test_a_misspelt_ingredient_is_an_error():
 def test_a_mistake_says_what_would_be_right(arguments, message):
     with pytest.raises(UserError, match=message):
         recipe_of(*arguments)
-
-
-def test_the_rate_climbs_and_drops():
-    recipe = Recipe(lr=1.0, warmup=10, milestones=(50, 80), iterations=100)
-    rates = [learning_rate(i, recipe) for i in (1, 5, 10, 50, 51, 81)]
-    assert rates == pytest.approx([0.1, 0.5, 1, 1, 0.1, 0.01])
-
-
-def test_the_cosine_ends_near_zero():
-    recipe = Recipe(lr=1.0, warmup=0, schedule="cosine", iterations=100)
-    assert learning_rate(1, recipe) == 1
-    assert learning_rate(51, recipe) == pytest.approx(0.5)
-    assert learning_rate(100, recipe) < 1e-3
 
 
 # The commands of the ancestors.
@@ -246,15 +232,6 @@ def test_the_strong_recipe_is_torchvision_s_second():
     assert recipe.weights == "imagenet_v2" and recipe.frozen_stages == 2
 
 
-def test_norms_and_biases_do_not_decay():
-    recipe = RECIPES["shapes"]
-    decaying, others = build_optimizer(recipe, build_detector(recipe, 2)[0]).param_groups
-    assert decaying["weight_decay"] == recipe.weight_decay and others["weight_decay"] == 0
-    assert all(one.ndim > 1 for one in decaying["params"]) and all(
-        one.ndim <= 1 for one in others["params"]
-    )
-
-
 def test_a_schedule_is_stretched_as_a_whole():
     recipe = recipe_of("--dataset", "coco", "--schedule", "0.5")
     assert recipe.iterations == 45_000 and recipe.milestones == (30_000, 40_000)
@@ -291,26 +268,3 @@ def test_the_command_line_is_stronger_than_the_recipe_file(tmp_path):
     )
     recipe = recipe_of("--recipe", str(tmp_path / "my.py"), "--lr", "0.25")
     assert (recipe.lr, recipe.seed, recipe.depth) == (0.25, 7, 18)
-
-
-def test_a_plateau_lowers_the_rate_once_epochs_bring_nothing():
-    plateau = Plateau(Recipe(schedule="plateau", plateau_patience=2, gamma=0.1), per_epoch=2)
-    for iteration, loss in enumerate((4, 4, 3, 3, 3, 3, 3, 3, 3, 3), start=1):
-        assert plateau.factor == 1
-        plateau.update(iteration, loss)
-    assert plateau.factor == pytest.approx(0.1)
-    again = Plateau(Recipe(schedule="plateau"), per_epoch=2)
-    again.load_state_dict(plateau.state_dict())
-    assert again.factor == plateau.factor and again.best == 3
-
-
-def test_frozen_stages_do_not_learn():
-    for name, first in (("shapes", "base.conv1.weight"), ("ssd300_shapes", "base.conv1.0.weight")):
-        model, _ = build_detector(RECIPES[name] | dict(frozen_stages=2, weights="imagenet"), 2)
-        frozen = [name for name, value in model.named_parameters() if not value.requires_grad]
-        assert first in frozen and len(frozen) < len(list(model.parameters())) / 2
-
-
-def test_random_weights_are_not_kept_from_learning():
-    model, _ = build_detector(RECIPES["shapes"] | dict(frozen_stages=2, weights="none"), 2)
-    assert all(value.requires_grad for value in model.parameters())

@@ -4,11 +4,9 @@ import numpy as np
 import pytest
 import torch
 from torchvision.models import detection, resnet18
-from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from data.batch import Collate
 from data.errors import UserError
-from data.resize import Resize, resize
 from detect import Detector
 from published import weights as pretrained
 from published.families import CONVENTIONS
@@ -129,39 +127,6 @@ def test_a_fine_tuned_detector_keeps_priors_and_network_but_sees_our_images():
         describe(own) == "fitted_stride True, norm_epsilon 0.0, p6_from p5"
         and describe(Conventions()) == "ours"
     )
-
-
-@pytest.mark.parametrize("method", ("float", "pil"))
-def test_images_can_be_resized_as_others_do(method):
-    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
-    mine, _ = resize(image, dict(boxes=np.zeros((0, 4), np.float32)), (20, 31), method)
-    pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
-    pixels = torch.nn.functional.interpolate(
-        pixels.float(), (20, 31), mode="bilinear", antialias=method == "pil"
-    )
-    np.testing.assert_allclose(
-        mine, pixels[0].permute(1, 2, 0), atol=1e-2 if method == "float" else 1.1
-    )
-
-
-def test_sides_are_cut_to_whole_pixels_where_others_do():
-    assert Resize(100, 1000).output_size(64, 97) == (100, 152) and Resize(
-        100, 1000, floor_sizes=True
-    ).output_size(64, 97) == (100, 151)
-    sizes = [
-        (480, 640),
-        (550, 369),
-        (320, 634),
-        (390, 606),
-        *np.random.default_rng(0).integers(200, 1500, (100, 2)).tolist(),
-    ]
-    for height, width in sizes:
-        theirs = (
-            GeneralizedRCNNTransform(800, 1333, [0.0], [1.0])
-            .resize(torch.zeros(1, height, width))[0]
-            .shape[1:]
-        )
-        assert Resize(800, 1333, floor_sizes=True).output_size(height, width) == tuple(theirs)
 
 
 def test_exact_padding_is_the_mean_and_a_border_is_always_padded():

@@ -1,9 +1,7 @@
 import pytest
 import torch
 
-from layers.heads import per_prior
 from layers.losses import FocalLoss
-from layers.resnet import DEPTHS, ResNet
 from retinanet import RetinaNet, prior_levels
 from tests.conftest import make_target
 
@@ -43,18 +41,6 @@ def test_heads_follow_the_prior_shapes(ratios):
     assert model(torch.zeros(1, 3, 64, 64))[1].shape[1] == len(model.priors((64, 64)))
 
 
-def test_a_prediction_and_its_prior_stand_in_the_same_row():
-    # Light up one cell of a head's map: row 2, column 1, second of three shapes, third number.
-    prediction = torch.zeros(1, 3 * 4, 5, 6)
-    prediction[0, 1 * 4 + 2, 2, 1] = 1
-    assert per_prior(prediction, 4)[0, (2 * 6 + 1) * 3 + 1].tolist() == [0, 0, 1, 0]
-
-
-def test_bytes_and_floats_are_the_same_image():
-    model, images = tiny().eval(), torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
-    torch.testing.assert_close(model(images), model(images.float()))
-
-
 def test_an_untrained_network_believes_in_little():
     scores = tiny().scores(tiny()(torch.randint(0, 256, (1, 3, 64, 64)))[1])
     assert 0.005 < scores.mean() < 0.02
@@ -62,35 +48,6 @@ def test_an_untrained_network_believes_in_little():
 
 def test_a_checkpoint_holds_no_mean_and_no_priors():
     assert not [name for name in tiny().state_dict() if "normalize" in name or "prior" in name]
-
-
-def test_frozen_norm_stays_frozen_through_train():
-    model = tiny(frozen_norm=True).train()
-    before = {
-        name: value.clone() for name, value in model.base.state_dict().items() if "running" in name
-    }
-    model(torch.randint(0, 256, (2, 3, 64, 64)))
-    assert all(torch.equal(value, model.base.state_dict()[name]) for name, value in before.items())
-    assert not any(
-        value.requires_grad for norm in model.base.norms() for value in norm.parameters()
-    )
-
-
-def test_without_freezing_everything_learns():
-    model = tiny().train()
-    before = model.base.bn1.running_mean.clone()
-    model(torch.randint(0, 256, (2, 3, 64, 64)))
-    assert not torch.equal(before, model.base.bn1.running_mean)
-    assert all(value.requires_grad for value in model.parameters())
-
-
-@pytest.mark.parametrize("depth", DEPTHS)
-def test_every_depth_gives_three_maps(depth):
-    base = ResNet(depth).eval()
-    maps = base(torch.zeros(1, 3, 64, 96))
-    assert [tuple(one.shape[1:]) for one in maps] == [
-        (c, 64 // s, 96 // s) for c, s in zip(base.channels, (8, 16, 32))
-    ]
 
 
 def test_group_norm_stands_behind_each_convolution_of_the_heads():

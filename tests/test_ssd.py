@@ -7,7 +7,6 @@ import torch
 from layers.boxes import xyxy_to_cxcywh
 from layers.detections import detections
 from layers.losses import MultiBoxLoss
-from layers.matching import assign
 from ssd import SIZES, SSD, prior_levels
 from tests.conftest import make_target
 from utils.recipes import RECIPES
@@ -64,13 +63,6 @@ def test_sizes_and_ratios_of_ones_own_change_heads_and_priors_together():
 def test_conv4_is_normalised_to_the_learned_scale():
     maps = SSD(2).feature_maps(torch.randint(0, 256, (1, 3, 300, 300)))
     torch.testing.assert_close(maps[0].norm(dim=1), torch.full((1, 38, 38), 20.0))
-
-
-def test_a_six_pixel_object_owns_a_prior():
-    labels, boxes = assign(
-        [make_target((100, 100, 106, 106, 1))], SSD(2).priors((300, 300)), 0.5, 0.5
-    )
-    assert (labels == 1).sum() == 1 and boxes[labels == 1].tolist() == [[100, 100, 106, 106]]
 
 
 def test_scores_leave_the_background_out():

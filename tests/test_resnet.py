@@ -1,0 +1,41 @@
+import pytest
+import torch
+
+from layers.resnet import DEPTHS, ResNet
+from tests.test_retinanet import tiny
+
+
+def test_frozen_norm_stays_frozen_through_train():
+    model = tiny(frozen_norm=True).train()
+    before = {
+        name: value.clone() for name, value in model.base.state_dict().items() if "running" in name
+    }
+    model(torch.randint(0, 256, (2, 3, 64, 64)))
+    assert all(torch.equal(value, model.base.state_dict()[name]) for name, value in before.items())
+    assert not any(
+        value.requires_grad for norm in model.base.norms() for value in norm.parameters()
+    )
+
+
+def test_without_freezing_everything_learns():
+    model = tiny().train()
+    before = model.base.bn1.running_mean.clone()
+    model(torch.randint(0, 256, (2, 3, 64, 64)))
+    assert not torch.equal(before, model.base.bn1.running_mean)
+    assert all(value.requires_grad for value in model.parameters())
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_every_depth_gives_three_maps(depth):
+    base = ResNet(depth).eval()
+    maps = base(torch.zeros(1, 3, 64, 96))
+    assert [tuple(one.shape[1:]) for one in maps] == [
+        (c, 64 // s, 96 // s) for c, s in zip(base.channels, (8, 16, 32))
+    ]
+
+
+def test_its_names_are_torchvision_s_but_for_the_classifier():
+    from torchvision.models import resnet50
+
+    names = {name for name in resnet50(weights=None).state_dict() if not name.startswith("fc.")}
+    assert set(ResNet(50).state_dict()) == names

@@ -1,0 +1,58 @@
+import codecs
+
+import pytest
+
+from data.errors import UserError
+from data.text import read_json, read_lines, read_text, some, to_number
+
+
+@pytest.mark.parametrize(
+    "data",
+    (
+        "Größe".encode(),
+        codecs.BOM_UTF8 + "Größe".encode(),
+        "Größe".encode("utf-16"),
+        codecs.BOM_UTF16_BE + "Größe".encode("utf-16-be"),
+    ),
+)
+def test_text_is_read_with_and_without_its_mark(tmp_path, data):
+    (tmp_path / "a.txt").write_bytes(data)
+    assert read_text(tmp_path / "a.txt") == "Größe"
+
+
+@pytest.mark.parametrize(
+    "data, likely",
+    (("Größe".encode("latin-1"), "Latin-1"), ("Größe".encode("utf-16-le"), "UTF-16 without")),
+)
+def test_another_encoding_is_named_with_its_place(tmp_path, data, likely):
+    (tmp_path / "a.txt").write_bytes(data + b"\xff")
+    with pytest.raises(UserError, match=rf"a.txt: not UTF-8 at byte \d+ \(probably {likely}"):
+        read_text(tmp_path / "a.txt")
+
+
+def test_blank_lines_are_left_out_and_the_others_keep_their_numbers(tmp_path):
+    (tmp_path / "a.txt").write_text("one\n\n  two \r\n")
+    assert list(read_lines(tmp_path / "a.txt")) == [(1, "one"), (3, "two")]
+
+
+@pytest.mark.parametrize("text", ("{", '{"a": }', "[" * 100_000, ""))
+def test_broken_json_is_one_line(tmp_path, text):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(UserError, match="a.json.*: not (valid|readable) json"):
+        read_json(tmp_path / "a.json")
+
+
+def test_numbers_may_be_written_as_text():
+    assert [to_number(value) for value in (3, 2.5, "7", " 8.5 ")] == [3, 2.5, 7, 8.5]
+
+
+@pytest.mark.parametrize(
+    "value", ("x", "", None, [], True, float("nan"), "inf", 1e12, "1e400", 10**400)
+)
+def test_what_is_no_length_in_pixels_is_refused(value):
+    with pytest.raises(ValueError):
+        to_number(value)
+
+
+def test_some_names_are_named_and_the_rest_counted():
+    assert some("cab", count=2) == "a, b and 1 more" and some([]) == ""
