@@ -83,10 +83,13 @@ def table(evaluation, records):
             line += f"  (95 % of resampled image sets: {low:.3f} to {high:.3f})"
         lines.append(line)
     operation = evaluation.operation
-    lines.append(
-        f"best F1    {number(operation.f1)}  at score {operation.threshold:.2f}: precision "
-        f"{operation.precision:.3f}, recall {operation.recall:.3f} (IoU 0.5)"
-    )
+    line = f"best F1    {number(operation.f1)}"
+    if not math.isnan(operation.f1):
+        line += (
+            f"  at score {operation.threshold:.2f}: precision {operation.precision:.3f}, "
+            f"recall {operation.recall:.3f} (IoU 0.5)"
+        )
+    lines.append(line)
     return "\n".join(lines)
 
 

@@ -82,7 +82,7 @@ def by_data(recipe, classes, num_images, has_gpu):
     )
     custom |= dict(iterations=int(iterations), milestones=milestones)
     return custom, (
-        f"recipe {model}_custom: {num_images} images of {len(classes)} classes are {where}; "
+        f"recipe {model}_custom: {where}, {num_images} images of {len(classes)} classes; "
         f"--recipe chooses another"
     )
 
