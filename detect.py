@@ -55,10 +55,10 @@ def list_images(paths):
     files = {}
     for path in paths:
         if path.is_dir():
-            found = [Path(file) for file in image_files(path)]
-            if not found:
+            images = [Path(file) for file in image_files(path)]
+            if not images:
                 raise UserError(f"{path}: no images in this folder")
-            named = [(file, file.relative_to(path)) for file in found]
+            named = [(file, file.relative_to(path)) for file in images]
         elif path.is_file():
             named = [(path, Path(path.name))]
         else:
@@ -88,10 +88,10 @@ def main():
         except UserError as problem:
             broken.append(str(problem))
             continue
-        found = detector(image)
-        shown = found["scores"] >= threshold
+        detections = detector(image)
+        shown = detections["scores"] >= threshold
         boxes, scores, labels = (
-            found[key][shown].tolist() for key in ("boxes", "scores", "labels")
+            detections[key][shown].tolist() for key in ("boxes", "scores", "labels")
         )
         picture = draw.draw(image, boxes, labels, detector.classes, scores)
         draw.save_picture(output / name, picture)

@@ -42,10 +42,10 @@ def find_weights(recipe):
     if family_of(content) is None and BASES & set(content):
         return Weights({})
     content, _ = open_checkpoint(path, content)
-    own = checkpoint.recipe_of(content, path)
-    changes = {name: getattr(own, name) for name in ARCHITECTURE}
+    learned = checkpoint.recipe_of(content, path)
+    changes = {name: getattr(learned, name) for name in ARCHITECTURE}
     # Priors and network remain the source program's; our images go through a faster pipeline.
-    changes["conventions"] = conventions.with_our_images(own.conventions)
+    changes["conventions"] = conventions.with_our_images(learned.conventions)
     return Weights(changes, content["model"], content["classes"])
 
 

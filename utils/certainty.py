@@ -25,14 +25,16 @@ def best_operation(classes, records, detections):
     """The Operation of all classes together, and of each class; IoU 0.5 is a hit."""
     matches = match_detections(classes, records, detections)
     per_class = {
-        name: best_f1(own.scores, own.hits[0], own.counts[0], own.objects.sum())
-        for name, own in matches.items()
+        name: best_f1(match.scores, match.hits[0], match.counts[0], match.objects.sum())
+        for name, match in matches.items()
     }
     scores, hits, counts = (
         np.concatenate([np.zeros(0), *parts])
-        for parts in zip(*((own.scores, own.hits[0], own.counts[0]) for own in matches.values()))
+        for parts in zip(
+            *((match.scores, match.hits[0], match.counts[0]) for match in matches.values())
+        )
     )
-    objects = sum(own.objects.sum() for own in matches.values())
+    objects = sum(match.objects.sum() for match in matches.values())
     return best_f1(scores, hits > 0, counts > 0, objects), per_class
 
 
@@ -42,9 +44,9 @@ def best_f1(scores, hits, counts, objects):
     scores, hits = scores[counts][order], hits[counts][order]
     if objects == 0 or not hits.any():
         return Operation(math.nan, math.nan, math.nan, math.nan)
-    found = np.cumsum(hits)
-    precision, recall = found / np.arange(1, len(hits) + 1), found / objects
-    f1 = 2 * found / (np.arange(1, len(hits) + 1) + objects)
+    true_positives = np.cumsum(hits)
+    precision, recall = true_positives / np.arange(1, len(hits) + 1), true_positives / objects
+    f1 = 2 * true_positives / (np.arange(1, len(hits) + 1) + objects)
     # Equal scores pass a threshold together: only the last of them is a point of operation.
     last = np.append(scores[1:] != scores[:-1], True)
     best = np.where(last, f1, -1).argmax()
@@ -66,8 +68,8 @@ def interval(matches, seed=0):
     random, values = np.random.default_rng(seed), []
     for _ in range(ROUNDS):
         weights = np.bincount(random.integers(num_images, size=num_images), minlength=num_images)
-        own = [weighted_precision(match, weights) for match in matches.values()]
-        known = [value for value in own if not math.isnan(value)]
+        precisions = [weighted_precision(match, weights) for match in matches.values()]
+        known = [value for value in precisions if not math.isnan(value)]
         if known:
             values.append(np.mean(known))
     if not values:
@@ -84,9 +86,9 @@ def weighted_precision(matches, weights):
     weight = weights[matches.images]
     values = []
     for hits, counts in zip(matches.hits, matches.counts):
-        found = np.cumsum(hits * weight)
+        true_positives = np.cumsum(hits * weight)
         tried = np.cumsum(counts * weight)
-        recall, precision = found / objects, found / np.maximum(tried, 1)
+        recall, precision = true_positives / objects, true_positives / np.maximum(tried, 1)
         precision = np.maximum.accumulate(precision[::-1])[::-1]
         place = np.searchsorted(recall, RECALLS, side="left")
         values.append(np.append(precision, 0.0)[place].mean())

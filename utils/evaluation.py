@@ -119,9 +119,9 @@ def conditions(dataset, split, recipe, device, iteration=None):
 def coco_format(dataset, detections):
     """Detections as COCO's result file, with the dataset's own image and category ids."""
     records, results = dataset.records, []
-    for image, found in detections.items():
+    for image, image_detections in detections.items():
         image_id = records.image_id(image)
-        columns = (found[name].tolist() for name in ("boxes", "scores", "labels"))
+        columns = (image_detections[name].tolist() for name in ("boxes", "scores", "labels"))
         for (left, top, right, bottom), score, label in zip(*columns):
             box = [round(value, 2) for value in (left, top, right - left, bottom - top)]
             results.append(
@@ -165,9 +165,11 @@ def prediction_sheet(dataset, detections, threshold, count=16):
     pictures = []
     for index in range(min(count, len(dataset))):
         image, target = dataset.read(index)
-        found = detections[index]
-        shown = found["scores"] >= threshold
-        boxes, labels, scores = (found[name][shown] for name in ("boxes", "labels", "scores"))
+        image_detections = detections[index]
+        shown = image_detections["scores"] >= threshold
+        boxes, labels, scores = (
+            image_detections[name][shown] for name in ("boxes", "labels", "scores")
+        )
         picture = draw.draw(image, boxes, labels, dataset.classes, scores, target["boxes"])
         pictures.append(picture)
     return draw.sheet(

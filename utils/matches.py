@@ -30,19 +30,28 @@ def match_detections(classes, records, detections, min_iou=0.5):
     label_count, rows = len(classes), []
     objects = np.zeros((label_count, len(records)), int)
     for image in range(len(records)):
-        own = records.objects(image)
-        labels, ignore = records.labels[own], records.ignore[own]
+        rows_of_image = records.objects(image)
+        labels, ignore = records.labels[rows_of_image], records.ignore[rows_of_image]
         np.add.at(objects[:, image], labels[~ignore], 1)
         if image not in detections:
             continue
-        found = detections[image]
-        order = np.argsort(-found["scores"], kind="stable")
-        guess = found["labels"][order]
+        image_detections = detections[image]
+        order = np.argsort(-image_detections["scores"], kind="stable")
+        guess = image_detections["labels"][order]
         hit, counted = match_image(
-            found["boxes"][order], guess, records.boxes[own], labels, ignore, min_iou
+            image_detections["boxes"][order],
+            guess,
+            records.boxes[rows_of_image],
+            labels,
+            ignore,
+            min_iou,
         )
         image_numbers = np.full(len(order), image)
-        rows.append(np.stack([guess, found["scores"][order], image_numbers, hit, counted], axis=1))
+        rows.append(
+            np.stack(
+                [guess, image_detections["scores"][order], image_numbers, hit, counted], axis=1
+            )
+        )
     table = np.concatenate([np.zeros((0, 5)), *rows])
     table = table[np.argsort(-table[:, 1], kind="stable")]
     matches = {}
@@ -76,8 +85,8 @@ def average_precision(matches, eleven_points=False):
     if objects == 0:
         return math.nan
     hits = matches.hits[0][matches.counts[0]]
-    found = np.cumsum(hits)
-    recall, precision = found / objects, found / np.arange(1, len(hits) + 1)
+    true_positives = np.cumsum(hits)
+    recall, precision = true_positives / objects, true_positives / np.arange(1, len(hits) + 1)
     # The best precision that is to be had at this recall or a higher one.
     precision = np.maximum.accumulate(precision[::-1])[::-1]
     if eleven_points:

@@ -39,15 +39,15 @@ def coco_metrics(classes, records, detections):
         results = [
             np.column_stack(
                 [
-                    np.full(len(found["scores"]), image),
-                    found["boxes"][:, :2],
-                    found["boxes"][:, 2:] - found["boxes"][:, :2],
-                    found["scores"],
-                    found["labels"] + 1,
+                    np.full(len(image_detections["scores"]), image),
+                    image_detections["boxes"][:, :2],
+                    image_detections["boxes"][:, 2:] - image_detections["boxes"][:, :2],
+                    image_detections["scores"],
+                    image_detections["labels"] + 1,
                 ]
             )
-            for image, found in detections.items()
-            if len(found["scores"])
+            for image, image_detections in detections.items()
+            if len(image_detections["scores"])
         ]
         result = truth.loadRes(np.concatenate(results)) if results else empty_like(truth)
         evaluation = COCOeval(truth, result, "bbox")

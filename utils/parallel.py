@@ -127,7 +127,7 @@ def gather_detections(detections):
     if world_size() > 1:
         parts = [None] * world_size()
         dist.all_gather_object(parts, detections)
-    return dict(sorted((image, found) for part in parts for image, found in part.items()))
+    return dict(sorted((image, result) for part in parts for image, result in part.items()))
 
 
 def to_device(images, targets, device):

@@ -139,11 +139,11 @@ class Run:
 
         self.log.evaluation(iteration, evaluation, make_picture)
         if self.stale == 0:
-            found = dict(
+            facts = dict(
                 show_threshold=None if math.isnan(threshold) else threshold,
                 metrics=evaluation.metrics,
             )
-            self.saver.write("best.pth", self.content(iteration) | found)
+            self.saver.write("best.pth", self.content(iteration) | facts)
 
     def content(self, iteration):
         content = checkpoint.detector_content(self.kept_model, self.recipe, self.classes)
