@@ -141,7 +141,7 @@ def pack(entries, classes, category_ids=None, similar=None, notes=(), problems=(
         ignore=np.array([row[5] for row in rows], bool)[kept],
         areas=areas[kept],
         category_ids=tuple(ids.get(name, i) for i, name in enumerate(classes, start=1)),
-        notes=tuple(dict.fromkeys(notes)),
+        notes=tuple(notes),
         problems=(*problems, *unreadable),
     )
 

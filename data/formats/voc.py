@@ -16,7 +16,6 @@ CLASSES = (
 # What the field trains and tests on: both years' trainval, and the test set with public
 # annotations.
 OFFICIAL = (("trainval", "VOC2007"), ("trainval", "VOC2012"), ("test", "VOC2007"))
-LISTS = ("train", "val", "trainval", "test")
 LAYOUT = (
     "expected VOCdevkit/VOC2007 and VOCdevkit/VOC2012, or Annotations/*.xml and JPEGImages/, "
     "or each xml file beside its image"
