@@ -18,6 +18,7 @@ from utils import draw, options, parallel
 from utils.build import build_collate, build_transform
 from utils.files import must_be_new, new_name, write
 from utils.predict import predict, to_original
+from utils.script import run_script
 
 
 class Detector:
@@ -121,4 +122,4 @@ def parse_flags():
 
 
 if __name__ == "__main__":
-    options.run_script(main)
+    run_script(main)

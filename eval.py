@@ -12,6 +12,7 @@ from utils import options, parallel, resolve
 from utils.datasets import eval_dataset
 from utils.evaluation import RESULTS, conditions, evaluate, save_results, table
 from utils.files import must_be_new, new_name
+from utils.script import run_script
 
 
 def main():
@@ -54,4 +55,4 @@ def folder_of(checkpoint):
 
 
 if __name__ == "__main__":
-    options.run_script(main)
+    run_script(main)

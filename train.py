@@ -21,6 +21,7 @@ from utils.guard import Guard
 from utils.run import Run
 from utils.run_folder import checkpoint_to_resume, new_folder
 from utils.schedule import in_iterations
+from utils.script import run_script
 
 
 def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resume=None):
@@ -117,4 +118,4 @@ def make_datasets(recipe, classes, train_records, val_records):
 
 
 if __name__ == "__main__":
-    options.run_script(main)
+    run_script(main)

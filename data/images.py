@@ -4,12 +4,14 @@ import os
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from data.errors import UserError
 
 # The loader's processes share the cores; threads inside each would only be in each other's way.
 cv2.setNumThreads(0)
+# What OpenCV thinks of a file goes into our own errors, or is of no use to the user.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 JPEG = b"\xff\xd8"  # its first two bytes
@@ -31,6 +33,9 @@ def image_size(path):
             sideways = image.getexif().get(ORIENTATION) in SIDEWAYS and image.format != "TIFF"
     except FileNotFoundError:
         raise UserError(f"{path}: no such image") from None
+    except UnidentifiedImageError:
+        # Pillow does not know every kind that OpenCV decodes, as TIFF with channels of floats.
+        return read_image(path).shape[:2]
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"{path}: not a readable image ({error})") from None
     if width * height > MAX_PIXELS:
@@ -62,11 +67,17 @@ def read_image(path, size=None, needed_size=None):
         if image.shape[:2] != reduced_size:
             image = decode_image(data, REDUCED[factor] | cv2.IMREAD_IGNORE_ORIENTATION, path)
         if image.shape[:2] != reduced_size:
-            height, width = decode_image(data, cv2.IMREAD_COLOR, path).shape[:2]
-            raise UserError(
-                f"{path}: {width} x {height} pixels, but its annotation says {size[1]} x {size[0]}"
-            )
+            whole = decode_image(data, cv2.IMREAD_COLOR, path)
+            raise UserError(size_message(path, whole.shape[:2], size))
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
+
+
+def size_message(path, size, annotated):
+    """What is wrong where an image and its annotation tell two sizes (height, width)."""
+    return (
+        f"{path}: {size[1]} x {size[0]} pixels, but its annotation says "
+        f"{annotated[1]} x {annotated[0]}"
+    )
 
 
 def reduction(size, needed_size):
@@ -118,6 +129,12 @@ def image_files(folder):
 
 
 def is_exif_rotated(path):
-    """Whether the photo's EXIF data say that it is to be rotated sideways."""
-    with Image.open(path) as image:
-        return image.getexif().get(ORIENTATION) in SIDEWAYS
+    """Whether the photo's EXIF data say that it is to be rotated sideways.
+
+    Not so of a TIFF: every program reads it the right way up, and no boxes are drawn before.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.format != "TIFF" and image.getexif().get(ORIENTATION) in SIDEWAYS
+    except (OSError, SyntaxError, ValueError):
+        return False  # a kind that Pillow does not know

@@ -1,6 +1,7 @@
 """What other programs do that weights cannot express: their priors, and their treatment of
 images."""
 
+import re
 from math import sqrt
 
 import retinanet
@@ -78,3 +79,35 @@ def ssd_sizes(model, family, ours):
         return tuple(int(size) for size in (voc if num_classes == 20 else coco))
     # lufficc and ssd.pytorch have VOC's sizes by default, whatever the number of classes.
     return coco if num_classes == 80 else voc
+
+
+# The first level of MMDetection's SSDs, in percent of the image's side: by that side, and by the
+# smaller end of basesize_ratio_range in percent.
+FIRST_SIZES = {(300, 15): 7, (300, 20): 10, (512, 10): 4, (512, 15): 7}
+
+
+def mmdetection_sizes(config):
+    """The sizes of an SSD's priors as an MMDetection configuration, a text, has them; else ().
+
+    They are listed, or follow from basesize_ratio_range as its SSDAnchorGenerator computes them.
+    """
+    min_sizes, max_sizes = (numbers_in(config, name) for name in ("min_sizes", "max_sizes"))
+    if min_sizes and max_sizes:
+        return (*min_sizes, max_sizes[-1])
+    ratios, side = numbers_in(config, "basesize_ratio_range"), numbers_in(config, "input_size")
+    if len(ratios) != 2 or not side:
+        return ()
+    side, low, high = int(side[0]), int(ratios[0] * 100), int(ratios[1] * 100)
+    first = FIRST_SIZES.get((side, low))
+    strides = numbers_in(config, "strides")
+    if first is None or len(strides) < 3 or high <= low:
+        return ()
+    step = (high - low) // (len(strides) - 2)
+    percents = [first, *range(low, high + 1, step)]
+    return tuple(side * percent // 100 for percent in (*percents, percents[-1] + step))
+
+
+def numbers_in(config, name):
+    """The numbers that a configuration's text assigns to the first such name, as a list."""
+    found = re.search(rf"\b{name}['\"]?\s*[=:]\s*[\[(]?([\d.,\s]+)", config)
+    return [float(number) for number in re.findall(r"\d+\.?\d*|\.\d+", found[1])] if found else []

@@ -31,6 +31,7 @@ MARKS = {
 }
 # Blocks of the third stage, and whether they are bottlenecks.
 DEPTHS = {(2, False): 18, (6, False): 34, (6, True): 50, (23, True): 101, (36, True): 152}
+SHAPES = 9  # priors of a cell: three ratios of three scales
 # odtk's prior shapes go scale by scale through the ratios 1, 2, 1/2 (height / width); ours go ratio
 # by ratio, 1/2, 1, 2.
 ODTK_ORDER = [scale * 3 + ratio for ratio in (2, 0, 1) for scale in range(3)]
@@ -123,6 +124,12 @@ def retinanet_state(state, family):
     for name in [name for name in ours if name.endswith("running_mean")]:
         # Frozen batch norm counts no batches.
         ours.setdefault(name.replace("running_mean", "num_batches_tracked"), torch.tensor(0))
+    shapes = len(ours[f"box_head.{last}.bias"]) // 4
+    if shapes != SHAPES:
+        raise UserError(
+            f"its names are {family}'s, but it predicts {shapes} boxes for each cell, where "
+            f"RetinaNet has {SHAPES} priors"
+        )
     for head in ("box_head", "class_head"):
         layers = [f"{head}.{last}.weight", f"{head}.{last}.bias"]
         if is_group:

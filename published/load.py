@@ -7,6 +7,7 @@ from torchvision.models import get_model_weights
 
 from data.errors import UserError
 from data.formats import voc
+from published.conventions import mmdetection_sizes
 from published.families import convert
 from utils import checkpoint
 from utils.recipes import RECIPES
@@ -33,6 +34,7 @@ DEFAULTS = {
 def load_detector(path):
     """The detector of a checkpoint, ours or a published one, ready to predict -> LoadedDetector."""
     content, _ = open_checkpoint(path)
+    print(*(f"{path}: {note}" for note in content.get("notes", ())), sep="\n", end="")
     return checkpoint.build_model(content, path)
 
 
@@ -56,9 +58,11 @@ def convert_checkpoint(content, classes=None, prior_sizes=()):
     state = next((value for value in nested if isinstance(value, dict)), content)
     state = {str(name).removeprefix("module."): value for name, value in state.items()}
     state = {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
-    state, changes, family = convert(state, "ratios" not in content, prior_sizes)
     meta = content.get("meta") if isinstance(content.get("meta"), dict) else {}
-    if "style='caffe'" in f"{meta.get('config')}{meta.get('cfg')}":
+    config = f"{meta.get('config')}{meta.get('cfg')}"
+    prior_sizes = prior_sizes or mmdetection_sizes(config)
+    state, changes, family = convert(state, "ratios" not in content, prior_sizes)
+    if "style='caffe'" in config:
         raise UserError(
             "its ResNet is of style caffe, with other strides and pixels: take the file of style "
             "pytorch"
@@ -69,7 +73,14 @@ def convert_checkpoint(content, classes=None, prior_sizes=()):
     recipe |= dict(jitter=(), precision="float32")
     if len(names) == len(voc.CLASSES):
         recipe |= dict(dataset="voc", metric="voc07")
-    return dict(model=state, recipe=asdict(recipe), classes=names), family
+    notes = []
+    if changes.get("prior_sizes") and not prior_sizes and family != "torchvision ssd":
+        sizes = ", ".join(f"{size:g}" for size in changes["prior_sizes"])
+        notes.append(
+            f"the file does not tell its priors' sizes; {family}'s defaults are taken, {sizes}: "
+            "python -m tools.convert --prior-sizes sets others"
+        )
+    return dict(model=state, recipe=asdict(recipe), classes=names, notes=notes), family
 
 
 def with_names(state, meta, classes=None):

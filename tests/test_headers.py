@@ -4,6 +4,7 @@ import os
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from data import headers
 from data.headers import unreadable_images
@@ -29,7 +30,7 @@ def images(tmp_path):
 def test_cut_empty_and_missing_images_are_found_and_good_ones_are_not(images):
     folder, cache = images
     names = ("good.jpg", "good.png", "trailing.jpg", "cut.png", "empty.jpg", "text.png", "none.jpg")
-    problems = unreadable_images([str(folder / name) for name in names], cache)
+    problems = unreadable_images({str(folder / name): None for name in names}, cache)
     assert {path.rsplit("/", 1)[-1] for path in problems} == set(names[3:])
     assert all(path in problem for path, problem in problems.items())
 
@@ -40,21 +41,49 @@ def test_what_was_good_is_not_looked_at_again_until_it_changes(images, monkeypat
     look_at = headers.look_at
     monkeypatch.setattr(headers, "look_at", lambda path: looked_at.append(path) or look_at(path))
     for _ in range(3):
-        assert not unreadable_images([path], cache)
+        assert not unreadable_images({path: None}, cache)
     assert looked_at == [path]
     (folder / "good.jpg").write_bytes((folder / "cut.png").read_bytes())
-    assert list(unreadable_images([path], cache)) == [path] and looked_at == [path, path]
+    assert list(unreadable_images({path: None}, cache)) == [path] and looked_at == [path, path]
 
 
-@pytest.mark.parametrize("text", ("", "[]", "{"))
+@pytest.mark.parametrize("text", ("", "[]", "{", '{"good.jpg": 3}'))
 def test_a_broken_memory_is_begun_anew(images, text):
     folder, cache = images
     cache.parent.mkdir()
     cache.write_text(text)
-    assert not unreadable_images([str(folder / "good.jpg")], cache)
-    assert list(json.loads(cache.read_text())) == [str(folder / "good.jpg")]
+    assert not unreadable_images({str(folder / "good.jpg"): None}, cache)
+    assert str(folder / "good.jpg") in json.loads(cache.read_text())
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no /dev/null")
 def test_where_nothing_can_be_remembered_it_works_all_the_same(images):
-    assert not unreadable_images([str(images[0] / "good.jpg")], "/dev/null/images.json")
+    assert not unreadable_images({str(images[0] / "good.jpg"): None}, "/dev/null/images.json")
+
+
+def test_a_size_that_is_not_the_annotation_s_is_found_also_where_it_was_seen_before(images):
+    folder, cache = images
+    path = str(folder / "good.jpg")
+    for size, count in ((None, 0), ((60, 80), 0), ((80, 60), 1), ((61, 80), 1), ((60, 80), 0)):
+        problems = unreadable_images({path: size}, cache)
+        assert len(problems) == count
+    assert (
+        "80 x 60 pixels, but its annotation says 81 x 60"
+        in (unreadable_images({path: (60, 81)}, cache)[path])
+    )
+
+
+def test_boxes_of_a_photo_before_its_rotation_are_of_a_right_size(images):
+    folder, cache = images
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(NOISE).save(folder / "photo.jpg", exif=exif)
+    for size in ((60, 80), (80, 60)):
+        assert not unreadable_images({str(folder / "photo.jpg"): size}, cache)
+
+
+def test_a_tiff_of_floats_that_pillow_does_not_know_is_a_good_image(images):
+    folder, cache = images
+    path = str(folder / "floats.tif")
+    cv2.imwrite(path, NOISE.astype(np.float32) / 255)
+    assert not unreadable_images({path: (60, 80)}, cache)

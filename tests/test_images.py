@@ -56,7 +56,7 @@ def test_a_file_that_is_no_image_is_named(tmp_path, content, message):
     (tmp_path / "a.jpg").write_bytes(content)
     with pytest.raises(UserError, match=f"a.jpg: {message}"):
         read_image(tmp_path / "a.jpg")
-    with pytest.raises(UserError, match="a.jpg: not a readable image"):
+    with pytest.raises(UserError, match=f"a.jpg: {message}"):
         image_size(tmp_path / "a.jpg")
 
 

@@ -15,7 +15,7 @@ import torch
 import train
 from data.dataset import Dataset
 from tests.conftest import ROOT, run_script, wait_for_log, write_coco
-from utils import checkpoint, options
+from utils import checkpoint, script
 from utils.log import read_log
 
 OBJECTS = [
@@ -228,7 +228,7 @@ def test_nan_in_an_image_stops_before_the_step_and_names_its_file(
     )
     handlers = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
     with pytest.raises(SystemExit) as stopped:
-        options.run_script(train.main)
+        script.run_script(train.main)
     for one, handler in handlers.items():
         signal.signal(one, handler)
     told = re.search(

@@ -28,6 +28,7 @@ from utils import options, parallel
 from utils.files import must_be_new, write
 from utils.log import read_log
 from utils.recipes import RECIPES
+from utils.script import run_script
 
 
 def steps(flags):
@@ -189,4 +190,4 @@ def main():
 
 
 if __name__ == "__main__":
-    options.run_script(main)
+    run_script(main)

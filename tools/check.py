@@ -19,6 +19,7 @@ from utils import draw, options, resolve
 from utils.build import build_levels, build_transform
 from utils.datasets import read_source
 from utils.files import must_be_new
+from utils.script import run_script
 
 
 def main():
@@ -67,4 +68,4 @@ def training_sheet(dataset, count=16):
 
 
 if __name__ == "__main__":
-    options.run_script(main)
+    run_script(main)

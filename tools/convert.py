@@ -9,6 +9,7 @@ from pathlib import Path
 from published.load import ALL, open_checkpoint
 from utils import checkpoint, conventions, options
 from utils.files import must_be_new
+from utils.script import run_script
 
 
 def main():
@@ -54,4 +55,4 @@ def describe(content, family):
 
 
 if __name__ == "__main__":
-    options.run_script(main)
+    run_script(main)

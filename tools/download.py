@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from data.errors import UserError
 from utils import options
+from utils.script import run_script
 
 # Archive, and the md5 that its publisher or, where none is published, long use has given it.
 ARCHIVES = {
@@ -102,4 +103,4 @@ def main():
 
 
 if __name__ == "__main__":
-    options.run_script(main)
+    run_script(main)

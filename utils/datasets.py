@@ -88,7 +88,7 @@ def usable_source(recipe):
     says so."""
     source = read_source(recipe)
     entries = unique([entry for part in source.splits.values() for entry in part])
-    unreadable = unreadable_images([str(entry.path) for entry in entries])
+    unreadable = unreadable_images({str(entry.path): entry.size for entry in entries})
     source.problems += unreadable.values()
     if recipe.skip_bad:
         records = pack([entry for entry in entries if str(entry.path) not in unreadable], [])

@@ -2,8 +2,6 @@
 
 import argparse
 import difflib
-import multiprocessing
-import signal
 import sys
 from pathlib import Path
 
@@ -13,29 +11,6 @@ from layers.resnet import DEPTHS
 from utils.build import MODELS, OPTIMIZERS
 from utils.metrics import METRICS
 from utils.recipes import RECIPES
-from utils.stop import stop_early
-
-
-def run_script(main):
-    """Run a script. A user's mistake is one line and exit code 2; a bug keeps its traceback."""
-    signal.signal(signal.SIGINT, stop_early)
-    try:
-        code = main()
-    except UserError as mistake:
-        # One that happened in a loader's process arrives with that process's traceback before it.
-        line = str(mistake).strip().splitlines()[-1].removeprefix("data.errors.UserError: ")
-        print(f"error: {line}", file=sys.stderr)
-        code = 2
-    except KeyboardInterrupt:
-        print("stopped before the training began", file=sys.stderr)
-        code = 128 + signal.SIGINT
-    finally:
-        # Processes that load images wait for a signal that they ignore: they would never end.
-        if hasattr(signal, "SIGCHLD"):
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        for process in multiprocessing.active_children():
-            process.kill()
-    sys.exit(code)
 
 
 class Parser(argparse.ArgumentParser):
