@@ -90,6 +90,153 @@ def test_pytorch_retinanet_s_detections(name):
         assert closest.max() < 0.2 and len(partner.unique()) == len(partner)
 
 
+def test_pytorch_retinanet_s_losses():
+    """Its own count of positives for each image and the mean of the images; no forced matches;
+    clamped probabilities."""
+    numbers, model, _, deltas, logits = outputs("yhenon_resnet18")
+    priors = model.priors(tuple(int(side) for side in numbers["shape"][-2:]))
+    losses = []
+    for i, rows in enumerate(torch.from_numpy(numbers["targets"])):
+        rows = rows[rows[:, 4] >= 0]
+        target = dict(
+            boxes=rows[:, :4].float(),
+            labels=rows[:, 4].long(),
+            ignore=torch.zeros(len(rows), dtype=torch.bool),
+        )
+        losses.append(
+            torch.stack(FocalLoss(force_match=False)(deltas[[i]], logits[[i]], priors, [target]))
+        )
+    box_loss, class_loss = torch.stack(losses).mean(dim=0)
+    assert box_loss.item() == pytest.approx(float(numbers["loss_box"][0]), rel=1e-4)
+    assert class_loss.item() == pytest.approx(float(numbers["loss_cls"][0]), rel=1e-3)
+
+
+def test_odtk():
+    numbers, model, _, deltas, logits = outputs("odtk_rn18")
+
+    def ours(level, kind):
+        """[B, 9 * n, H, W] in its order of priors -> [B, H * W * 9, n] in ours."""
+        value = torch.from_numpy(numbers[f"{kind}{level}"])
+        batch, _, rows, columns = value.shape
+        return (
+            value.view(batch, 9, -1, rows, columns)[:, ODTK_ORDER]
+            .permute(0, 3, 4, 1, 2)
+            .flatten(1, 3)
+        )
+
+    assert_relative(
+        deltas * UNSCALED, torch.cat([ours(level, "deltas") for level in range(5)], dim=1)
+    )
+    assert_relative(
+        model.scores(logits), torch.cat([ours(level, "scores") for level in range(5)], dim=1)
+    )
+    for i, level in enumerate(model.levels):
+        # Its last pixel is still inside the box, ours lie between the pixels.
+        cell = torch.tensor(level.base_priors) - torch.tensor([0, 0, 1, 1])
+        torch.testing.assert_close(
+            cell, torch.from_numpy(numbers[f"cell_anchors{i}"])[ODTK_ORDER], rtol=1e-4, atol=1e-3
+        )
+
+
+def test_odtk_s_first_release_rounded_its_priors():
+    _, model, _, _, _ = outputs("odtk_rn18", dated=True)
+    cell = torch.tensor(model.levels[0].base_priors)
+    assert cell[3].tolist() == [-12, -12, 20, 20]
+    torch.testing.assert_close(
+        (cell[:, 2:] - cell[:, :2])[[0, 3, 6]], torch.tensor([[44.0, 24], [32, 32], [24, 48]])
+    )
+
+
+def test_mmdetection_retinanet():
+    numbers, model, _, deltas, logits = outputs("mmdet_retinanet_r18")
+    assert_relative(deltas * UNSCALED, numbers["deltas"])
+    assert_relative(logits, numbers["logits"])
+    assert_priors(model, numbers, numbers["priors"])
+
+
+def test_mmdetection_ssd_with_the_background_last():
+    numbers, model, _, deltas, logits = outputs("mmdet_ssd300", std=(1.0, 1.0, 1.0))
+    every = int(numbers["every"])
+    assert_relative(deltas[:, ::every], numbers["deltas"])
+    assert_relative(logits[:, ::every].roll(-1, dims=-1), numbers["logits"])
+    assert_priors(model, numbers, numbers["priors"])
+    assert model.normalize.mean.flatten().tolist() == pytest.approx([123.675, 116.28, 103.53])
+
+
+def test_lufficc_ssd512():
+    numbers, model, _, deltas, logits = outputs("lufficc_ssd512", std=(1.0, 1.0, 1.0))
+    every = int(numbers["every"])
+    assert_relative(deltas[:, ::every], numbers["deltas"])
+    assert_relative(logits[:, ::every], numbers["logits"])
+    assert_priors(model, numbers, cxcywh_to_xyxy(torch.from_numpy(numbers["priors_cxcywh"]) * 512))
+
+
+def torchvision(name, classes, **options):
+    """torchvision's own detector with random weights, strong enough that hardly two scores are
+    equal."""
+    torch.manual_seed(0)
+    theirs = getattr(detection, name)(
+        weights=None, weights_backbone=None, num_classes=classes, **options
+    ).eval()
+    heads = [
+        [one for one in part.modules() if isinstance(one, torch.nn.Conv2d)]
+        for part in (theirs.head.classification_head, theirs.head.regression_head)
+    ]
+    for layer in sum(heads, []):
+        torch.nn.init.kaiming_normal_(layer.weight)
+    with torch.no_grad():
+        raw = theirs.head(
+            list(theirs.backbone(theirs.transform([torch.rand(3, 120, 160)])[0].tensors).values())
+        )
+        for layers, values, strength in zip(
+            heads, (raw["cls_logits"], raw["bbox_regression"]), (1.5, 0.4)
+        ):
+            for layer in layers[-1:] if "retinanet" in name else layers:
+                layer.weight *= strength / values.std()
+    return theirs
+
+
+def assert_same_detections(theirs, image, least):
+    """Our detector and torchvision's, from the bytes of one image [H, W, 3] to boxes in its
+    pixels."""
+    model, recipe = converted(theirs.state_dict())
+    recipe |= dict(
+        resize=getattr(theirs.transform, "min_size", (800,))[0], max_size=theirs.transform.max_size
+    )
+    nothing = dict(
+        boxes=np.zeros((0, 4), np.float32),
+        labels=np.zeros(0, int),
+        ignore=np.zeros(0, bool),
+        index=0,
+    )
+    images, targets = build_collate(recipe)([build_transform(recipe)(image, nothing, None)])
+    pixels = torch.from_numpy(image).permute(2, 0, 1) / 255
+    with torch.no_grad():
+        expected = theirs([pixels])[0]
+        maps = list(theirs.backbone(theirs.transform([pixels])[0].tensors).values())
+        raw, deltas_logits = theirs.head(maps), model(images)
+    assert_relative(deltas_logits[1], raw["cls_logits"])
+    # SSD's deltas are in units of the same scale.
+    assert_relative(
+        deltas_logits[0] * (1 if recipe.model == "ssd300" else UNSCALED), raw["bbox_regression"]
+    )
+    found = to_original(
+        predict(model, model, images, targets, recipe)[0], targets[0]["size"], image.shape[:2]
+    )
+    assert len(found["scores"]) == len(expected["scores"]) >= least
+    torch.testing.assert_close(found["scores"], expected["scores"], rtol=1e-4, atol=1e-5)
+    # Where two scores are as good as equal, either may come first: each detection is to be found
+    # among the others.
+    labels = expected["labels"] - int(recipe.model == "ssd300")
+    apart = (found["boxes"][:, None] - expected["boxes"]).abs().amax(dim=2) + 1e4 * (
+        found["labels"][:, None] != labels
+    )
+    closest, partner = (
+        apart + 1e4 * ((found["scores"][:, None] - expected["scores"]).abs() > 1e-4)
+    ).min(dim=1)
+    assert closest.max() < 1e-4 * max(image.shape) and len(partner.unique()) == len(labels)
+
+
 @pytest.mark.parametrize("height, width", ((128, 160), (100, 225), (151, 97)))
 @pytest.mark.parametrize("name", ("retinanet_resnet50_fpn", "retinanet_resnet50_fpn_v2"))
 def test_torchvision_retinanet(name, height, width):

@@ -80,3 +80,13 @@ def test_a_folder_that_was_deleted_is_made_again(saver, tmp_path):
     tmp_path.rmdir()
     saver.save_last(content(2), 2)
     assert saver.last_iteration() == 2
+
+
+def test_what_torch_says_of_a_full_disk_is_said_in_words(tmp_path, monkeypatch):
+    def save(value, file):
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0")
+
+    monkeypatch.setattr(torch, "save", save)
+    with pytest.raises(OSError, match="No space left on device") as full:
+        checkpoint.save(tmp_path / "last.pth", content(1))
+    assert full.value.errno == errno.ENOSPC and not list(tmp_path.iterdir())

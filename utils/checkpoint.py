@@ -1,6 +1,7 @@
 """Checkpoints: one file holds the weights, the recipe and classes that made them, and the state of
 the training."""
 
+import errno
 import os
 from dataclasses import asdict, fields
 from typing import NamedTuple
@@ -32,8 +33,11 @@ def save(path, content):
         unfinished.replace(path)
     except (OSError, RuntimeError) as error:
         unfinished.unlink(missing_ok=True)
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise OSError(getattr(error, "errno", None), reason) from None
+        number, reason = getattr(error, "errno", None), getattr(error, "strerror", None)
+        if "unexpected pos" in str(error):
+            # So torch says that less was written than it gave out.
+            number, reason = errno.ENOSPC, os.strerror(errno.ENOSPC)
+        raise OSError(number, reason or str(error).splitlines()[0]) from None
 
 
 def detector_content(model, recipe, classes):
