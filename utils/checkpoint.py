@@ -60,7 +60,8 @@ def is_ours(content):
     types = dict(model=dict, recipe=dict, classes=list)
     if not all(isinstance(content.get(name), kind) for name, kind in types.items()):
         return False
-    names, tensors = content["model"].keys(), content["model"].values()
+    names = [*content["model"].keys(), *content["recipe"].keys(), *content["classes"]]
+    tensors = content["model"].values()
     return all(isinstance(name, str) for name in names) and all(map(torch.is_tensor, tensors))
 
 
@@ -98,6 +99,8 @@ def recipe_of(content, path=""):
         {field.name for field in fields(kind)} for kind in (Recipe, Conventions)
     )
     conventions = values.pop("conventions", {})
+    if not isinstance(conventions, dict):
+        raise UserError(f"{path}: its conventions are no dictionary")
     unknown = sorted(set(values) - known | set(conventions) - known_conventions)
     if unknown:
         raise UserError(f"{path}: its recipe has fields that are not known here: {unknown[0]}")
@@ -117,15 +120,28 @@ class LoadedDetector(NamedTuple):
 def build_model(content, path=""):
     """The LoadedDetector of a checkpoint's content."""
     recipe, classes = recipe_of(content, path), content["classes"]
+    check_shapes(content, recipe, path)
     model, _ = build_detector(recipe, len(classes))
-    try:
-        model.load_state_dict(content["model"])
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(f"{path}: other tensors than its detector's: {reason}") from None
+    model.load_state_dict(content["model"])
     for name, value in model.state_dict().items():
         if value.is_floating_point() and not value.isfinite().all():
             raise UserError(f"{path}: {name} holds numbers that are not finite")
     model.to(memory_format=torch.channels_last).eval()
     iteration, threshold = content.get("iteration"), content.get("show_threshold")
     return LoadedDetector(model, recipe, classes, iteration, threshold)
+
+
+def check_shapes(content, recipe, path):
+    """An error where a checkpoint has other tensors than its detector, before that is built."""
+    with torch.device("meta"):
+        expected = build_detector(recipe, len(content["classes"]))[0].state_dict()
+    there = content["model"]
+    for name in (*expected, *there):
+        sizes = [tuple(part[name].shape) if name in part else "none" for part in (there, expected)]
+        if sizes[0] != sizes[1]:
+            what = f"{name} is {sizes[0]}, not {sizes[1]}"
+        elif there[name].is_complex():
+            what = f"{name} has complex numbers"
+        else:
+            continue
+        raise UserError(f"{path}: other tensors than its detector's: {what}")

@@ -1,5 +1,7 @@
 """What a recipe's words and numbers may be, wherever they come from."""
 
+from dataclasses import fields
+
 import retinanet
 import ssd
 from data.dataset import DATASETS
@@ -19,6 +21,8 @@ AT_LEAST = dict(
 BELOW = dict(
     val_share=1, ema=1, prior_probability=1, focal_alpha=1.000001, positive_iou=1.000001, momentum=1
 )
+# Far beyond what anybody trains; a hostile file that asks for more would fill the memory.
+AT_MOST = dict(channels=1 << 13, head_convs=64, resize=1 << 14, max_size=1 << 14, batch=1 << 16)
 CHOICES = dict(
     model=MODELS,
     depth=DEPTHS,
@@ -36,6 +40,7 @@ CHOICES = dict(
 def checked(recipe, origin=""):
     """The recipe, if its words and numbers can be trained with."""
     prefix = f"{origin}: " if origin else "--"
+    check_types(recipe, prefix)
     for name, choices in CHOICES.items():
         if getattr(recipe, name) not in choices:
             options = ", ".join(map(str, choices))
@@ -44,6 +49,11 @@ def checked(recipe, origin=""):
         value = getattr(recipe, name)
         if not isinstance(value, (int, float)) or not value >= smallest:
             raise UserError(f"{label(prefix, name)} {value}: must be at least {smallest}")
+    for name, largest in AT_MOST.items():
+        if getattr(recipe, name) > largest:
+            raise UserError(
+                f"{label(prefix, name)} {getattr(recipe, name)}: must be at most {largest}"
+            )
     for name, limit in BELOW.items():
         if not getattr(recipe, name) < limit:
             raise UserError(
@@ -67,6 +77,27 @@ def checked(recipe, origin=""):
             "equal parts"
         )
     return recipe
+
+
+def check_types(recipe, prefix):
+    """An error where a field is of another type than its default: a number, a text, a tuple."""
+    for field in fields(recipe):
+        value, kind = getattr(recipe, field.name), type(field.default)
+        kinds = (int, float) if kind is float else (tuple, list) if kind is tuple else kind
+        fits = isinstance(value, kinds)
+        if fits and kind is tuple and field.name != "classes":
+            fits = all(isinstance(item, (int, float)) for item in flat(value))
+        if not fits:
+            raise UserError(f"{label(prefix, field.name)} {str(value)[:60]!r}: of a wrong type")
+
+
+def flat(value):
+    """The items of nested tuples."""
+    for item in value:
+        if isinstance(item, (tuple, list)):
+            yield from flat(item)
+        else:
+            yield item
 
 
 def check_priors(recipe, prefix):
