@@ -8,47 +8,14 @@ import json
 import sys
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from data.errors import UserError
 from data.images import image_files, read_image
-from published.load import load_detector
-from utils import draw, options, parallel
-from utils.build import build_collate, build_transform
+from published.detector import Detector
+from utils import draw, options
 from utils.files import must_be_new, new_name, write
-from utils.predict import predict, to_original
 from utils.script import run_script
-
-
-class Detector:
-    """A checkpoint as a function from an image [H, W, 3] RGB uint8 to its detections, in its
-    pixels."""
-
-    def __init__(self, path, device, precision=None):
-        loaded = load_detector(path)
-        self.model, self.recipe, self.classes = (
-            loaded.model.to(device),
-            loaded.recipe,
-            loaded.classes,
-        )
-        self.show_threshold = loaded.show_threshold or 0.5
-        self.device = device
-        precision = precision or self.recipe.precision
-        self.network = parallel.Network(self.model, device, precision).eval()
-        self.transform, self.collate = build_transform(self.recipe), build_collate(self.recipe)
-
-    def __call__(self, image):
-        no_objects = dict(
-            boxes=np.zeros((0, 4), np.float32),
-            labels=np.zeros(0, int),
-            ignore=np.zeros(0, bool),
-            index=0,
-        )
-        sample = self.transform(image, no_objects, None)
-        images, targets = parallel.to_device(*self.collate([sample]), self.device)
-        result = predict(self.network, self.model, images, targets, self.recipe)[0]
-        return to_original(result, targets[0]["size"], image.shape[:2])
 
 
 def list_images(paths):
@@ -76,11 +43,8 @@ def main():
     files = list_images(flags.images)
     output = flags.output or new_name(Path("detections"))
     must_be_new(flags.json, *(output / name for _, name in files))
-    detector = Detector(flags.checkpoint, parallel.start(flags.device), flags.precision)
-    threshold = flags.score_threshold
-    if threshold is None:
-        threshold = detector.show_threshold
-    print(f"shown: detections with a score of at least {threshold:.2f}")
+    detector = Detector(flags.checkpoint, flags.device, flags.precision, flags.score_threshold)
+    print(f"shown: detections with a score of at least {detector.score_threshold:.2f}")
 
     results, broken = [], []
     for file, name in tqdm(files, disable=None, unit="image"):
@@ -90,16 +54,12 @@ def main():
             broken.append(str(problem))
             continue
         detections = detector(image)
-        shown = detections["scores"] >= threshold
-        boxes, scores, labels = (
-            detections[key][shown].tolist() for key in ("boxes", "scores", "labels")
-        )
-        picture = draw.draw(image, boxes, labels, detector.classes, scores)
-        draw.save_picture(output / name, picture)
-        for box, score, label in zip(boxes, scores, labels):
-            result = {"image": str(file), "class": detector.classes[label]}
-            box = [round(side, 1) for side in box]
-            results.append(result | dict(score=round(score, 4), box=box))
+        draw.save_picture(output / name, detector.draw(image, detections))
+        columns = (detections[key] for key in ("boxes", "scores", "names"))
+        for box, score, class_name in zip(*columns):
+            box = [round(side, 1) for side in box.tolist()]
+            result = {"image": str(file), "class": class_name, "score": round(float(score), 4)}
+            results.append(result | dict(box=box))
     if flags.json:
         write(flags.json, json.dumps(results, indent=1))
     print(f"{len(results)} detections, drawn into {output}")

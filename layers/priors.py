@@ -40,22 +40,30 @@ def grid_size(image_size, level):
 
 
 def grid_priors(image_size, level, device=None):
-    """Lay the priors of the first cell over every cell of a feature map (SSD, Fig. 1).
+    """The priors of a whole feature map (SSD, Fig. 1).
 
     image_size is (height, width) in pixels. Returns [H * W * S, 4], ordered by row, column, shape:
     the order in which heads predict.
     """
     rows, columns = grid_size(image_size, level)
-    y_step, x_step = level.stride, level.stride
+    steps = level.stride, level.stride
     if level.fitted_stride:
-        y_step, x_step = image_size[0] // rows, image_size[1] // columns
-    y = torch.arange(rows, device=device) * y_step
-    x = torch.arange(columns, device=device) * x_step
-    y, x = torch.meshgrid(y, x, indexing="ij")
-    shifts = torch.stack([x, y, x, y], dim=-1)  # [H, W, 4]
+        steps = image_size[0] // rows, image_size[1] // columns
     base_priors = torch.tensor(level.base_priors, device=device)  # [S, 4]
-    priors = (shifts[:, :, None] + base_priors).flatten(0, 2)
+    priors = lay_priors(base_priors, (rows, columns), steps)
     return clamp_priors(priors, image_size, level.clamp) if level.clamp else priors
+
+
+def lay_priors(base_priors, grid, steps):
+    """Lay the priors of the first cell, [S, 4] xyxy, over every cell of a grid.
+
+    grid is (rows, columns), steps the distance of neighbouring cells in pixels, (y, x). Returns
+    [H * W * S, 4], ordered by row, column, shape.
+    """
+    rows, columns = (torch.arange(count, device=base_priors.device) for count in grid)
+    y, x = torch.meshgrid(rows * steps[0], columns * steps[1], indexing="ij")
+    shifts = torch.stack([x, y, x, y], dim=-1)  # [H, W, 4]
+    return (shifts[:, :, None] + base_priors).flatten(0, 2)
 
 
 def clamp_priors(priors, image_size, clamp):

@@ -1,5 +1,6 @@
 """What several tests need: targets by hand, and tiny datasets on disk."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -20,6 +21,7 @@ import torch
 
 from data.dataset import read_folder, select_classes
 from data.records import Entry, Object, pack
+from utils import evaluation  # noqa: F401  so that all of layers and utils.matches is imported
 from utils.log import read_log
 
 ROOT = Path(__file__).parent.parent
@@ -126,3 +128,27 @@ class Malicious:
 
     def __reduce__(self):
         return print, ("executed",)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--mine", help="a file with functions that take the place of the project's")
+
+
+def pytest_configure(config):
+    if config.getoption("--mine"):
+        replace_functions(config.rootpath / config.getoption("--mine"))
+
+
+def replace_functions(path):
+    """Let a file's functions take the place of those of the same names in layers and utils."""
+    spec = importlib.util.spec_from_file_location("mine", path)
+    mine = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(mine)
+    modules = [
+        module for name, module in sys.modules.items() if name.startswith(("layers", "utils"))
+    ]
+    for name, function in vars(mine).items():
+        if getattr(function, "__module__", None) == "mine":
+            for module in modules:
+                if hasattr(module, name):
+                    setattr(module, name, function)

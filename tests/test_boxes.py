@@ -39,6 +39,12 @@ def test_iou_of_no_boxes_is_empty():
     assert intersection(random_boxes(3)[:, None], torch.zeros(0, 4)).shape == (3, 0)
 
 
+def test_boxes_that_only_touch_share_nothing():
+    boxes = torch.tensor([[0.0, 0, 10, 10], [10, 0, 20, 10]])
+    found = iou(boxes, boxes).tolist()
+    assert found == [[1, 0], [0, 1]], "a box is right - left wide: there is no + 1 in it"
+
+
 def test_decode_undoes_encode():
     boxes, priors = random_boxes(50), random_boxes(50)
     torch.testing.assert_close(decode(encode(boxes, priors), priors), boxes, rtol=0, atol=1e-3)

@@ -88,4 +88,6 @@ def test_a_weight_of_two_is_the_image_twice():
     assert weighted_precision(match, weights) == pytest.approx(
         weighted_precision(again, np.ones(10, int))
     )
-    assert average_precision(again) == pytest.approx(0.7, abs=0.01)
+    assert average_precision(again.hits[0][again.counts[0]], again.objects.sum()) == pytest.approx(
+        0.7, abs=0.01
+    )

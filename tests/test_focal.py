@@ -31,6 +31,14 @@ def test_an_ignored_prior_costs_nothing():
     assert (logits.grad.abs().sum(dim=-1) == 0).tolist() == [[True, False, True, False]] * 2
 
 
+def test_a_confident_mistake_stays_finite_and_has_a_gradient():
+    logits = torch.tensor([[[200.0, -200.0]]], requires_grad=True)
+    loss = focal_loss(logits, torch.tensor([[1]]), 0.25, 2.0)
+    loss.backward()
+    message = "compute -ln(p) from the logit: a probability is rounded to 0 or 1, or clamped"
+    assert loss.isfinite() and (logits.grad.abs() > 0.1).all(), message
+
+
 @pytest.mark.parametrize("logit, cost", ((-1000.0, 0.0), (0.0, 0.25 * 0.6931472), (1000.0, 1000.0)))
 def test_the_cost_of_an_absent_class_stays_finite(logit, cost):
     assert cost_if_absent(torch.tensor(logit), 2.0).item() == pytest.approx(cost)

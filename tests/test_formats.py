@@ -219,12 +219,12 @@ def test_an_image_of_one_name_in_two_equally_near_folders_is_an_error(tmp_path):
 
 
 def test_the_readme_s_format_of_one_s_own_works_as_pasted(tmp_path, monkeypatch):
-    text = (ROOT / "README.md").read_text()
+    text = (ROOT / "docs/data.md").read_text()
     code = next(
         block for block in re.findall(r"```python\n(.*?)```", text, re.S) if "def read" in block
     )
     module = {}
-    exec(compile(code, "README.md", "exec"), module)
+    exec(compile(code, "docs/data.md", "exec"), module)
     monkeypatch.setitem(FORMATS, "boxes", type("Format", (), module))
     write_image(tmp_path / "photos/a.jpg")
     write(tmp_path / "boxes.txt", "a.jpg 10 20 40 60 cat\na.jpg 1 2 3 4 dog\n")

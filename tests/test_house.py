@@ -18,9 +18,10 @@ ROOMS = {
     "utils": BASE | {"utils"},
     "published": BASE | {"utils", "published"},
     "tools": BASE | {"utils", "published", "tools"},
+    "lesson": BASE | {"utils", "published", "tools", "lesson"},
 }
 SCRIPTS = {"train", "eval", "detect", "export"}
-FOLDERS = (".", "layers", "data", "data/formats", "utils", "published", "tools")
+FOLDERS = (".", "layers", "data", "data/formats", "utils", "published", "tools", "lesson")
 FILES = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*.py"))
 TESTS = sorted((ROOT / "tests").glob("*.py"))
 CORE = {"layers", "ssd", "retinanet", "train", "eval", "detect"}

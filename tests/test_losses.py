@@ -230,6 +230,12 @@ def test_positives_are_counted_over_all_parts_and_are_at_least_one():
     assert count_positives(torch.full((2, 3), BACKGROUND)) == 1
 
 
+def test_without_any_object_as_much_background_is_kept_as_for_one():
+    kept = mine_hard_negatives(torch.tensor([[1.0, 3, 2, 0, 4]]), torch.full((1, 5), -1), 3)
+    message = "an image without objects teaches nothing: it must keep some of its background"
+    assert kept.tolist() == [[False, True, True, False, True]], message
+
+
 def test_hard_negatives_are_the_costliest_background_and_three_for_each_positive():
     labels = torch.tensor([[0, -1, -1, -1, -1, IGNORED], [-1, -1, -1, -1, -1, -1]])
     cost = torch.tensor([[9.0, 1, 4, 2, 3, 8], [5, 6, 1, 2, 3, 4]])

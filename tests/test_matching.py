@@ -39,6 +39,15 @@ def test_two_objects_with_one_best_prior_both_keep_one():
     assert matches[1] == 1 and 0 in matches
 
 
+def test_the_object_with_the_larger_overlap_keeps_the_prior_that_two_want():
+    overlap = torch.tensor([[0.1, 0.9, 0.2], [0.3, 0.8, 0.0]])
+    message = (
+        "two objects want one prior: the larger overlap keeps it, and the other takes its next "
+        "best (the argmax of every object loses one of them)"
+    )
+    assert best_priors(overlap).tolist() == [1, 0], message
+
+
 def test_objects_that_no_prior_touches_get_different_ones():
     assert sorted(best_priors(torch.zeros(3, 5)).tolist()) == sorted(
         set(best_priors(torch.zeros(3, 5)).tolist())

@@ -1,6 +1,6 @@
 import torch
 
-from layers.priors import grid_priors, level_sizes, make_level, pyramid_priors
+from layers.priors import grid_priors, lay_priors, level_sizes, make_level, pyramid_priors
 
 
 def test_priors_are_ordered_by_row_column_and_shape():
@@ -15,6 +15,12 @@ def test_priors_are_ordered_by_row_column_and_shape():
     assert priors[1].tolist() == [1, 1, 7, 7]  # the second shape there
     assert priors[2].tolist() == [10, 3, 14, 5]  # one column further
     assert priors[6].tolist() == [2, 11, 6, 13]  # one row further
+
+
+def test_a_column_further_is_a_step_to_the_right_and_a_row_further_one_down():
+    priors = lay_priors(torch.tensor([[0.0, 0, 2, 2]]), (2, 2), (10, 7))
+    message = "the order is row by row, and in a row column by column; x moves with the column"
+    assert priors[:, :2].tolist() == [[0, 0], [7, 0], [0, 10], [7, 10]], message
 
 
 def test_a_cell_that_the_image_fills_in_part_counts():

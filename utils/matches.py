@@ -79,14 +79,16 @@ def match_image(boxes, guess, true_boxes, labels, ignore, min_iou):
     return hit, counted
 
 
-def average_precision(matches, eleven_points=False):
-    """The precision of a class's detections at the first threshold, averaged over recall."""
-    objects = matches.objects.sum()
-    if objects == 0:
+def average_precision(hits, num_objects, eleven_points=False):
+    """The precision of detections, averaged over recall: nan where there is no object.
+
+    hits [D] says of each detection, the most certain first, whether it found an object. PASCAL VOC
+    takes the area below the curve, in 2007 the mean at eleven_points.
+    """
+    if num_objects == 0:
         return math.nan
-    hits = matches.hits[0][matches.counts[0]]
     true_positives = np.cumsum(hits)
-    recall, precision = true_positives / objects, true_positives / np.arange(1, len(hits) + 1)
+    recall, precision = true_positives / num_objects, true_positives / np.arange(1, len(hits) + 1)
     # The best precision that is to be had at this recall or a higher one.
     precision = np.maximum.accumulate(precision[::-1])[::-1]
     if eleven_points:

@@ -137,8 +137,10 @@ def voc_metrics(classes, records, detections, eleven_points=False):
     VOC2007 averages the precision at eleven recalls, later years take the area below the curve.
     """
     matches = match_detections(classes, records, detections)
-    per_class = {
-        name: dict(AP50=average_precision(matches[name], eleven_points)) for name in classes
-    }
+    per_class = {}
+    for name, (_, _, hits, counts, objects) in matches.items():
+        counted_hits = hits[0][counts[0]]
+        precision = average_precision(counted_hits, objects.sum(), eleven_points)
+        per_class[name] = dict(AP50=precision)
     known = [values["AP50"] for values in per_class.values() if not math.isnan(values["AP50"])]
     return dict(mAP=float(np.mean(known)) if known else math.nan), per_class, matches

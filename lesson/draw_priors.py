@@ -1,0 +1,148 @@
+"""Pictures of priors: those of one cell, a delta, and how well they fit the data."""
+
+import numpy as np
+import torch
+from matplotlib.patches import FancyArrowPatch, Rectangle
+
+import retinanet
+import ssd
+from data.summary import REACHED, best_overlap, resized_boxes
+from layers.boxes import encode, xyxy_to_cxcywh
+from layers.priors import grid_size, level_sizes
+from lesson.example import OBJECT as EXAMPLE
+from lesson.example import look, val_dataset
+from lesson.style import (
+    IGNORED,
+    INK,
+    LEVELS,
+    OBJECT,
+    add_box,
+    add_text,
+    new_figure,
+    save_figure,
+    show_image,
+)
+from utils.build import build_levels
+from utils.fit_priors import fit_priors
+
+SIZES = dict(SSD300=(300, 300), RetinaNet=(800, 1344))
+
+
+def draw_cells():
+    """The priors of one cell on each map of both papers' detectors -> numbers."""
+    figure, axes = new_figure(2, 7, height=3.7)
+    numbers = {}
+    for row, (name, levels) in enumerate(
+        (("SSD300", ssd.prior_levels(300)), ("RetinaNet", retinanet.prior_levels()))
+    ):
+        size = SIZES[name]
+        counts = level_sizes(size, levels)
+        for axis, level, colour, count in zip(axes[row], levels, LEVELS, counts):
+            draw_cell(axis, level, size, colour, count)
+        for axis in axes[row][len(levels) :]:
+            axis.axis("off")
+        axes[row][0].set_ylabel(f"{name}\n{sum(counts):,} priors", fontsize=10)
+        key = name.lower()
+        numbers[f"cells.{key}.priors"] = f"{sum(counts):,}"
+        numbers[f"cells.{key}.levels"] = str(len(levels))
+        numbers[f"cells.{key}.finest"] = f"{counts[0]:,}"
+        rows, columns = grid_size(size, levels[0])
+        numbers[f"cells.{key}.cells"] = f"{rows} x {columns}"
+    save_figure(figure, "cells")
+    return numbers
+
+
+def draw_cell(axes, level, size, colour, count):
+    """The middle cell of a level's grid, its priors, and the border of the image."""
+    rows, columns = grid_size(size, level)
+    y, x = rows // 2 * level.stride, columns // 2 * level.stride
+    height, width = size
+    axes.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[], aspect="equal")
+    axes.set_facecolor("#f2f2f2")
+    for base_prior in level.base_priors:
+        left, top, right, bottom = np.array(base_prior) + [x, y, x, y]
+        axes.add_patch(
+            Rectangle(
+                (left, top), right - left, bottom - top, fill=False, edgecolor=colour, linewidth=1.3
+            )
+        )
+    axes.plot(x + level.stride / 2, y + level.stride / 2, ".", color=INK, markersize=3)
+    axes.set_title(f"stride {level.stride}\n{rows} x {columns} cells", fontsize=8)
+    axes.set_xlabel(f"x {len(level.base_priors)} shapes\n= {count:,}", fontsize=8)
+
+
+def draw_delta():
+    """The example object, its best prior and the four numbers between them -> numbers."""
+    figure, axes = new_figure(1, 2, height=4.2)
+    numbers = {}
+    for axis, name in zip(axes, ("ssd", "retinanet")):
+        view = look(name)
+        prior_row = view.best_prior(EXAMPLE)
+        box, prior = view.targets[0]["boxes"][EXAMPLE], view.priors[prior_row]
+        deltas = encode(box, prior).tolist()
+        overlap = view.overlaps[EXAMPLE, prior_row].item()
+        draw_arrows(axis, view, box, prior, view.level_of(prior_row))
+        text = ", ".join(f"{value:+.2f}" for value in deltas)
+        title = f"{name_of(name)}: IoU {overlap:.2f}\ndeltas ({text})"
+        axis.set_title(title, fontsize=10)
+        box_text, prior_text = (
+            ", ".join(f"{side:.0f}" for side in sides.tolist()) for sides in (box, prior)
+        )
+        numbers |= {
+            f"{name}.box": box_text,
+            f"{name}.prior": prior_text,
+            f"{name}.prior_row": f"{prior_row:,}",
+            f"{name}.iou": f"{overlap:.2f}",
+            f"{name}.deltas": text,
+        }
+    save_figure(figure, "delta")
+    return numbers
+
+
+def name_of(name):
+    """How a detector is called in pictures."""
+    return dict(ssd="SSD300", retinanet="RetinaNet")[name]
+
+
+def draw_arrows(axes, view, box, prior, level):
+    """A prior and a box on the image, an arrow from centre to centre and from corner to corner."""
+    show_image(axes, view.image)
+    add_box(axes, prior, LEVELS[level])
+    add_box(axes, box, OBJECT)
+    (x, y, *_), (prior_x, prior_y, *_) = xyxy_to_cxcywh(torch.stack([box, prior])).tolist()
+    ends = [((prior_x, prior_y), (x, y)), (prior[2:].tolist(), box[2:].tolist())]
+    for start, end in ends:
+        arrow = FancyArrowPatch(
+            start, end, arrowstyle="-|>", mutation_scale=12, color="black", linewidth=1.5
+        )
+        axes.add_patch(arrow)
+    margin = 0.9 * float((box[2:] - box[:2]).max())
+    axes.set(xlim=(x - margin, x + margin), ylim=(y + margin, y - margin))
+    add_text(axes, box[0].item(), box[3].item() + margin * 0.14, "white: the object", size=9)
+    add_text(axes, prior[0].item(), prior[1].item() - margin * 0.05, "coloured: its prior", size=9)
+
+
+def draw_fit():
+    """The best IoU of every validation object, by its size, before and after fitting -> numbers."""
+    dataset = val_dataset("retinanet")
+    recipe = look("retinanet").recipe
+    boxes = resized_boxes(dataset)
+    changes, before, after = fit_priors(boxes, recipe)
+    sides = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))
+    figure, axes = new_figure(1, 2, height=3.4, sharey=True)
+    for axis, priors, share, title in (
+        (axes[0], recipe, before, "priors of the recipe"),
+        (axes[1], recipe | changes, after, "priors fitted to the data"),
+    ):
+        best = best_overlap(boxes, build_levels(priors))
+        reached = best >= REACHED
+        axis.scatter(sides[reached], best[reached], s=9, color=LEVELS[6], label="reached")
+        axis.scatter(sides[~reached], best[~reached], s=14, color=LEVELS[4], marker="x",
+                     label="not reached")  # fmt: skip
+        axis.axhline(REACHED, color=IGNORED, linewidth=1)
+        axis.set_title(f"{title}: {share:.1%} reached", fontsize=10)
+        axis.set_xlabel("side of the object, pixels (square root of its area)")
+        axis.legend(fontsize=8, loc="lower right")
+    axes[0].set(ylabel="best IoU with any prior", ylim=(0.2, 1))
+    save_figure(figure, "fit")
+    return {"fit.before": f"{before:.1%}", "fit.after": f"{after:.1%}"}

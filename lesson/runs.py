@@ -1,0 +1,70 @@
+"""The two trainings that the lesson's pictures come from, with snapshots of their weights."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from utils import checkpoint
+from utils.build import build_detector
+from utils.recipes import shapes, ssd300_shapes
+
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / "weights"
+DATA = ROOT / "data/shapes"
+# The first is `python train.py`; of the second, which takes an hour, only the beginning.
+RETINANET = shapes | dict(save_every=170, keep_checkpoints=5)
+SSD = ssd300_shapes | dict(
+    batch=1,
+    lr=1e-4,
+    warmup=10,
+    iterations=120,
+    val_share=0.0,  # no evaluation, which would take longer than the training
+    save_every=20,
+    keep_checkpoints=2,
+)
+RECIPES = dict(retinanet=RETINANET, ssd=SSD)
+
+
+def run_folder(name):
+    """Where the run of that name, retinanet or ssd, lies: it is trained if it is not there."""
+    folder = FOLDER / f"lesson_{name}"
+    if not (folder / "snapshots").is_dir():
+        print(f"training {folder.name}, once")
+        resume = ["--resume"] if (folder / "last.pth").exists() else []
+        start = ["--recipe", str(ROOT / f"lesson/recipe_{name}.py"), "--root", str(DATA)]
+        command = [sys.executable, str(ROOT / "train.py"), "--name", folder.name]
+        command += ["--save-folder", str(FOLDER), *(resume or start)]
+        subprocess.run(command, check=True, cwd=ROOT)
+        keep_weights(folder)
+    return folder
+
+
+def keep_weights(folder):
+    """Of every periodic checkpoint only the weights, in snapshots/: a third of its size."""
+    for path in sorted(folder.glob("iteration_*.pth")):
+        content = checkpoint.load(path)
+        kept = {key: content[key] for key in ("model", "recipe", "classes", "iteration")}
+        checkpoint.save(folder / "snapshots" / path.name, kept)
+    for path in folder.glob("iteration_*.pth"):
+        path.unlink()
+
+
+def snapshots(name):
+    """iteration -> the model as it was then, ready to predict; 0 is before the training."""
+    folder, recipe = run_folder(name), RECIPES[name]
+    models = {0: initial_model(name)}
+    for path in sorted((folder / "snapshots").glob("*.pth")):
+        loaded = checkpoint.build_model(checkpoint.load(path), path)
+        models[loaded.iteration] = loaded.model
+    assert max(models) == recipe.iterations, f"{folder} is of another recipe: delete it"
+    return models
+
+
+def initial_model(name, num_classes=3):
+    """The network with the random weights that its training begins with."""
+    recipe = RECIPES[name]
+    torch.manual_seed(recipe.seed)
+    model, _ = build_detector(recipe, num_classes)
+    return model.eval()

@@ -1,0 +1,84 @@
+"""A checkpoint of any program as a Python function from images to detections."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from data.errors import UserError
+from data.images import read_image
+from published.load import load_detector
+from utils import draw, parallel
+from utils.build import build_collate, build_transform
+from utils.predict import predict, to_original
+
+
+class Detector:
+    """detector(image) -> dict of boxes [D, 4], scores [D], labels [D] and names, best first.
+
+    image is a path, a picture of Pillow's or an array [H, W, 3] RGB uint8; of a list of images, the
+    result is a list. Boxes are xyxy in the image's own pixels; all are NumPy arrays but names, a
+    list. score_threshold is by default the score with the best F1 on the validation images.
+    """
+
+    def __init__(self, path, device=None, precision=None, score_threshold=None):
+        loaded = load_detector(Path(path))
+        self.device = parallel.start(device)
+        self.model = loaded.model.to(self.device)
+        self.recipe, self.classes = loaded.recipe, loaded.classes
+        self.score_threshold = score_threshold
+        if score_threshold is None:
+            self.score_threshold = loaded.show_threshold or 0.5
+        precision = precision or self.recipe.precision
+        self.network = parallel.Network(self.model, self.device, precision).eval()
+        self.transform, self.collate = build_transform(self.recipe), build_collate(self.recipe)
+
+    def __call__(self, images):
+        if isinstance(images, (list, tuple)):
+            return self.detect_batch([as_array(image) for image in images])
+        return self.detect_batch([as_array(images)])[0]
+
+    def detect_batch(self, arrays):
+        """The detections of several images [H, W, 3], which go through the network together."""
+        if not arrays:
+            return []
+        samples = [self.transform(array, no_objects(), None) for array in arrays]
+        images, targets = parallel.to_device(*self.collate(samples), self.device)
+        results = predict(self.network, self.model, images, targets, self.recipe)
+        detections = []
+        for result, target, array in zip(results, targets, arrays):
+            result = to_original(result, target["size"], array.shape[:2])
+            shown = result["scores"] >= self.score_threshold
+            found = {name: value[shown].numpy() for name, value in result.items()}
+            names = [self.classes[label] for label in found["labels"]]
+            detections.append(found | dict(names=names))
+        return detections
+
+    def draw(self, image, detections):
+        """A copy of the image [H, W, 3] RGB with its detections."""
+        boxes, labels, scores = (detections[name] for name in ("boxes", "labels", "scores"))
+        return draw.draw(as_array(image), boxes, labels, self.classes, scores)
+
+
+def as_array(image):
+    """[H, W, 3] RGB uint8 of a path, a picture of Pillow's or such an array."""
+    if isinstance(image, (str, Path)):
+        return read_image(Path(image))
+    if isinstance(image, Image.Image):
+        return np.array(image.convert("RGB"))
+    array = np.asarray(image)
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
+        raise UserError(
+            f"an image is [H, W, 3] RGB of uint8, not {list(array.shape)} of {array.dtype}"
+        )
+    return array
+
+
+def no_objects():
+    """The target of an image of which nothing is known."""
+    return dict(
+        boxes=np.zeros((0, 4), np.float32),
+        labels=np.zeros(0, int),
+        ignore=np.zeros(0, bool),
+        index=0,
+    )

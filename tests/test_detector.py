@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from data.errors import UserError
+from detect import Detector
+from tests.conftest import ROOT, write_image
+from utils import checkpoint
+from utils.build import build_detector
+from utils.recipes import RECIPES
+
+RECIPE = RECIPES["shapes"] | dict(precision="float32", score_threshold=0.0, resize=64, max_size=96)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A checkpoint of random weights, and a photo."""
+    folder = tmp_path_factory.mktemp("detector")
+    torch.manual_seed(0)
+    model, _ = build_detector(RECIPE, 2)
+    checkpoint.save(folder / "best.pth", checkpoint.detector_content(model, RECIPE, ["cat", "dog"]))
+    write_image(folder / "photo.png", height=80, width=120)
+    return folder
+
+
+@pytest.fixture
+def detector(folder):
+    return Detector(str(folder / "best.pth"), "cpu", score_threshold=0.0)
+
+
+def test_a_path_an_array_and_a_picture_of_pillow_are_the_same_image(folder, detector):
+    path = folder / "photo.png"
+    picture = Image.open(path)
+    first, *others = [detector(image) for image in (str(path), path, np.array(picture), picture)]
+    assert len(first["scores"]) == len(first["names"]) > 10
+    for other in others:
+        np.testing.assert_array_equal(first["boxes"], other["boxes"])
+        assert first["names"] == other["names"]
+
+
+def test_a_list_of_images_of_different_sizes_gives_a_list(folder, detector):
+    small = np.zeros((40, 100, 3), np.uint8)
+    both = detector([folder / "photo.png", small])
+    assert len(both) == 2 and both[1]["boxes"][:, [0, 2]].max() <= 100
+    assert both[1]["boxes"][:, [1, 3]].max() <= 40
+    assert detector([]) == []
+
+
+def test_names_and_the_threshold_are_the_checkpoint_s(folder, detector):
+    found = detector(folder / "photo.png")
+    assert set(found["names"]) <= {"cat", "dog"}
+    assert [detector.classes[label] for label in found["labels"]] == found["names"]
+    assert Detector(folder / "best.pth", "cpu").score_threshold == 0.5
+
+
+def test_it_draws_on_a_copy(folder, detector):
+    image = np.zeros((80, 120, 3), np.uint8)
+    drawn = detector.draw(image, detector(image))
+    assert drawn.shape == image.shape and drawn.any() and not image.any()
+
+
+@pytest.mark.parametrize(
+    "image", (np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8))
+)
+def test_an_array_that_is_no_image_is_one_line(detector, image):
+    with pytest.raises(UserError, match="an image is"):
+        detector(image)
+
+
+def test_the_three_lines_work_from_another_folder(folder, tmp_path):
+    import subprocess
+    import sys
+
+    code = (
+        f"import sys; sys.path.append({str(ROOT)!r})\n"
+        "from detect import Detector\n"
+        f"detector = Detector({str(folder / 'best.pth')!r})\n"
+        f"print(detector({str(folder / 'photo.png')!r})['boxes'].shape[1])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=100
+    )
+    assert done.stdout.strip() == "4", done.stderr

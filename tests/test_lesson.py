@@ -1,0 +1,113 @@
+"""The lesson says what the code does: its numbers, its quotations, its links and its pictures."""
+
+import importlib
+import re
+
+import pytest
+from PIL import Image
+
+from lesson import __main__ as lesson_main
+from lesson import example
+from lesson.numbers import load_numbers, paper_numbers
+from lesson.runs import RECIPES, initial_model
+from lesson.text import README, fill_code, fill_numbers
+from tests.conftest import ROOT
+
+TEXT = README.read_text()
+PICTURES = sorted((ROOT / "lesson/pictures").glob("*.png"))
+# Numbers that are names, or the papers' own.
+PLAIN = re.compile(
+    r"SSD300|RetinaNet-?\d*|ResNet-18|VGG-16|AP50|AP75|F1\b|P[3-7]\b|C[3-5]\b|L1\b|"
+    r"8 x 8|300 x 300|800 x 1344|stride\**\s+8\b|65\.5 to 77\.2|prior \d+|C \+ 1|1 - p|"
+    r"(Sec|Eq|Fig)\. [\d.]+|et al\.,\s+20\d\d|chapter \d+|## \d+"
+)
+
+
+def prose(text):
+    """The text without quoted code, links, formulas, comments and what PLAIN says."""
+    text = re.sub(r"```.*?```", "", text, flags=re.S)
+    text = re.sub(r"^    .*$", "", text, flags=re.M)
+    text = re.sub(r"\]\([^)]*\)", "]", text)
+    text = re.sub(r"`[^`]*`", "", text)
+    text = re.sub(r"(\([^()]*\)|\d+\sx\s\d+|[^\s(]+)<!--[\w.]+-->", "", text)
+    return PLAIN.sub("", text)
+
+
+def test_every_number_in_the_text_has_a_name():
+    left = re.findall(r".*\d.*", prose(TEXT))
+    assert not left, left
+
+
+def test_every_number_in_the_text_is_the_computed_one():
+    numbers = load_numbers()
+    assert fill_numbers(TEXT, numbers) == TEXT
+    assert len(re.findall(r"<!--[\w.]+-->", TEXT)) > 60
+
+
+def test_every_function_in_the_text_is_the_project_s_and_has_at_most_twelve_lines():
+    assert fill_code(TEXT) == TEXT
+    quotes = re.findall(r"```python\n(.*?)```", TEXT, re.S)
+    assert len(quotes) >= 9 and all(0 < quote.count("\n") <= 12 for quote in quotes)
+
+
+def test_every_link_resolves_and_every_linked_function_is_where_it_says():
+    links = re.findall(r"\[([^\]]*)\]\(([^)]+)\)", TEXT)
+    assert len(links) > 30
+    for name, target in links:
+        path = README.parent / target
+        assert path.exists(), target
+        for word in re.findall(r"^`([\w.]+)`$", name):
+            pattern = rf"(def|class) {word.split('.')[-1]}\b"
+            assert re.search(pattern, path.read_text()), f"{word} in {target}"
+
+
+def test_every_picture_is_shown_small_and_as_wide_as_the_text():
+    shown = re.findall(r"\]\(pictures/(\w+)\.png\)", TEXT)
+    assert sorted(shown) == [path.stem for path in PICTURES] and len(shown) == 12
+    for path in PICTURES:
+        assert path.stat().st_size < 150_000 and Image.open(path).width == 800
+
+
+def test_it_is_an_evening_long():
+    words = len(re.sub(r"<!--.*?-->|```.*?```", "", TEXT, flags=re.S).split())
+    assert 3000 <= words <= 4500
+
+
+def test_no_word_is_used_before_it_is_explained():
+    body = re.sub(r"<!--.*?-->", "", TEXT[TEXT.index("## 1.") :])
+    body = re.sub(r"\[[^\]]*\]\([^)]*\)|`[^`]*`|^## .*$", "", body, flags=re.M)
+    terms = re.findall(r"\*\*([a-zA-Z- ]+)\*\*", body)
+    for term in terms:
+        if term in ("Where they differ", "Exercise"):
+            continue
+        first = re.search(rf"(?<![\w-]){term}(?!\w)", body, re.I)
+        assert body[first.start() - 2 : first.start()] == "**", term
+
+
+def test_every_glossary_word_is_in_the_text():
+    rows = re.findall(r"^\| ([\w ]+) \|", TEXT[TEXT.index("## Glossary") :], re.M)[1:]
+    assert len(rows) == 25 and rows == sorted(rows, key=str.lower)
+    before = TEXT[: TEXT.index("## Glossary")].lower()
+    assert all(word.lower() in before for word in rows)
+
+
+@pytest.fixture(scope="module")
+def numbers(tmp_path_factory):
+    """What the pictures without training compute today; nothing is drawn into the lesson."""
+    patch = pytest.MonkeyPatch()
+    for name in ("priors", "matching", "losses", "augmentation"):
+        module = importlib.import_module(f"lesson.draw_{name}")
+        patch.setattr(module, "save_figure", lambda figure, name: None)
+    patch.setattr(example, "DATA", tmp_path_factory.mktemp("shapes") / "shapes")
+    yield paper_numbers() | lesson_main.cheap_pictures()
+    patch.undo()
+
+
+def test_the_numbers_that_need_no_training_are_what_the_code_computes(numbers):
+    stored = load_numbers()
+    assert len(numbers) > 60 and numbers == {name: stored[name] for name in numbers}
+
+
+def test_the_two_detectors_of_the_lesson_can_be_built():
+    for name in RECIPES:
+        assert initial_model(name).levels
