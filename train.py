@@ -17,6 +17,7 @@ from utils import checkpoint, options, parallel, resolve
 from utils.build import build_detector, build_loader, build_optimizer, build_transform
 from utils.datasets import read_records
 from utils.finish import finish
+from utils.fit_priors import fitted_recipe
 from utils.guard import Guard
 from utils.run import Run
 from utils.run_folder import checkpoint_to_resume, new_folder
@@ -86,8 +87,11 @@ def main():
         flags, classes, len(train_records), weights.changes, has_gpu
     )
     recipe = in_iterations(recipe, len(train_records))
-    print(reason, resolve.describe(recipe), sep="\n")
     datasets = make_datasets(recipe, classes, train_records, val_records)
+    if flags.fit_priors:
+        recipe, proposal = fitted_recipe(recipe, datasets[0])
+        print(proposal)
+    print(reason, resolve.describe(recipe), sep="\n")
     folder = parallel.broadcast_from_rank0(
         lambda: new_folder(flags.save_folder, flags.name, f"{recipe.model}_{recipe.dataset}")
     )

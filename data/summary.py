@@ -43,7 +43,8 @@ def summary(dataset, levels):
     )
     yield "  ".join(f"{name} {count}" for name, count in zip(classes, counts))
     if real.any():
-        yield from reach_lines(resized_boxes(dataset)[real], levels)
+        boxes = resized_boxes(dataset)[real]
+        yield from reach_lines(boxes, levels, hasattr(dataset.transform, "short_side"))
     ids = sorted(number for number in records.category_ids if isinstance(number, int))
     if ids and ids[-1] - ids[0] >= len(ids):
         yield (
@@ -53,9 +54,11 @@ def summary(dataset, levels):
     yield from records.notes
 
 
-def reach_lines(boxes, levels):
-    """What share of the boxes, all of them and by size, some prior reaches; advice where it is
-    low."""
+def reach_lines(boxes, levels, resizable=True):
+    """What share of the boxes, all of them and by size, some prior reaches; advice where it is low.
+
+    resizable: whether the images may be made larger, unlike SSD's.
+    """
     best = best_overlap(boxes, levels)
     sides = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))
     low, middle, high = np.percentile(sides, (5, 50, 95))
@@ -76,10 +79,10 @@ def reach_lines(boxes, levels):
     if (best >= REACHED).mean() < 0.85:
         missed = boxes[best < REACHED]
         width, height = np.median(missed[:, 2:] - missed[:, :2], axis=0)
+        larger = "a larger --resize, or " if resizable else ""
         yield (
-            f"advice: what is missed is typically {width:.0f} x {height:.0f} px; a larger "
-            "--resize, "
-            "or in a recipe of your own smaller prior_sizes or other prior_ratios, would reach it"
+            f"advice: what is missed is typically {width:.0f} x {height:.0f} px; {larger}other "
+            "priors (--fit-priors) may reach it"
         )
 
 

@@ -3,6 +3,8 @@
 import codecs
 import json
 
+from tqdm import tqdm
+
 from data.errors import UserError
 
 
@@ -52,6 +54,12 @@ def to_number(value):
     if not abs(number) < 1e9:
         raise ValueError(f"{str(value)[:40]} is no length in pixels")
     return number
+
+
+def with_progress(items, what):
+    """The items of a list, and a progress bar over them if they are many."""
+    few = len(items) < 5000
+    return tqdm(items, desc=f"reading {what}", leave=False, disable=True if few else None)
 
 
 def some(names, count=5):

@@ -3,7 +3,8 @@ import json
 import pytest
 from PIL import Image
 
-from tests.conftest import run_script, write_coco, write_image
+from tests.conftest import read_split, run_script, write_coco, write_image
+from tools.check import hardest_images
 
 OBJECTS = [[(10, 20, 30, 40, 1)], [], [(0, 0, 50, 50, 0), (5, 5, 9, 9, 1)]]
 
@@ -100,3 +101,21 @@ def test_a_picture_that_is_in_train_and_in_val_is_reported(tmp_path):
     printed = run_script("tools/check.py", "--root", tmp_path, module=True)
     line = next(line for line in printed.splitlines() if "the same picture" in line)
     assert "train2017/b.png" in line and "val2017/c.png" in line
+
+
+def test_the_check_proposes_priors_and_draws_the_hardest_cases_last(tmp_path):
+    objects = [[(10 + i, 5, 6, 6, 0)] for i in range(20)]
+    objects[7] = [(0, 0, 2, 60, 1)]
+    write_coco(tmp_path / "data", objects)
+    flags = ("--root", tmp_path / "data", "--resize", "64")
+    printed = run_script("tools/check.py", *flags, module=True)
+    assert "priors: " in printed and "of the objects, instead of" in printed
+    records = read_split("coco", tmp_path / "data")[1]
+    assert 7 in hardest_images(records, 3) and len(hardest_images(records, 3)) == 3
+    printed = run_script(
+        "train.py", *flags, "--fit-priors", "--recipe", "shapes", "--iters", "1", "--batch", "2",
+        "--workers", "0", "--save-folder", tmp_path, "--name", "run",
+    )  # fmt: skip
+    assert "priors: " in printed
+    recipe = json.loads((tmp_path / "run/recipe.json").read_text())
+    assert recipe["prior_ratios"] != [1.0] or recipe["prior_sizes"] != [12, 24, 48, 96, 192]

@@ -81,3 +81,15 @@ def test_a_wrong_row_is_named(folder, row, problem):
 def test_a_folder_without_boxes_is_one_clear_error(folder):
     with pytest.raises(UserError, match="no csv of boxes in .*; expected train.csv"):
         read_folder("csv", folder)
+
+
+def test_a_folder_of_images_that_is_named_is_where_the_paths_begin(tmp_path):
+    write_image(tmp_path / "photos/deep/a.jpg")
+    (tmp_path / "tables").mkdir()
+    table = tmp_path / "tables/boxes.csv"
+    table.write_text("deep/a.jpg,1,2,30,40,cat\n")
+    source = csv_file.read_files(str(table), images=str(tmp_path / "photos"))
+    assert [str(entry.path) for entry in source.splits["all"]] == [
+        str(tmp_path / "photos/deep/a.jpg")
+    ]
+    assert csv_file.read_files(str(table)).problems

@@ -1,6 +1,6 @@
 import numpy as np
 
-from utils.draw import colour, draw, sheet
+from utils.draw import colour, draw, plate_corner, sheet
 
 IMAGE = np.zeros((80, 120, 3), np.uint8)
 
@@ -26,3 +26,19 @@ def test_classes_have_colours_of_their_custom():
 
 def test_a_sheet_holds_pictures_of_any_size():
     assert sheet([IMAGE, IMAGE[:, :20], IMAGE[:5]], columns=2, width=100).shape == (208, 208, 3)
+
+
+def test_a_name_never_covers_a_small_object():
+    """Small boxes in a row, closer than a name is wide: a name has another place, or none."""
+    boxes = [(20 + 9 * i, 40, 26 + 9 * i, 46) for i in range(8)] + [(10, 60, 90, 95)]
+    image = np.zeros((100, 120, 3), np.uint8)
+    drawn = draw(image, boxes, [0] * 8 + [1], ["cat", "dog"])
+    for left, top, right, bottom in boxes[:8]:
+        assert not drawn[top + 1 : bottom - 2, left + 1 : right - 2].any()
+
+
+def test_a_name_stands_above_its_box_where_there_is_room():
+    assert plate_corner((10, 50, 60, 90), (30, 10), (100, 100), np.zeros((0, 4))) == (10, 40)
+    assert plate_corner((10, 3, 60, 40), (30, 10), (100, 100), np.zeros((0, 4))) == (10, 41)
+    small = np.array([[12.0, 42, 16, 46]])
+    assert plate_corner((10, 50, 60, 90), (30, 10), (100, 100), small) == (30, 40)

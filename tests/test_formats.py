@@ -146,7 +146,62 @@ def yaml_with_lists(root):
     write(root / "dataset.yaml", text)
 
 
+def annots_folder(root):
+    write_image(root / "train/images/a.jpg")
+    write(root / "annots/a.xml", XML.format("a.jpg"))
+
+
+def labels_folder(root):
+    write_image(root / "JPEGImages/a.jpg")
+    write(root / "Labels/a.xml", XML.format("a.jpg"))
+
+
+def tabs(root):
+    write_image(root / "photos/a.jpg")
+    header = "class\txmax\tymax\txmin\tymin\tfilename"
+    write(root / "tables/boxes.tsv", f"\ufeff{header}\r\ncat\t40\t60\t10\t20\ta.jpg\r\n")
+
+
+def several_json(root):
+    for name in "ab":
+        write_image(root / f"images/{name}.jpg", seed=ord(name))
+        write(root / f"{name}.json", coco_json(f"{name}.jpg"))
+
+
+def polygons_only(root):
+    write_image(root / "a.jpg")
+    content = json.loads(coco_json("a.jpg"))
+    content["annotations"][0] |= dict(bbox=None, segmentation=[[10, 20, 40, 30, 25, 60]])
+    write(root / "instances.json", json.dumps(content))
+
+
+def names_with_spaces(root):
+    write_voc(root, {"my photo 1": [("cat", *BOX)]})
+    write_list(root, "default", ["my photo 1"])
+
+
+def yolo_pose(root):
+    write_image(root / "images/a.jpg")
+    write(root / "labels/a.txt", f"{YOLO.strip()} 0.1 0.1 2 0.9 0.9 2")
+    write(root / "data.yaml", "train: images\nkpt_shape: [2, 3]\nnames: [cat]")
+
+
+def labelme_polygon(root):
+    write_image(root / "images/a.jpg")
+    shape = dict(label="cat", points=[[10, 20], [40, 30], [25, 60]], shape_type="polygon")
+    content = dict(shapes=[shape], imagePath="..\\images\\a.jpg", imageData=None)
+    write(root / "json/a.json", json.dumps(content))
+
+
 LAYOUTS = {
+    annots_folder: ("voc", dict(all=1)),
+    labels_folder: ("voc", dict(all=1)),
+    tabs: ("csv", dict(all=1)),
+    several_json: ("coco", dict(all=2)),
+    polygons_only: ("coco", dict(all=1)),
+    names_with_spaces: ("voc", dict(all=1)),
+    yolo_pose: ("yolo", dict(train=1)),
+    labelme_polygon: ("labelme", dict(all=1)),
     roboflow_coco: ("coco", dict(train=1, val=1, test=1)),
     roboflow_voc: ("voc", dict(train=1, val=1, test=1)),
     roboflow_yolo: ("yolo", dict(train=1, val=1, test=1)),

@@ -16,7 +16,7 @@ PIECES = [
     b"\xef\xbb\xbf", b",", b";", b"\n", b'"', b"<", b">", b"&", b"..", b"/", b"\\", b" ", b": ",
     b"*a",
 ]  # fmt: skip
-TEXT = (".json", ".xml", ".txt", ".csv", ".yaml", ".names", ".data")
+TEXT = (".json", ".xml", ".txt", ".csv", ".tsv", ".yaml", ".names", ".data")
 
 
 def mutated(data, dice):

@@ -175,6 +175,7 @@ def test_random_bytes_and_flipped_bits_are_one_line_or_a_detector(tmp_path, cont
         (dict(recipe=dict(resize=10**9)), "resize 1000000000: must be at most"),
         (dict(recipe=dict(head_convs=10**7)), "head_convs 10000000: must be at most"),
         (dict(classes=["a"] * 10**6), "class_head.2.weight is"),
+        (dict(classes=[]), "it knows no class"),
         (dict(classes=[1, 2]), "no known detector"),
         (dict(recipe=3), "no known detector"),
         (dict(classes=["a"]), "other tensors than its detector's"),

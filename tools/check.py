@@ -14,11 +14,12 @@ from data.dataset import Dataset, select_classes
 from data.examine import examine
 from data.records import pack
 from data.splits import choose_splits
-from data.summary import summary
+from data.summary import resized_boxes, summary
 from utils import draw, options, resolve
 from utils.build import build_levels, build_transform
 from utils.datasets import read_source
 from utils.files import must_be_new
+from utils.fit_priors import fit_priors, proposal_line
 from utils.script import run_script
 
 
@@ -38,6 +39,7 @@ def main():
     print(*source.notes, *notes, sep="\n")
 
     problems, pictures = list(source.problems), defaultdict(list)
+    sheet_dataset = None
     for split in ("train", "val"):
         records = pack(splits[split], classes, source.category_ids, source.similar)
         if not len(records):
@@ -50,21 +52,44 @@ def main():
         if split == "train" and flags.sheet:
             usable = [i for i in range(len(records)) if i not in unreadable]
             augmented = build_transform(recipe, augment=recipe.augment)
-            dataset = Dataset(classes, records.subset(usable), augmented, recipe.seed)
-            draw.save_picture(flags.sheet, training_sheet(dataset))
+            sheet_dataset = Dataset(classes, records.subset(usable), augmented, recipe.seed)
+        if split == "train" and (~records.ignore).any():
+            boxes = resized_boxes(plain)[~records.ignore]
+            print(proposal_line(*fit_priors(boxes, recipe)))
     print("", *problems, f"{len(problems)} problems", sep="\n")
+    # What is wrong is said before anything is drawn.
+    if sheet_dataset:
+        draw.save_picture(flags.sheet, training_sheet(sheet_dataset))
     return 1 if problems else 0
 
 
 def training_sheet(dataset, count=16):
-    """Images with their boxes as training sees them, after augmentation -> one picture."""
-    random = np.random.default_rng(0)
+    """Images with their boxes as training sees them, after augmentation -> one picture: a random
+    half of it, and the hardest."""
+    random = np.random.default_rng(0).permutation(len(dataset)).tolist()
+    hardest = hardest_images(dataset.records, count // 2)
+    chosen = dict.fromkeys([*random[: count - len(hardest)], *hardest, *random])
     pictures = []
-    for index in random.permutation(len(dataset))[:count]:
-        image, target = dataset[0, int(index), (0, 0)]
+    for index in list(chosen)[:count]:
+        image, target = dataset[0, index, (0, 0)]
         names = [*dataset.classes, "ignore"]
         pictures.append(draw.draw(image, target["boxes"], target["labels"], names))
-    return draw.sheet(pictures)
+    return draw.sheet(
+        pictures, "at random; then the smallest objects, the most of them, the most extreme ratios"
+    )
+
+
+def hardest_images(records, count):
+    """Images with the smallest objects, with the most objects, and with the most extreme ratios of
+    width to height -> their numbers, no more than count."""
+    image = np.repeat(np.arange(len(records)), np.diff(records.offsets))
+    width, height = (records.boxes[:, 2:] - records.boxes[:, :2]).T
+    by_area = image[np.argsort(width * height, kind="stable")].tolist()
+    by_count = np.argsort(-np.diff(records.offsets), kind="stable").tolist()
+    by_ratio = image[np.argsort(-np.abs(np.log(width / height)), kind="stable")].tolist()
+    # In turn, each image once.
+    in_turn = [index for three in zip(by_area, by_count, by_ratio) for index in three]
+    return list(dict.fromkeys(in_turn))[:count]
 
 
 if __name__ == "__main__":

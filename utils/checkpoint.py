@@ -133,6 +133,8 @@ def build_model(content, path=""):
 
 def check_shapes(content, recipe, path):
     """An error where a checkpoint has other tensors than its detector, before that is built."""
+    if not content["classes"]:
+        raise UserError(f"{path}: it knows no class")
     with torch.device("meta"):
         expected = build_detector(recipe, len(content["classes"]))[0].state_dict()
     there = content["model"]

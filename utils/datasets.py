@@ -74,7 +74,13 @@ def read_source(recipe):
     if not recipe.annotations:
         return read_folder(recipe.dataset, place(recipe))
     if recipe.dataset == "csv":
-        return csv_file.read_files(recipe.annotations, recipe.val_annotations, recipe.class_list)
+        return csv_file.read_files(
+            recipe.annotations,
+            recipe.val_annotations,
+            recipe.class_list,
+            recipe.images,
+            recipe.val_images,
+        )
     return coco.read_files(
         recipe.images or Path(recipe.annotations).parent,
         recipe.annotations,

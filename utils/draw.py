@@ -10,6 +10,7 @@ from utils.files import write
 
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 FONT = cv2.FONT_HERSHEY_SIMPLEX
+SMALL = 8  # times the area of a name's plate: a box that it could hide the object of
 
 
 def colour(label):
@@ -21,16 +22,17 @@ def colour(label):
 def draw(image, boxes, labels, classes, scores=None, truth=()):
     """A copy of image [H, W, 3] RGB with named boxes on it, the best on top; truth [N, 4] in
     white."""
-    canvas = image.copy()
+    canvas, truth = image.copy(), np.asarray(truth).reshape(-1, 4)
+    there = np.concatenate([truth, np.asarray(boxes).reshape(-1, 4)])
     thickness = max(1, round(max(image.shape) / 500))
     scale = max(image.shape) / 1600 + 0.2
-    for box in np.asarray(truth).reshape(-1, 4):
+    for box in truth:
         rectangle(canvas, box, WHITE, 1)
     for i in reversed(range(len(boxes))):
-        left, top, *_ = rectangle(canvas, boxes[i], colour(labels[i]), thickness)
+        box = rectangle(canvas, boxes[i], colour(labels[i]), thickness)
         name = classes[labels[i]]
         text = name if scores is None else f"{name} {scores[i]:.2f}"
-        label_plate(canvas, text, (left, top), colour(labels[i]), scale)
+        label_plate(canvas, text, box, there, colour(labels[i]), scale)
     return canvas
 
 
@@ -41,13 +43,41 @@ def rectangle(canvas, box, shade, thickness):
     return left, top, right, bottom
 
 
-def label_plate(canvas, text, corner, background, scale):
-    """Dark text on a bright plate that stands on the corner, or hangs from it at the top edge."""
+def label_plate(canvas, text, box, others, background, scale):
+    """Dark text on a bright plate beside a box (left, top, right, bottom), where it covers no small
+    one of the others [N, 4]; nothing where there is no such place."""
     (width, height), base = cv2.getTextSize(text, FONT, scale, 1)
-    left = max(min(corner[0], canvas.shape[1] - width), 0)
-    bottom = corner[1] if corner[1] > height + base else corner[1] + height + base
-    cv2.rectangle(canvas, (left, bottom - height - base), (left + width, bottom), background, -1)
-    cv2.putText(canvas, text, (left, bottom - base + 1), FONT, scale, BLACK, 1, cv2.LINE_AA)
+    corner = plate_corner(box, (width, height + base), canvas.shape[:2], others)
+    if corner is None:
+        return
+    x, y = corner
+    cv2.rectangle(canvas, (x, y), (x + width, y + height + base), background, -1)
+    cv2.putText(canvas, text, (x, y + height + 1), FONT, scale, BLACK, 1, cv2.LINE_AA)
+
+
+def plate_corner(box, plate_size, image_size, others):
+    """The left and top of a plate (width, height) beside a box: above it if possible."""
+    left, top, right, bottom = box
+    width, height = plate_size
+    within = max(min(left, image_size[1] - width), 0)
+    places = [
+        (within, top - height),
+        (within, bottom + 1),
+        (right - width, top - height),
+        (right - width, bottom + 1),
+        (right + 1, top),
+        (left - width - 1, top),
+        (within, max(top, 0)),  # within the box, where it fills the picture
+    ]
+    areas = np.prod(others[:, 2:] - others[:, :2], axis=1)
+    small = others[areas < SMALL * width * height]
+    for x, y in places:
+        if x < 0 or y < 0 or y + height >= image_size[0]:
+            continue
+        sides = np.minimum(small[:, 2:], (x + width, y + height)) - np.maximum(small[:, :2], (x, y))
+        if not (sides > 1).all(axis=1).any():
+            return int(x), int(y)
+    return None
 
 
 def sheet(images, caption="", columns=4, width=320):

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from data.summary import REACHED, best_overlap
+from data.errors import UserError
+from data.summary import REACHED, best_overlap, resized_boxes
 from retinanet import SCALES
 from utils.build import SSD_SIDES, build_levels
 
@@ -26,6 +27,26 @@ def fit_priors(boxes, recipe):
         if share > after + LEAST_GAIN:
             best, after = changes, share
     return best, before, after
+
+
+def fitted_recipe(recipe, dataset):
+    """The recipe with the priors that fit a dataset's objects, and a line that says which."""
+    if recipe.base_priors or recipe.weights not in ("imagenet", "imagenet_v2", "none"):
+        raise UserError(
+            f"--fit-priors with --weights {recipe.weights}: a trained detector has learned its own "
+            "priors"
+        )
+    boxes = resized_boxes(dataset)[~dataset.records.ignore]
+    changes, before, after = fit_priors(boxes, recipe)
+    return recipe | changes, proposal_line(changes, before, after)
+
+
+def proposal_line(changes, before, after):
+    """What fit_priors found, as text to paste into a recipe."""
+    if not changes:
+        return f"priors: no other sizes or ratios reach more than the {before:.1%} of now"
+    text = ", ".join(f"{name}={value}" for name, value in changes.items())
+    return f"priors: {text} reach {after:.1%} of the objects, instead of {before:.1%}"
 
 
 def reach(boxes, recipe):

@@ -104,6 +104,7 @@ def add_detector_flags(parser):
     add("--weights", "--fine-tune", metavar="WHICH",
         help="imagenet, imagenet_v2, coco, none (random), or a checkpoint's file")  # fmt: skip
     add("--basenet", metavar="FILE", help="as --weights, for SSD's VGG")
+    add("--fit-priors", action="store_true", help="choose their sizes and ratios by the data")
     add("--frozen-stages", type=int, metavar="N", help="of the base, that do not learn")
     add(
         "--prior-probability", type=float, metavar="P", help="of RetinaNet's untrained priors: 0.01"

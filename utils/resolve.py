@@ -135,6 +135,8 @@ def resolve(flags, recipe):
 
 def refuse_changes(flags, stored):
     """An error where a flag would change what a checkpoint that is resumed has learned."""
+    if getattr(flags, "fit_priors", False):
+        raise UserError("--resume with --fit-priors: the checkpoint has learned its own priors")
     for name in ("model", "depth", "optimizer", "frozen_stages", "weights"):
         typed = getattr(flags, name, None)
         if typed is not None and typed != getattr(stored, name):

@@ -9,7 +9,7 @@ from pathlib import Path
 from data.errors import UserError
 from data.folder import Folder, file_split, parent_of
 from data.records import Entry, Object, Source
-from data.text import read_json, to_number
+from data.text import read_json, to_number, with_progress
 
 LAYOUT = "expected annotations/instances_train2017.json and images in train2017/, val alike"
 KEYS = ("images", "annotations", "categories")
@@ -145,7 +145,7 @@ def coco_entries(content, names, folder, file, split, problems):
             state = "is there twice" if is_id else "is missing"
             raise UserError(f"{path}: images[{place}]: its id {state}: {str(number)[:40]}")
         objects[number] = []
-    for place, item in enumerate(content["annotations"]):
+    for place, item in enumerate(with_progress(content["annotations"], file)):
         image, category = item.get("image_id"), item.get("category_id")
         where = f"{path}: annotations[{place}]"
         try:

@@ -56,16 +56,16 @@ def read(folder):
     return build_source([(split, folder.path(file), folder, file) for split, file in parts], names)
 
 
-def read_files(annotations, val_annotations=None, class_list=None):
-    """One or two csv files, paths relative to each -> Source."""
+def read_files(annotations, val_annotations=None, class_list=None, images="", val_images=""):
+    """One or two csv files, paths relative to each, or to folders of images -> Source."""
     names = read_classes(class_list) if class_list else None
-    parts = [("train" if val_annotations else "all", annotations)]
+    parts = [("train" if val_annotations else "all", annotations, images)]
     if val_annotations:
-        parts.append(("val", val_annotations))
+        parts.append(("val", val_annotations, val_images or images))
     sources = []
-    for split, file in parts:
+    for split, file, image_folder in parts:
         rows(file)
-        folder = Folder(Path(file).parent)
+        folder = Folder(image_folder or Path(file).parent)
         sources.append((split, file, folder, os.path.basename(file)))
     return build_source(sources, names)
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from data.errors import UserError
 from data.folder import folder_split, parent_of, stem_of
 from data.records import Entry, Object, Source, count_note
-from data.text import read_lines, to_number
+from data.text import read_lines, to_number, with_progress
 
 CLASSES = (
     "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse "
@@ -46,7 +46,7 @@ def read(folder):
     splits, parsed = {}, {}
     for split, chosen in listed.items():
         splits[split] = []
-        for file in chosen:
+        for file in with_progress(chosen, split):
             try:
                 parsed[file] = parsed.get(file) or parse_annotation(folder, file)
                 splits[split].append(parsed[file])
