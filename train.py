@@ -19,6 +19,7 @@ from utils.datasets import read_records
 from utils.finish import finish
 from utils.fit_priors import fitted_recipe
 from utils.guard import Guard
+from utils.recipe_text import describe_recipe
 from utils.run import Run
 from utils.run_folder import checkpoint_to_resume, new_folder
 from utils.schedule import in_iterations
@@ -91,7 +92,7 @@ def main():
     if flags.fit_priors:
         recipe, proposal = fitted_recipe(recipe, datasets[0])
         print(proposal)
-    print(reason, resolve.describe(recipe), sep="\n")
+    print(reason, describe_recipe(recipe), sep="\n")
     folder = parallel.broadcast_from_rank0(
         lambda: new_folder(flags.save_folder, flags.name, f"{recipe.model}_{recipe.dataset}")
     )
@@ -108,7 +109,9 @@ def resume(flags, device):
     with parallel.rank0_first():
         classes, train_records, val_records = read_records(recipe, content["classes"])
     recipe = in_iterations(recipe, len(train_records))
-    print(resolve.describe(recipe))
+    print(describe_recipe(recipe))
+    if content.get("iteration", 0) >= recipe.iterations:
+        print(f"all {recipe.iterations} iterations are done; a larger --iters goes on")
     datasets = make_datasets(recipe, classes, train_records, val_records)
     return train(recipe, path.parent, device, *datasets, resume=content)
 

@@ -3,14 +3,12 @@
 import math
 import runpy
 import sys
-import textwrap
 from dataclasses import fields
 from pathlib import Path
 
 from data.errors import UserError
 from data.formats import voc
 from data.formats.coco import is_official
-from utils import conventions
 from utils.limits import checked
 from utils.recipe import Recipe
 from utils.recipes import RECIPES
@@ -178,15 +176,3 @@ def schedule_changes(given, recipe, factor):
     return dict(
         iterations=length, epochs=0, milestone_epochs=(), milestones=milestones, warmup=warmup
     )
-
-
-def describe(recipe):
-    """The recipe in a few lines: every field, in its order."""
-    words = []
-    for field in fields(recipe):
-        if field.name not in ("conventions", "base_priors"):
-            value = repr(getattr(recipe, field.name)).replace("'", "").replace(", ", ",")
-            words.append(f"{field.name}={value}")
-    words.append(f"conventions: {conventions.describe(recipe.conventions)}")
-    text = "  ".join(words)
-    return textwrap.fill(text, width=100, break_long_words=False, break_on_hyphens=False)
