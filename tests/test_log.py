@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from utils.log import Log, draw_curves, forget_after, read_log
+from utils.curves import draw_curves
+from utils.log import Log, forget_after, read_log
 from utils.recipes import RECIPES
 
 
@@ -43,7 +44,8 @@ def test_a_log_that_is_not_there_is_empty(tmp_path):
 
 def test_curves_are_drawn_of_any_log(tmp_path):
     for lines in ((), (entry(1),), (entry(1), b'{"iteration": 1, "AP": null}\n')):
-        draw_curves(write(tmp_path / "log.jsonl", *lines))
+        log = write(tmp_path / "log.jsonl", *lines)
+        draw_curves(log.with_name("curves.png"), read_log(log))
         assert (tmp_path / "curves.png").stat().st_size > 1000
 
 

@@ -6,9 +6,9 @@ import math
 import os
 import time
 
-from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from utils.curves import draw_curves
 from utils.watch import watchers
 
 LONG = 12 * 3600  # seconds, from which on a training's length is worth a remark
@@ -132,7 +132,7 @@ class Log:
     def close(self):
         if not self.silent:
             self.bar.close()
-            draw_curves(self.path)
+            draw_curves(self.path.with_name("curves.png"), read_log(self.path))
 
 
 def read_log(path):
@@ -160,31 +160,3 @@ def forget_after(path, iteration):
     ends = [end for entry, end in entries_with_ends(path) if entry["iteration"] <= iteration]
     if path.exists() and max(ends, default=0) < path.stat().st_size:
         os.truncate(path, max(ends, default=0))
-
-
-def draw_curves(path):
-    """curves.png beside the log: losses, learning rate and average precision over the
-    iterations."""
-    entries = read_log(path)
-    panels = (
-        ("loss", ("box_loss", "class_loss")),
-        ("learning rate", ("lr",)),
-        ("average precision", ("AP", "AP50", "mAP")),
-    )
-    figure = Figure(figsize=(12, 3.2), layout="constrained")
-    for axes, (title, names) in zip(figure.subplots(1, len(panels)), panels):
-        for name in names:
-            points = [
-                (entry["iteration"], entry[name])
-                for entry in entries
-                if entry.get(name) is not None
-            ]
-            if points:
-                axes.plot(*zip(*points), label=name, marker="." if len(points) < 20 else None)
-                axes.legend()
-        axes.set(title=title, xlabel="iteration")
-        axes.grid(alpha=0.3)
-    try:
-        figure.savefig(path.with_name("curves.png"), dpi=100)
-    except OSError as error:
-        print(f"warning: {path.with_name('curves.png')}: cannot be written ({error.strerror})")
