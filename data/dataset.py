@@ -64,8 +64,10 @@ def select_classes(source, names=None):
         known = [*source.classes, *source.other_classes]
         unknown = [name for name in names if name not in known]
         if unknown:
+            counted = " (classes are named here; they count themselves)"
             raise UserError(
                 f"no class {', '.join(map(repr, unknown))}; there are {', '.join(known)}"
+                + (counted if unknown[0].isdecimal() else "")
             )
         return list(names)
     alike = Counter(name.strip().lower() for name in source.classes)

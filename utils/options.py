@@ -12,6 +12,29 @@ from utils.build import MODELS, OPTIMIZERS
 from utils.metrics import METRICS
 from utils.recipes import RECIPES
 
+# Flags of older detectors that mean nothing here -> what to type instead. docs/training.md lists
+# them.
+ANCESTORS = {
+    "--cuda": "--device cpu, or --device cuda",
+    "--start-iter": "--resume, which knows where it stopped",
+    "--trained-model": "the first argument of eval.py and detect.py",
+    "--model-path": "the first argument of eval.py and detect.py",
+    "--image-dir": "the second argument of detect.py",
+    "--visual-threshold": "--score-threshold of detect.py",
+    "--confidence-threshold": "score_threshold in a recipe of your own",
+    "--top-k": "max_detections in a recipe of your own",
+    "--voc-root": "--dataset voc --root",
+    "--coco-root": "--dataset coco --root",
+    "--backbone": "--depth 18, 34, 50, 101 or 152",
+    "--anchor-ious": "--negative-iou and --positive-iou",
+    "--regularization-l2": "--weight-decay",
+    "--with-apex": "the default, where the hardware has bfloat16",
+    "--with-dali": "not needed: --workers loads images",
+    "--work-dir": "--save-folder, and --name",
+    "--cfg-options": "a recipe of your own, --recipe my.py",
+    "--config-file": "--recipe, a name or a Python file",
+}
+
 
 class Parser(argparse.ArgumentParser):
     """argparse's, but a mistake is one line that names what was probably meant."""
@@ -32,6 +55,7 @@ class Parser(argparse.ArgumentParser):
             known = [flag for action in self._actions for flag in action.option_strings]
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {close[0]}?" if close else "--help lists all flags"
+            hint = f"here it is {ANCESTORS[name]}" if name in ANCESTORS else hint
             raise UserError(f"{unknown[0]} is not known here; {hint}")
         return flags
 
@@ -124,7 +148,12 @@ def add_learning_flags(parser):
     add("--schedule", dest="schedule_factor", type=float, metavar="F",
         help="stretch iterations and milestones by this factor")  # fmt: skip
     add("--optimizer", type=str.lower, choices=OPTIMIZERS)
-    add("--lr", type=float, help="learning rate; else the recipe's, times batch / its batch")
+    add(
+        "--lr",
+        "--learning-rate",
+        type=float,
+        help="learning rate; else the recipe's, times batch / its batch",
+    )
     add("--momentum", type=float)
     add("--weight-decay", type=float)
     add("--warmup", type=int, metavar="N", help="iterations")
