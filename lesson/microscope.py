@@ -15,14 +15,20 @@ WORDS = {BACKGROUND: "background", IGNORED: "ignored"}
 def find_prior(view, numbers):
     """The prior that was asked for: its number, or the x, y and side of the place it should be at,
     in pixels of the image as this detector sees it."""
+    try:
+        numbers = [float(number) for number in numbers]
+    except ValueError:
+        raise UserError(f"prior {' '.join(numbers)}: expected numbers") from None
     if len(numbers) == 1:
-        (row,) = map(int, numbers)
+        row = int(numbers[0])
         if not 0 <= row < len(view.priors):
             raise UserError(f"prior {row}: {NAMES[view.name]} has {len(view.priors)} here, from 0")
         return row
     if len(numbers) != 3:
         raise UserError("a prior is named by its number, or by x, y and side in pixels")
-    x, y, side = map(float, numbers)
+    x, y, side = numbers
+    if not side > 0:
+        raise UserError(f"a prior with a side of {side:g} pixels: it must be over 0")
     wanted = cxcywh_to_xyxy(torch.tensor([[x, y, side, side]]))
     return int(iou(wanted, view.priors).argmax())
 

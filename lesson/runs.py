@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from data.errors import UserError
 from utils import checkpoint
 from utils.build import build_detector
 from utils.recipes import shapes, ssd300_shapes
@@ -36,7 +37,8 @@ def run_folder(name):
         start = ["--recipe", str(ROOT / f"lesson/recipe_{name}.py"), "--root", str(DATA)]
         command = [sys.executable, str(ROOT / "train.py"), "--name", folder.name]
         command += ["--save-folder", str(FOLDER), *(resume or start)]
-        subprocess.run(command, check=True, cwd=ROOT)
+        if subprocess.run(command, cwd=ROOT).returncode:
+            raise UserError(f"the training of {folder.name} did not end: python -m lesson goes on")
         keep_weights(folder)
     return folder
 
@@ -58,7 +60,8 @@ def snapshots(name):
     for path in sorted((folder / "snapshots").glob("*.pth")):
         loaded = checkpoint.build_model(checkpoint.load(path), path)
         models[loaded.iteration] = loaded.model
-    assert max(models) == recipe.iterations, f"{folder} is of another recipe: delete it"
+    if max(models) != recipe.iterations:
+        raise UserError(f"{folder} is of another recipe: delete it, and it is trained again")
     return models
 
 

@@ -20,7 +20,7 @@ def test_a_prior_is_named_by_its_number_or_by_a_place_and_a_size(views):
     box = views["ssd"].priors[row]
     x, y = (box[:2] + box[2:]).tolist()[0] / 2, (box[:2] + box[2:]).tolist()[1] / 2
     assert row == 6634 and find_prior(views["ssd"], [str(x), str(y), "60"]) == row
-    for wrong in (["8732"], ["-1"], ["1", "2"]):
+    for wrong in (["8732"], ["-1"], ["1", "2"], ["x"], ["1", "2", "0"]):
         with pytest.raises(UserError):
             find_prior(views["ssd"], wrong)
 
