@@ -13,6 +13,7 @@ from tqdm import tqdm
 from data.errors import UserError
 from data.images import image_files, read_image
 from published.detector import Detector
+from published.fetch import checkpoint_path
 from utils import draw, options
 from utils.files import must_be_new, new_name, write
 from utils.script import run_script
@@ -72,7 +73,7 @@ def main():
 def parse_flags():
     parser = options.Parser(__doc__)
     add = parser.add_argument
-    add("checkpoint", type=Path)
+    add("checkpoint", type=checkpoint_path)
     add("images", type=Path, nargs="+", help="image files, or folders of them")
     add("--output", type=Path, metavar="FOLDER", help="of the copies; a new one, detections")
     add("--json", type=Path, metavar="FILE", help="also write the detections to this new file")

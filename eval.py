@@ -7,6 +7,7 @@ python eval.py best.pth --images photos --annotations photos.json
 
 from pathlib import Path
 
+from published.fetch import checkpoint_path
 from published.load import load_detector
 from utils import options, parallel, resolve
 from utils.datasets import eval_dataset
@@ -40,7 +41,7 @@ def main():
 
 def parse_flags():
     parser = options.Parser(__doc__)
-    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("checkpoint", type=checkpoint_path)
     options.add_dataset_flags(parser)
     add = parser.add_argument_group("how it is evaluated").add_argument
     add("--split", help="train, val, test or all; val, or all of --annotations, if not given")

@@ -9,12 +9,12 @@ from torchvision.models import get_model_weights
 
 from data.errors import UserError
 from published.families import family_of
+from published.fetch import FOLDER, fetch_url
 from published.load import open_checkpoint
 from published.transfer import load_matching
 from utils import checkpoint, conventions
 from utils.build import SSD_SIDES
 
-FOLDER = Path("weights")
 # What a detector's weights fix in a recipe.
 ARCHITECTURE = (
     "model", "depth", "channels", "head_convs", "head_norm",
@@ -121,23 +121,3 @@ def load_vgg(model, state):
 def fetch(weights):
     """The path of one of torchvision's files, fetched into weights/ if it is not there."""
     return fetch_url(weights.url)
-
-
-def fetch_url(url):
-    """The path of a file from the network, fetched into weights/ if it is not there."""
-    path = FOLDER / url.rsplit("/", 1)[-1]
-    if not path.exists():
-        print(f"fetching {path}")
-        # torchvision's names end with the first digits of their hash, which is then checked.
-        end = path.stem.rsplit("-", 1)[-1]
-        prefix = end if len(end) == 8 and "torch" in url else None
-        try:
-            FOLDER.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix)
-        except (OSError, RuntimeError, ValueError) as error:
-            reason = getattr(error, "reason", error)
-            raise UserError(
-                f"{path} is missing and cannot be fetched from {url} ({reason}): put it there, or "
-                "train from scratch with --weights none"
-            ) from None
-    return path

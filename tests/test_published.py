@@ -1,5 +1,7 @@
 """Published files where ours are expected: eval, detect, and the command that converts them."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from data.errors import UserError
 from detect import Detector
 from published import weights as pretrained
 from published.families import CONVENTIONS
+from published.fetch import checkpoint_path
 from published.load import load_detector, open_checkpoint
 from retinanet import RetinaNet
 from ssd import SSD
@@ -143,3 +146,25 @@ def test_exact_padding_is_the_mean_and_a_border_is_always_padded():
     assert images.shape == (1, 3, 64, 96) and images[0, :, -1, -1].tolist() == [1.25, 2.5, 3.0]
     images, _ = Collate((1.25, 2.5, 3.0), size_divisor=32)([sample])
     assert images.shape == (1, 3, 32, 64) and images.dtype == torch.uint8
+
+
+def test_a_url_is_fetched_once_or_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there/x.pth").write_bytes(b"content")
+    asked = []
+
+    def download(url, path, hash_prefix=None):
+        asked.append(url)
+        if "missing" in url:
+            raise OSError("no route")
+        Path(path).write_bytes(b"content")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", download)
+    for _ in range(2):
+        path = checkpoint_path("https://host/some/x.pth")
+        assert path == Path("weights/x.pth") and path.read_bytes() == b"content"
+    assert asked == ["https://host/some/x.pth"]
+    assert checkpoint_path("there/x.pth") == Path("there/x.pth")
+    with pytest.raises(UserError, match="cannot be fetched from https://host/missing.pth"):
+        checkpoint_path("https://host/missing.pth")
