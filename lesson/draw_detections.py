@@ -16,6 +16,7 @@ from lesson.style import (
     save_figure,
     show_image,
 )
+from utils.matches import average_precision
 
 SHOWN = 0.3  # the least score of a detection in these pictures
 
@@ -103,7 +104,7 @@ def draw_curve(matches, name, operation):
     found = np.cumsum(hits)
     recall, precision = found / matches.objects.sum(), found / np.arange(1, len(hits) + 1)
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    area = float((np.diff(recall, prepend=0) * envelope).sum())
+    area = average_precision(hits, matches.objects.sum())
     figure, axes = new_figure(height=3.6)
     axes.fill_between(recall, envelope, step="pre", color=LEVELS[1], alpha=0.35,
                       label=f"AP50 {area:.3f}: the area")  # fmt: skip

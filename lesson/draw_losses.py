@@ -4,8 +4,7 @@ import numpy as np
 import torch
 
 from layers.focal import cost_if_absent
-from lesson.draw_priors import name_of
-from lesson.example import look, predictions
+from lesson.example import NAMES, look, predictions
 from lesson.style import (
     IGNORED,
     INK,
@@ -34,7 +33,7 @@ def draw_imbalance():
             x = place + (shift - 1) * 0.27
             counts.bar(x, max(part, 0.8), 0.25, color=colour)
             counts.text(x, max(part, 0.8) * 1.15, f"{part:,}", ha="center", fontsize=9)
-    counts.set(yscale="log", xticks=range(2), xticklabels=map(name_of, names), ylim=(0.8, 4e4))
+    counts.set(yscale="log", xticks=range(2), xticklabels=map(NAMES.get, names), ylim=(0.8, 4e4))
     counts.set_title("priors of the example image:\nmatched, ignored, background", fontsize=10)
 
     p = torch.linspace(0.001, 0.999, 400)

@@ -2,9 +2,8 @@
 
 from layers.boxes import xyxy_to_cxcywh
 from layers.matching import IGNORED as IGNORED_LABEL
-from lesson.draw_priors import name_of
+from lesson.example import NAMES, look
 from lesson.example import OBJECT as EXAMPLE
-from lesson.example import look
 from lesson.style import (
     IGNORED,
     LEVELS,
@@ -40,7 +39,7 @@ def draw_matching():
         count, total = int(positive.sum()), len(view.labels)
         grey = int(ignored.sum())
         axis.set_title(
-            f"{name_of(name)}: of {total:,} priors {count} are matched,\n"
+            f"{NAMES[name]}: of {total:,} priors {count} are matched,\n"
             f"{grey} ignored (grey), {total - count - grey:,} background",
             fontsize=10,
         )

@@ -9,8 +9,8 @@ import ssd
 from data.summary import REACHED, best_overlap, resized_boxes
 from layers.boxes import encode, xyxy_to_cxcywh
 from layers.priors import grid_size, level_sizes
+from lesson.example import NAMES, look, val_dataset
 from lesson.example import OBJECT as EXAMPLE
-from lesson.example import look, val_dataset
 from lesson.style import (
     IGNORED,
     INK,
@@ -83,7 +83,7 @@ def draw_delta():
         overlap = view.overlaps[EXAMPLE, prior_row].item()
         draw_arrows(axis, view, box, prior, view.level_of(prior_row))
         text = ", ".join(f"{value:+.2f}" for value in deltas)
-        title = f"{name_of(name)}: IoU {overlap:.2f}\ndeltas ({text})"
+        title = f"{NAMES[name]}: IoU {overlap:.2f}\ndeltas ({text})"
         axis.set_title(title, fontsize=10)
         box_text, prior_text = (
             ", ".join(f"{side:.0f}" for side in sides.tolist()) for sides in (box, prior)
@@ -97,11 +97,6 @@ def draw_delta():
         }
     save_figure(figure, "delta")
     return numbers
-
-
-def name_of(name):
-    """How a detector is called in pictures."""
-    return dict(ssd="SSD300", retinanet="RetinaNet")[name]
 
 
 def draw_arrows(axes, view, box, prior, level):

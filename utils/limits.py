@@ -21,7 +21,7 @@ AT_LEAST = dict(
 BELOW = dict(
     val_share=1, ema=1, prior_probability=1, focal_alpha=1.000001, positive_iou=1.000001, momentum=1
 )
-# Far beyond what anybody trains; a hostile file that asks for more would fill the memory.
+# Far beyond any training; a hostile file that asks for more would fill the memory.
 AT_MOST = dict(channels=1 << 13, head_convs=64, resize=1 << 14, max_size=1 << 14, batch=1 << 16)
 CHOICES = dict(
     model=MODELS,
