@@ -130,7 +130,7 @@ def test_a_recipe_file_may_import_another_beside_it(tmp_path):
     "typed, hint",
     (
         ("--epoch", "--epoch is not known here; did you mean --epochs?"),
-        ("--learning-rate", "--learning-rate is not known here; "),
+        ("--warm-up", "--warm-up is not known here; did you mean --warmup?"),
         ("--xyz", "--xyz is not known here; --help lists all flags"),
     ),
 )

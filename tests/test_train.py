@@ -223,6 +223,7 @@ def some_shapes(folder, count):
 
 def test_weights_that_cannot_be_fetched_are_named(monkeypatch, tmp_path):
     from data.errors import UserError
+    from published import fetch
     from published import weights as pretrained
     from retinanet import RetinaNet
     from utils.recipes import RECIPES
@@ -231,9 +232,9 @@ def test_weights_that_cannot_be_fetched_are_named(monkeypatch, tmp_path):
         raise OSError("no network")
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
-    monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
+    monkeypatch.setattr(fetch, "FOLDER", tmp_path)
     with pytest.raises(
-        UserError, match=r"resnet50-\w+.pth is missing .*: put it there, or .* --weights none"
+        UserError, match=r"resnet50-\w+.pth is missing .*: put it there, or, .* --weights none"
     ):
         pretrained.load_weights(
             RetinaNet(2), ["a", "b"], RECIPES["retinanet_coco"], pretrained.Weights({})
