@@ -1,7 +1,9 @@
-"""Draw the detections of a checkpoint on images.
+"""Draw the detections of a checkpoint on images and videos.
 
 python detect.py weights/retinanet_shapes/best.pth data/shapes/val
-python detect.py best.pth photo.jpg folder/ --output found --json found.json
+python detect.py best.pth photo.jpg folder/ "more/*.png" clip.mp4 --output found
+python detect.py best.pth 0                                       # camera 0; Ctrl-C ends it
+python detect.py best.pth --annotations photos.json               # beside the truth, in white
 """
 
 import json
@@ -11,75 +13,124 @@ from pathlib import Path
 from tqdm import tqdm
 
 from data.errors import UserError
-from data.images import image_files, read_image
 from published.detector import Detector
 from published.fetch import checkpoint_path
-from utils import draw, options
+from utils import options, resolve
+from utils.datasets import eval_dataset
+from utils.detection_files import coco_results, plain_results
 from utils.files import must_be_new, new_name, write
+from utils.inputs import find_inputs
+from utils.pipeline import Background, batches, read_ahead
 from utils.script import run_script
 
-
-def list_images(paths):
-    """(path, name of its copy) of every image: its own name, or its place within a named folder."""
-    files = {}
-    for path in paths:
-        if path.is_dir():
-            images = [Path(file) for file in image_files(path)]
-            if not images:
-                raise UserError(f"{path}: no images in this folder")
-            named = [(file, file.relative_to(path)) for file in images]
-        elif path.is_file():
-            named = [(path, Path(path.name))]
-        else:
-            raise UserError(f"{path}: no such file or folder")
-        for file, name in named:
-            if files.get(name, file) != file:
-                name = Path(*file.parts[1:]) if file.is_absolute() else file
-            files[name] = file
-    return [(file, name) for name, file in files.items()]
+CHANGES = ("resize", "max_size")  # flags that change the checkpoint's recipe
 
 
 def main():
     flags = parse_flags()
-    files = list_images(flags.images)
+    must_be_new(flags.json, flags.coco_json)
+    changes = {name: getattr(flags, name) for name in CHANGES if getattr(flags, name) is not None}
+    detector = Detector(
+        flags.checkpoint,
+        flags.device,
+        flags.precision,
+        flags.score_threshold,
+        flags.classes,
+        flags.max_detections,
+        changes,
+    )
+    dataset = annotated_dataset(flags, detector)
     output = flags.output or new_name(Path("detections"))
-    must_be_new(flags.json, *(output / name for _, name in files))
-    detector = Detector(flags.checkpoint, flags.device, flags.precision, flags.score_threshold)
+    inputs = find_inputs(names_of(flags, dataset), output, flags.every, truth_of(dataset))
+    must_be_new(*(copy for source in inputs for copy in source.copies))
     print(f"shown: detections with a score of at least {detector.score_threshold:.2f}")
 
-    results, broken = [], []
-    for file, name in tqdm(files, disable=None, unit="image"):
-        try:
-            image = read_image(file)
-        except UserError as problem:
-            broken.append(str(problem))
-            continue
-        detections = detector(image)
-        draw.save_picture(output / name, detector.draw(image, detections))
-        columns = (detections[key] for key in ("boxes", "scores", "names"))
-        for box, score, class_name in zip(*columns):
-            box = [round(side, 1) for side in box.tolist()]
-            result = {"image": str(file), "class": class_name, "score": round(float(score), 4)}
-            results.append(result | dict(box=box))
+    found = []
+    try:
+        for source in inputs:
+            detect_input(source, detector, flags.batch, found)
+    except KeyboardInterrupt:
+        print("stopped; what was written is kept", file=sys.stderr)
     if flags.json:
-        write(flags.json, json.dumps(results, indent=1))
-    print(f"{len(results)} detections, drawn into {output}")
-    if broken:
-        print(f"{len(broken)} of {len(files)} images could not be read:", file=sys.stderr)
-        print(*broken, sep="\n", file=sys.stderr)
-    return 1 if broken else 0
+        write(flags.json, json.dumps(plain_results(found), indent=1))
+    if flags.coco_json:
+        write(flags.coco_json, json.dumps(coco_results(found, detector.classes, dataset)))
+    count = sum(len(detections["scores"]) for _, detections in found)
+    print(f"{count} detections, drawn into {output}")
+    problems = [problem for source in inputs for problem in source.problems]
+    print(*problems, sep="\n", end="\n" if problems else "", file=sys.stderr)
+    return 1 if problems else 0
+
+
+def detect_input(source, detector, batch, found):
+    """Append (what it is, detections) of every frame of an input to found.
+
+    The next frames are read and the last ones drawn and written while the network works.
+    """
+    bar = tqdm(total=len(source) or None, unit=source.unit, disable=None)
+    try:
+        with bar, Background() as background:
+            for frames in batches(read_ahead(source), batch):
+                results = detector([frame.image for frame in frames])
+                for frame, detections in zip(frames, results):
+                    background.call(draw_and_save, detector, frame, detections)
+                    found.append((frame.source, detections))
+                bar.update(len(frames))
+    finally:
+        source.close()
+
+
+def draw_and_save(detector, frame, detections):
+    frame.save(detector.draw(frame.image, detections, frame.truth))
+
+
+def annotated_dataset(flags, detector):
+    """The dataset whose objects are drawn beside the detections; None where none is named."""
+    if not (flags.dataset or flags.root or flags.annotations):
+        return None
+    recipe = resolve.resolve(flags, detector.recipe)
+    return eval_dataset(recipe, flags.split or "all", detector.classes)
+
+
+def names_of(flags, dataset):
+    """The inputs that were named; else all images of the dataset."""
+    if flags.inputs or dataset is None:
+        if not flags.inputs:
+            raise UserError("name images, folders, videos or a camera's number to look at")
+        return flags.inputs
+    return [dataset.records.path(i) for i in range(len(dataset))]
+
+
+def truth_of(dataset):
+    """Resolved path of an image -> its objects' boxes [N, 4]."""
+    if dataset is None:
+        return {}
+    records = dataset.records
+    boxes = [records.boxes[records.objects(i)] for i in range(len(records))]
+    return {Path(records.path(i)).resolve(): boxes[i] for i in range(len(records))}
 
 
 def parse_flags():
     parser = options.Parser(__doc__)
     add = parser.add_argument
-    add("checkpoint", type=checkpoint_path)
-    add("images", type=Path, nargs="+", help="image files, or folders of them")
+    add("checkpoint", type=checkpoint_path, help="or an .onnx file")
+    add("inputs", nargs="*", help="images, folders of them, globs, videos, a camera's number")
     add("--output", type=Path, metavar="FOLDER", help="of the copies; a new one, detections")
     add("--json", type=Path, metavar="FILE", help="also write the detections to this new file")
+    add("--coco-json", type=Path, metavar="FILE", help="the same as COCO's result format")
     add("--score-threshold", type=float, help="show what scores at least this; that of the best F1")
+    add("--max-detections", type=int, metavar="N", help="in each image")
+    add("--batch", "--batch-size", type=int, default=1, metavar="N", help="images at a time: 1")
+    add("--every", type=int, default=1, metavar="N", help="every N-th frame of a video only: 1")
+    options.add_dataset_flags(parser)
+    add("--split", help="of the dataset whose truth is shown: train, val, test; all if not given")
     options.add_device_flags(parser)
-    return parser.parse()
+    flags = parser.parse()
+    for name in ("batch", "every", "max_detections"):
+        value = getattr(flags, name)
+        if value is not None and value < 1:
+            raise UserError(f"--{name.replace('_', '-')} {value}: must be at least 1")
+    return flags
 
 
 if __name__ == "__main__":

@@ -23,7 +23,8 @@ def detections(
 
     box_deltas [A, 4], class_logits [A, ...], of which scores() makes [A, C], priors [A, 4] ->
     dict of boxes [D, 4], scores [D], labels [D]. Boxes are in pixels, and cut at the border of
-    image_size, (height, width), unless that is None.
+    image_size, (height, width), unless that is None. Where priors is None, box_deltas are boxes
+    that were decoded before.
 
     Only the pre_nms_topk best scores are decoded and go through non-maximum suppression: those of
     every level, where levels tells the number of priors of each (RetinaNet, Sec. 4.1), else those
@@ -36,7 +37,9 @@ def detections(
     confident = score > score_threshold
     prior, label, score = prior[confident], label[confident], score[confident]
 
-    boxes = decode(box_deltas[prior], priors[prior])
+    boxes = box_deltas[prior]
+    if priors is not None:
+        boxes = decode(boxes, priors[prior])
     if image_size is not None:
         boxes = clip(boxes, image_size)
     keep = batched_nms(boxes, score, label, nms_iou)[:max_detections]

@@ -22,7 +22,7 @@ class Normalize(nn.Module):
 
 def per_prior(prediction, numbers):
     """[B, S * numbers, H, W] -> [B, H * W * S, numbers], ordered by row, column, shape."""
-    return prediction.permute(0, 2, 3, 1).reshape(len(prediction), -1, numbers)
+    return prediction.permute(0, 2, 3, 1).reshape(prediction.shape[0], -1, numbers)
 
 
 def apply_heads(heads, feature_maps, numbers):

@@ -35,8 +35,9 @@ def make_level(stride, shapes):
 
 def grid_size(image_size, level):
     """How many cells (rows, columns) a level's feature map has on an image of (height, width)."""
-    height, width = image_size
-    return math.ceil(height / level.stride), math.ceil(width / level.stride)
+    # Rounded up, without negative numbers: ONNX's division rounds those otherwise.
+    height, width = (side + level.stride - 1 for side in image_size)
+    return height // level.stride, width // level.stride
 
 
 def grid_priors(image_size, level, device=None):

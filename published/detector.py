@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 from data.errors import UserError
@@ -10,6 +11,7 @@ from data.images import read_image
 from published.load import load_detector
 from utils import draw, parallel
 from utils.build import build_collate, build_transform
+from utils.limits import checked
 from utils.predict import predict, to_original
 
 
@@ -18,17 +20,38 @@ class Detector:
 
     image is a path, a picture of Pillow's or an array [H, W, 3] RGB uint8; of a list of images, the
     result is a list. Boxes are xyxy in the image's own pixels; all are NumPy arrays but names, a
-    list. score_threshold is by default the score with the best F1 on the validation images.
+    list. path is a checkpoint's, or an ONNX file's. score_threshold is by default the score with
+    the best F1 on the validation images; shown_classes are all, and max_detections, in an image,
+    the recipe's. changes are other fields of the recipe, as in dict(resize=600).
     """
 
-    def __init__(self, path, device=None, precision=None, score_threshold=None):
+    def __init__(
+        self,
+        path,
+        device=None,
+        precision=None,
+        score_threshold=None,
+        shown_classes=None,
+        max_detections=None,
+        changes=None,
+    ):
         loaded = load_detector(Path(path))
         self.device = parallel.start(device)
-        self.model = loaded.model.to(self.device)
-        self.recipe, self.classes = loaded.recipe, loaded.classes
+        self.model, self.classes = loaded.model.to(self.device), loaded.classes
         self.score_threshold = score_threshold
         if score_threshold is None:
             self.score_threshold = loaded.show_threshold or 0.5
+        self.recipe = loaded.recipe | (changes or {})
+        self.max_detections = max_detections or self.recipe.max_detections
+        # The network's detections hold all that are shown.
+        self.recipe = checked(
+            self.recipe
+            | dict(
+                score_threshold=min(self.recipe.score_threshold, self.score_threshold),
+                max_detections=max(self.recipe.max_detections, self.max_detections),
+            )
+        )
+        self.shown_labels = labels_of(shown_classes, self.classes)
         precision = precision or self.recipe.precision
         self.network = parallel.Network(self.model, self.device, precision).eval()
         self.transform, self.collate = build_transform(self.recipe), build_collate(self.recipe)
@@ -49,15 +72,26 @@ class Detector:
         for result, target, array in zip(results, targets, arrays):
             result = to_original(result, target["size"], array.shape[:2])
             shown = result["scores"] >= self.score_threshold
+            shown &= torch.isin(result["labels"], self.shown_labels)
+            shown = shown.nonzero().flatten()[: self.max_detections]
             found = {name: value[shown].numpy() for name, value in result.items()}
             names = [self.classes[label] for label in found["labels"]]
             detections.append(found | dict(names=names))
         return detections
 
-    def draw(self, image, detections):
-        """A copy of the image [H, W, 3] RGB with its detections."""
+    def draw(self, image, detections, truth=()):
+        """A copy of the image [H, W, 3] RGB with its detections, and boxes truth [N, 4] in
+        white."""
         boxes, labels, scores = (detections[name] for name in ("boxes", "labels", "scores"))
-        return draw.draw(as_array(image), boxes, labels, self.classes, scores)
+        return draw.draw(as_array(image), boxes, labels, self.classes, scores, truth)
+
+
+def labels_of(names, classes):
+    """The labels of some of a detector's classes, by their names; of all if names is None."""
+    unknown = [name for name in names or () if name not in classes]
+    if unknown:
+        raise UserError(f"no class {', '.join(unknown)}: it knows {', '.join(classes)}")
+    return torch.tensor([i for i, name in enumerate(classes) if not names or name in names])
 
 
 def as_array(image):

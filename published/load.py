@@ -10,6 +10,7 @@ from data.formats import voc
 from published.conventions import mmdetection_sizes
 from published.families import convert
 from utils import checkpoint
+from utils.onnx import load_onnx
 from utils.recipes import RECIPES
 
 ALL = 1_000_000  # as many as there are
@@ -32,7 +33,10 @@ DEFAULTS = {
 
 
 def load_detector(path):
-    """The detector of a checkpoint, ours or a published one, ready to predict -> LoadedDetector."""
+    """The detector of a checkpoint, ours or a published one, or of an ONNX file that export.py
+    wrote, ready to predict -> LoadedDetector."""
+    if path.suffix == ".onnx":
+        return load_onnx(path)
     content, _ = open_checkpoint(path)
     print(*(f"{path}: {note}" for note in content.get("notes", ())), sep="\n", end="")
     return checkpoint.build_model(content, path)

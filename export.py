@@ -1,0 +1,49 @@
+"""Write a detector as an ONNX file, which runs without PyTorch.
+
+python export.py weights/retinanet_shapes/best.pth detector.onnx
+python export.py best.pth detector.onnx --nms         # non-maximum suppression inside
+python eval.py detector.onnx                          # like a checkpoint; detect.py too
+"""
+
+from pathlib import Path
+
+from data.errors import UserError
+from published.fetch import checkpoint_path
+from published.load import load_detector
+from utils import options
+from utils.files import must_be_new
+from utils.onnx import OUTPUTS, export, largest_differences
+from utils.script import run_script
+
+TOLERANCE = 0.01  # pixels that a box of the file may lie beside the checkpoint's
+
+
+def main():
+    flags = parse_flags()
+    must_be_new(flags.output)
+    if flags.output.suffix != ".onnx":
+        raise UserError(f"{flags.output}: the name of an ONNX file ends with .onnx")
+    loaded = load_detector(flags.checkpoint)
+    export(loaded, flags.output, flags.nms)
+
+    print("input        images [B, 3, H, W]: RGB pixels, 0 to 255")
+    print("outputs      boxes [B, A, 4]: xyxy in these pixels;  scores [B, A, C]")
+    if flags.nms:
+        print("             selected [D, 3]: image, class and prior of each detection")
+    differences = largest_differences(loaded, flags.output)
+    for name, unit in zip(OUTPUTS, (" pixels", "")):
+        print(f"{name:12} differ from the checkpoint's by {differences[name]:.1g}{unit} at most")
+    print(f"saved        {flags.output}")
+    return 0 if differences["boxes"] < TOLERANCE else 1
+
+
+def parse_flags():
+    parser = options.Parser(__doc__)
+    parser.add_argument("checkpoint", type=checkpoint_path)
+    parser.add_argument("output", type=Path, help="a new file, name.onnx")
+    parser.add_argument("--nms", action="store_true", help="non-maximum suppression inside")
+    return parser.parse()
+
+
+if __name__ == "__main__":
+    run_script(main)

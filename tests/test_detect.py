@@ -1,0 +1,120 @@
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import detect
+from tests.conftest import run_script, write_coco
+from tests.test_detector import RECIPE
+from tests.test_video import write_video
+from utils import checkpoint
+from utils.build import build_detector
+from utils.video import VideoReader
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A checkpoint of random weights, a COCO folder of five images, and a video."""
+    folder = tmp_path_factory.mktemp("detect")
+    torch.manual_seed(0)
+    model, _ = build_detector(RECIPE, 2)
+    checkpoint.save(folder / "best.pth", checkpoint.detector_content(model, RECIPE, ["cat", "dog"]))
+    objects = [[(10, 10, 20, 20, 0), (50, 20, 30, 30, 1)]] * 5
+    write_coco(folder / "set", objects, "val", ids=(7, 9))
+    write_video(folder / "clip.mp4")
+    return folder
+
+
+def run(folder, monkeypatch, *arguments):
+    monkeypatch.setattr("sys.argv", ["detect.py", str(folder / "best.pth"), *map(str, arguments)])
+    return detect.main()
+
+
+def test_a_video_becomes_a_video_and_json(folder, tmp_path, monkeypatch, capsys):
+    flags = ("--output", tmp_path / "out", "--json", tmp_path / "a.json", "--score-threshold", 0)
+    code = run(folder, monkeypatch, folder / "clip.mp4", *flags, "--every", "2", "--batch", "4")
+    assert code == 0
+    reader = VideoReader(tmp_path / "out/clip.mp4")
+    assert len(list(reader)) == 6 and reader.fps == 5
+    results = json.loads((tmp_path / "a.json").read_text())
+    assert {result["frame"] for result in results} == {0, 2, 4, 6, 8, 10}
+    assert {result["video"] for result in results} == {str(folder / "clip.mp4")}
+
+
+def test_coco_results_have_the_dataset_s_own_ids(folder, tmp_path, monkeypatch):
+    flags = ("--annotations", folder / "set/annotations/instances_val2017.json")
+    flags += ("--images", folder / "set/val2017", "--coco-json", tmp_path / "coco.json")
+    run(folder, monkeypatch, *flags, "--output", tmp_path / "out", "--score-threshold", "0")
+    results = json.loads((tmp_path / "coco.json").read_text())
+    assert {result["category_id"] for result in results} == {7, 9}
+    assert {result["image_id"] for result in results} == set(range(5))
+    assert all(len(result["bbox"]) == 4 and min(result["bbox"][2:]) > 0 for result in results)
+
+
+def test_the_truth_is_drawn_in_white(folder, tmp_path, monkeypatch):
+    flags = ("--dataset", "coco", "--root", folder / "set", "--split", "all")
+    run(folder, monkeypatch, *flags, "--output", tmp_path / "out", "--score-threshold", "1")
+    drawn = cv2.imread(str(tmp_path / "out/0.jpg")).astype(int)
+    plain = cv2.imread(str(folder / "set/val2017/0.jpg")).astype(int)
+    assert drawn[10, 12:28].min() > 200, "the upper side of the first object"
+    assert np.abs(drawn[40:, :40] - plain[40:, :40]).mean() < 10
+
+
+def test_only_some_classes_and_so_many_detections(folder, tmp_path, monkeypatch):
+    images = folder / "set/val2017"
+    flags = ("--score-threshold", "0", "--classes", "dog", "--max-detections", "3")
+    run(folder, monkeypatch, images, "--output", tmp_path, "--json", tmp_path / "a.json", *flags)
+    results = json.loads((tmp_path / "a.json").read_text())
+    assert {result["class"] for result in results} == {"dog"}
+    names = [result["image"] for result in results]
+    assert {names.count(name) for name in names} == {3}
+
+
+def test_another_resize_is_used(folder, tmp_path, monkeypatch):
+    for side in (64, 96):
+        flags = ("--resize", side, "--max-size", 200, "--score-threshold", "0")
+        flags += ("--json", tmp_path / f"{side}.json", "--output", tmp_path / f"{side}")
+        run(folder, monkeypatch, folder / "set/val2017/0.jpg", *flags)
+    assert (tmp_path / "64.json").read_text() != (tmp_path / "96.json").read_text()
+
+
+def test_ctrl_c_leaves_a_video_that_can_be_played(folder, tmp_path, monkeypatch, capsys):
+    network, calls = detect.Detector.detect_batch, []
+
+    def interrupted(self, arrays):
+        calls.append(len(arrays))
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return network(self, arrays)
+
+    monkeypatch.setattr(detect.Detector, "detect_batch", interrupted)
+    run(folder, monkeypatch, folder / "clip.mp4", "--output", tmp_path, "--json", tmp_path / "j")
+    assert len(list(VideoReader(tmp_path / "clip.mp4"))) == 4
+    assert "stopped" in capsys.readouterr().err and (tmp_path / "j").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    (
+        ((), "name images"),
+        (("clip.mp4", "--classes", "cow"), "no class cow: it knows cat, dog"),
+        (("clip.mp4", "--every", "0"), "--every 0: must be at least 1"),
+        (("clip.mp4", "--batch", "-1"), "--batch -1: must be at least 1"),
+        (("clip.mp4", "--resize", "0"), "--resize 0: must be at least 1"),
+        (("nothing.jpg",), "nothing.jpg: no such file or folder"),
+    ),
+)
+def test_a_mistake_is_one_line_and_nothing_is_written(folder, tmp_path, arguments, message):
+    arguments = [str(folder / a) if a == "clip.mp4" else a for a in arguments]
+    printed = run_script("detect.py", folder / "best.pth", *arguments, code=2, cwd=tmp_path)
+    assert printed.startswith("error: ") and message in printed and printed.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_copy_that_is_there_is_not_overwritten(folder, tmp_path):
+    (tmp_path / "clip.mp4").write_text("mine")
+    arguments = (folder / "best.pth", folder / "clip.mp4", "--output", tmp_path)
+    assert "not overwritten" in run_script("detect.py", *arguments, code=2)
+    assert (tmp_path / "clip.mp4").read_text() == "mine"

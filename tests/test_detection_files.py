@@ -1,0 +1,41 @@
+import numpy as np
+from torchvision.models import get_model_weights
+
+from utils.detection_files import coco_results, plain_results
+
+
+def found(source, *rows):
+    """One image with detections (left, top, right, bottom, score, label)."""
+    rows = np.array(rows, np.float64).reshape(-1, 6)
+    labels = rows[:, 5].astype(int)
+    names = [f"class {label}" for label in labels]
+    return source, dict(boxes=rows[:, :4], scores=rows[:, 4], labels=labels, names=names)
+
+
+IMAGE = dict(image="photos/000000000139.jpg")
+
+
+def test_plain_results_say_class_score_and_corners():
+    results = plain_results([found(IMAGE, (1, 2, 11, 22, 0.75, 1)), found(dict(image="empty"))])
+    expected = {"class": "class 1", "score": 0.75, "box": [1.0, 2.0, 11.0, 22.0]}
+    assert results == [IMAGE | expected]
+
+
+def test_frames_of_a_video_are_told_apart():
+    [result] = plain_results([found(dict(video="a.mp4", frame=7), (0, 0, 1, 1, 0.5, 0))])
+    assert result["video"] == "a.mp4" and result["frame"] == 7
+
+
+def test_coco_boxes_are_left_top_width_height_and_ids_the_number_in_the_name():
+    [result] = coco_results([found(IMAGE, (1, 2, 11, 22, 0.75, 1))], ["a", "b"])
+    assert result == dict(image_id=139, category_id=2, bbox=[1.0, 2.0, 10.0, 20.0], score=0.75)
+    [result] = coco_results([found(dict(image="x/cat.jpg"), (0, 0, 1, 1, 0.5, 0))], ["a"])
+    assert result["image_id"] == "cat.jpg"
+
+
+def test_coco_s_own_classes_have_coco_s_ids_with_their_gaps():
+    listed = get_model_weights("retinanet_resnet50_fpn").COCO_V1.meta["categories"]
+    names = [name for name in listed if name not in ("N/A", "__background__")]
+    rows = [(0, 0, 1, 1, 0.5, label) for label in (0, 11, 79)]
+    ids = [result["category_id"] for result in coco_results([found(IMAGE, *rows)], names)]
+    assert ids == [1, 13, 90], "person, stop sign, toothbrush"

@@ -1,0 +1,166 @@
+import builtins
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from data.errors import UserError
+from layers.priors import grid_priors
+from published.conventions import CONVENTIONS
+from published.detector import Detector
+from published.load import load_detector
+from tests.conftest import ROOT, run_script, write_image
+from utils import checkpoint, onnx
+from utils.build import build_detector, build_levels
+from utils.recipes import RECIPES
+
+SMALL = dict(precision="float32", score_threshold=0.0, resize=64, max_size=96)
+RECIPE = {
+    "retinanet": RECIPES["shapes"] | SMALL,
+    "ssd300": RECIPES["ssd300_voc"]
+    | dict(precision="float32", score_threshold=0.0, weights="none"),
+}
+
+
+DETECTORS = ("retinanet", pytest.param("ssd300", marks=pytest.mark.long))
+
+
+@pytest.fixture(scope="module", params=DETECTORS)
+def folder(request, tmp_path_factory):
+    """best.pth of random weights whose scores differ, best.onnx with NMS, and three photos."""
+    folder = tmp_path_factory.mktemp(request.param)
+    torch.manual_seed(0)
+    recipe = RECIPE[request.param]
+    model, _ = build_detector(recipe, 2)
+    heads, _ = model.class_layers()
+    for head in heads:
+        torch.nn.init.normal_(head.weight, std=0.05)
+    checkpoint.save(folder / "best.pth", checkpoint.detector_content(model, recipe, ["cat", "dog"]))
+    printed = run_script("export.py", folder / "best.pth", folder / "best.onnx", "--nms")
+    assert "saved" in printed
+    for number in range(3):
+        write_image(
+            folder / f"photos/{number}.png", height=80 + 40 * number, width=120, seed=number
+        )
+    return folder
+
+
+def test_detections_are_those_of_the_checkpoint(folder):
+    pair = [
+        Detector(folder / name, "cpu", score_threshold=0.0) for name in ("best.pth", "best.onnx")
+    ]
+    assert pair[0].classes == pair[1].classes
+    for photo in sorted(folder.glob("photos/*")):
+        ours, theirs = (detector(photo) for detector in pair)
+        assert len(ours["scores"]) > 50 and ours["names"] == theirs["names"]
+        np.testing.assert_allclose(ours["boxes"], theirs["boxes"], atol=0.01)
+        np.testing.assert_allclose(ours["scores"], theirs["scores"], atol=1e-5)
+
+
+def test_any_number_of_images_goes_in_and_retinanet_takes_any_size(folder):
+    model = load_detector(folder / "best.pth").model
+    other = load_detector(folder / "best.onnx").model
+    sizes = [(300, 300)] if hasattr(model, "extras") else [(64, 96), (256, 32), (32, 320)]
+    for height, width in sizes:
+        images = torch.randint(0, 256, (3, 3, height, width), dtype=torch.uint8)
+        with torch.no_grad():
+            expected = onnx.BoxesAndScores(model)(images)
+        for ours, theirs in zip(expected, other(images)):
+            torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-4)
+
+
+def test_its_own_non_maximum_suppression_keeps_what_ours_keeps(folder):
+    model = load_detector(folder / "best.onnx").model
+    recipe = load_detector(folder / "best.pth").recipe
+    side = 300 if recipe.model == "ssd300" else 64
+    pixels = torch.randint(0, 256, (1, 3, side, side), dtype=torch.uint8).numpy()
+    boxes, scores, selected = model.session.run(None, {"images": pixels})
+    assert len(selected) > 20
+    from torchvision.ops import nms
+
+    for label in range(2):
+        own = torch.from_numpy(scores[0, :, label])
+        kept = nms(torch.from_numpy(boxes[0]), own, recipe.nms_iou)[: recipe.max_detections]
+        theirs = selected[selected[:, 1] == label][:, 2]
+        assert sorted(kept.tolist()) == sorted(theirs.tolist())
+
+
+def test_the_example_of_the_docs_runs_without_torch(folder, tmp_path):
+    text = (ROOT / "docs/use.md").read_text()
+    code = re.search(r"```python\n(import json\n.*?)```", text, re.DOTALL)[1]
+    lines = [line for line in code.splitlines() if line and "import" not in line]
+    assert len(lines) <= 15
+    for package in ("numpy", "PIL", "onnxruntime"):
+        place = Path(__import__(package).__file__).parent
+        for found in (
+            place,
+            *place.parent.glob(f"{'pillow' if package == 'PIL' else package}.libs"),
+        ):
+            (tmp_path / found.name).symlink_to(found)
+    (tmp_path / "detector.onnx").symlink_to(folder / "best.onnx")
+    Image.open(folder / "photos/0.png").save(tmp_path / "photo.jpg", quality=100, subsampling=0)
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path)}
+    code = code.replace('known["show_threshold"]', "0.0")
+    code += "try:\n    import torch\nexcept ImportError:\n    print('no torch')\n"
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code],
+        cwd=tmp_path, env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0 and done.stdout.endswith("no torch\n"), done.stdout + done.stderr
+    name, score, *box = done.stdout.splitlines()[0].replace("[", " ").replace("]", " ").split()
+    best = Detector(folder / "best.pth", "cpu", score_threshold=0.0)(tmp_path / "photo.jpg")
+    assert name in ("cat", "dog") and float(score) == pytest.approx(best["scores"].max(), abs=0.05)
+
+
+def test_metadata_tell_what_a_program_needs(folder):
+    texts = load_detector(folder / "best.onnx").model.session.get_modelmeta().custom_metadata_map
+    known = {name: json.loads(text) for name, text in texts.items()}
+    assert known["classes"] == ["cat", "dog"] and known["score_threshold"] == 0.0
+    assert set(known["resize"]) in (
+        {"height", "width", "padding"}, {"short_side", "max_size", "size_divisor", "padding"}
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("family", CONVENTIONS)
+def test_the_grid_of_priors_is_whole_numbers_for_every_family(family):
+    is_ssd = "ssd" in family or family == "lufficc"
+    recipe = RECIPES["ssd300_voc" if is_ssd else "retinanet_coco"]
+    levels = build_levels(recipe | dict(conventions=CONVENTIONS[family]))
+    size = (300, 300) if is_ssd else (96, 160)
+    count = sum(len(grid_priors(size, level)) for level in levels)
+    assert count == (8732 if is_ssd else 9 * (12 * 20 + 6 * 10 + 3 * 5 + 2 * 3 + 1 * 2))
+
+
+@pytest.mark.parametrize("content", (b"", b"no ONNX", b"\x08\x07" + bytes(100)))
+def test_a_file_that_is_no_detector_is_one_line(tmp_path, content):
+    (tmp_path / "a.onnx").write_bytes(content)
+    with pytest.raises(UserError, match="a.onnx: not "):
+        onnx.load_onnx(tmp_path / "a.onnx")
+    with pytest.raises(UserError, match="no such file"):
+        onnx.load_onnx(tmp_path / "b.onnx")
+
+
+def test_a_missing_package_is_named(tmp_path, monkeypatch):
+    real = builtins.__import__
+
+    def without(name, *arguments, **options):
+        if name == "onnxruntime":
+            raise ImportError(name)
+        return real(name, *arguments, **options)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(UserError, match="need the package onnxruntime: pip install"):
+        onnx.load_onnx(tmp_path / "a.onnx")
+
+
+def test_a_file_is_not_overwritten_and_has_the_right_name(tmp_path):
+    (tmp_path / "a.onnx").write_text("mine")
+    assert "not overwritten" in run_script("export.py", "best.pth", tmp_path / "a.onnx", code=2)
+    assert "ends with .onnx" in run_script("export.py", "best.pth", tmp_path / "a.pt", code=2)
