@@ -109,12 +109,17 @@ def dynamic_shapes(recipe):
 def metadata(loaded):
     """What a program needs to know beside the weights, as texts."""
     recipe = loaded.recipe
-    resize = dict(short_side=recipe.resize, max_size=recipe.max_size, size_divisor=32)
-    if recipe.model in SSD_SIDES:
-        resize = dict(height=SSD_SIDES[recipe.model], width=SSD_SIDES[recipe.model])
+    side = SSD_SIDES.get(recipe.model)
+    resize = dict(
+        size=[side, side] if side else None,  # width and height of every image
+        short_side=recipe.resize,
+        max_size=recipe.max_size,
+        divisor=1 if side else recipe.conventions.size_divisor,
+        padding=list(pixel_mean(recipe)),
+    )
     values = dict(
         classes=loaded.classes,
-        resize=resize | dict(padding=list(pixel_mean(recipe))),
+        resize=resize,
         score_threshold=recipe.score_threshold,
         show_threshold=loaded.show_threshold,
         recipe=asdict(recipe | dict(precision="float32")),
