@@ -11,17 +11,25 @@ from layers.resnet import ResNet
 
 STRIDES = (8, 16, 32, 64, 128)
 SIZES = (32, 64, 128, 256, 512)  # side in pixels of each level's smallest square prior. Sec. 4
+FINEST_STRIDES = (8, 4)  # the paper's; with a level more, for small objects
 SCALES = (2**0, 2 ** (1 / 3), 2 ** (2 / 3))  # times the size
 RATIOS = (2.0, 1.0, 0.5)  # width / height
 PRIOR_PROBABILITY = 0.01  # of an object, for every prior of an untrained network. Sec. 3.3
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of ImageNet's pixels
 
 
-def prior_levels(sizes=(), scales=(), ratios=()):
+def level_strides(finest=STRIDES[0]):
+    """The strides of all levels, from the finest one's on."""
+    return STRIDES if finest == STRIDES[0] else (finest, *STRIDES)
+
+
+def prior_levels(sizes=(), scales=(), ratios=(), finest=STRIDES[0]):
     """Every scale of every ratio of each level's size, by default the paper's (Sec. 4)."""
-    sizes, scales, ratios = sizes or SIZES, scales or SCALES, ratios or RATIOS
+    strides = level_strides(finest)
+    sizes = sizes or [stride * SIZES[0] / STRIDES[0] for stride in strides]
+    scales, ratios = scales or SCALES, ratios or RATIOS
     levels = []
-    for stride, size in zip(STRIDES, sizes):
+    for stride, size in zip(strides, sizes):
         shapes = [
             (size * scale * sqrt(ratio), size * scale / sqrt(ratio))
             for ratio in ratios
@@ -50,9 +58,9 @@ def make_head(channels, out_channels, convs, norm):
 class RetinaNet(nn.Module):
     """ResNet, a feature pyramid, and two heads that read every level of it.
 
-    levels are its priors; channels and head_convs are the paper's 256 and 4; norm is "none" or,
-    after each convolution of the heads, "group"; frozen_norm keeps the base's batch norm as
-    loaded.
+    levels are its priors, from stride 8 on as in the paper, or from 4; channels and head_convs are
+    the paper's 256 and 4; norm is "none" or, after each convolution of the heads, "group";
+    frozen_norm keeps the base's batch norm as loaded.
     """
 
     def __init__(
@@ -75,7 +83,9 @@ class RetinaNet(nn.Module):
 
         self.normalize = Normalize(MEAN, STD)
         self.base = ResNet(depth, frozen_norm)
-        self.pyramid = FPN(self.base.channels, channels, p6_from, p7_relu)
+        # The levels are two more than the base's maps that the pyramid begins with.
+        self.base_maps = len(self.levels) - 2
+        self.pyramid = FPN(self.base.channels[-self.base_maps :], channels, p6_from, p7_relu)
         self.box_head = make_head(channels, shapes * 4, head_convs, norm)
         self.class_head = make_head(channels, shapes * num_classes, head_convs, norm)
         bias = -log((1 - prior_probability) / prior_probability)  # its sigmoid is prior_probability
@@ -83,7 +93,8 @@ class RetinaNet(nn.Module):
 
     def feature_maps(self, images):
         """Pixels [B, 3, H, W] -> the feature maps of all levels, finest first."""
-        return self.pyramid(*self.base(self.normalize(images)))
+        maps = self.base(self.normalize(images))
+        return self.pyramid(*maps[-self.base_maps :])
 
     def forward(self, images):
         """Pixels [B, 3, H, W] -> box_deltas [B, A, 4], class_logits [B, A, C]."""

@@ -8,8 +8,9 @@ from torch.nn import functional as F
 class FPN(nn.Module):
     """Walk back down the pyramid, adding what the top understood to what the bottom still sees.
 
-    FPN, Sec. 3, Fig. 3. p6_from is "c5" as in RetinaNet's paper, or "p5" as in torchvision's first
-    release; MMDetection has no ReLU before P7, where the paper does. Accuracy is the same.
+    FPN, Sec. 3, Fig. 3. in_channels are those of the base's maps, from the finest that is used, c3
+    in RetinaNet's paper, to the coarsest, c5. p6_from is "c5" as there, or "p5" as in torchvision's
+    first release; MMDetection has no ReLU before P7, where the paper does. Accuracy is the same.
     """
 
     def __init__(self, in_channels, channels=256, p6_from="c5", p7_relu=True):
@@ -25,15 +26,16 @@ class FPN(nn.Module):
                 nn.init.kaiming_uniform_(layer.weight, a=1)
                 nn.init.zeros_(layer.bias)
 
-    def forward(self, c3, c4, c5):
-        """[B, C, H, W] at strides 8, 16, 32 -> five maps of equal channels, strides 8 to 128."""
-        m3, m4, m5 = (conv(c) for conv, c in zip(self.lateral, (c3, c4, c5)))
-        m4 = m4 + F.interpolate(m5, size=m4.shape[-2:])
-        m3 = m3 + F.interpolate(m4, size=m3.shape[-2:])
-        p3, p4, p5 = (conv(m) for conv, m in zip(self.smooth, (m3, m4, m5)))
-        p6 = halve(self.p6, c5 if self.p6_from == "c5" else p5)
+    def forward(self, *base_maps):
+        """The base's maps [B, C, H, W], finest first -> maps of equal channels at the same strides,
+        and two coarser ones: p3 to p7 of c3, c4, c5."""
+        maps = [conv(c) for conv, c in zip(self.lateral, base_maps)]
+        for i in reversed(range(len(maps) - 1)):
+            maps[i] = maps[i] + F.interpolate(maps[i + 1], size=maps[i].shape[-2:])
+        maps = [conv(m) for conv, m in zip(self.smooth, maps)]
+        p6 = halve(self.p6, base_maps[-1] if self.p6_from == "c5" else maps[-1])
         p7 = halve(self.p7, F.relu(p6) if self.p7_relu else p6)
-        return p3, p4, p5, p6, p7
+        return *maps, p6, p7
 
 
 def halve(conv, x):

@@ -1,4 +1,4 @@
-"""ResNet (He et al., 2016, arXiv:1512.03385), up to the three feature maps that a pyramid needs."""
+"""ResNet (He et al., 2016, arXiv:1512.03385), up to the feature maps that a pyramid needs."""
 
 from torch import nn
 from torchvision import models
@@ -23,7 +23,7 @@ class ResNet(nn.Module):
         self.layer1, self.layer2 = resnet.layer1, resnet.layer2
         self.layer3, self.layer4 = resnet.layer3, resnet.layer4
         c5_channels = resnet.fc.in_features
-        self.channels = [c5_channels // 4, c5_channels // 2, c5_channels]
+        self.channels = [c5_channels // 8, c5_channels // 4, c5_channels // 2, c5_channels]
         self.frozen_norm = frozen_norm
         for norm in self.norms():
             norm.requires_grad_(not frozen_norm)
@@ -45,9 +45,10 @@ class ResNet(nn.Module):
         return self
 
     def forward(self, images):
-        """[B, 3, H, W] -> c3, c4, c5 at strides 8, 16, 32."""
+        """[B, 3, H, W] -> c2, c3, c4, c5 at strides 4, 8, 16, 32."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
-        c3 = self.layer2(self.layer1(x))
+        c2 = self.layer1(x)
+        c3 = self.layer2(c2)
         c4 = self.layer3(c3)
         c5 = self.layer4(c4)
-        return c3, c4, c5
+        return c2, c3, c4, c5

@@ -147,6 +147,7 @@ def retinanet_state(state, family):
     return ours, dict(
         model="retinanet",
         depth=DEPTHS[len(blocks), "base.layer3.0.conv3.weight" in ours],
+        finest_stride=8,
         channels=len(ours["pyramid.lateral.0.bias"]),
         head_convs=4,
         head_norm="group" if is_group else "none",

@@ -17,7 +17,7 @@ from utils.build import SSD_SIDES
 
 # What a detector's weights fix in a recipe.
 ARCHITECTURE = (
-    "model", "depth", "channels", "head_convs", "head_norm",
+    "model", "depth", "finest_stride", "channels", "head_convs", "head_norm",
     "prior_sizes", "prior_scales", "prior_ratios", "base_priors",
 )  # fmt: skip
 BASES = {"conv1.weight", "features.0.weight", "0.weight"}  # the first tensor of a ResNet or a VGG

@@ -26,11 +26,11 @@ def test_without_freezing_everything_learns():
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
-def test_every_depth_gives_three_maps(depth):
+def test_every_depth_gives_four_maps(depth):
     base = ResNet(depth).eval()
     maps = base(torch.zeros(1, 3, 64, 96))
     assert [tuple(one.shape[1:]) for one in maps] == [
-        (c, 64 // s, 96 // s) for c, s in zip(base.channels, (8, 16, 32))
+        (c, 64 // s, 96 // s) for c, s in zip(base.channels, (4, 8, 16, 32))
     ]
 
 

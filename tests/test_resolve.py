@@ -103,6 +103,7 @@ def test_what_is_typed_of_the_data_replaces_all_that_was_stored():
         (dict(lr=float("nan")), "lr nan"),
         (dict(val_share=1), "val_share 1: must be below 1"),
         (dict(negative_iou=0.6), "negative_iou 0.6: must not be over"),
+        (dict(base_priors=((0, 0, 8, 8),)), "base_priors of 1 levels: retinanet has 5"),
         (dict(prior_sizes=(8, 16)), r"prior_sizes \(8, 16\): retinanet needs 5 of them"),
         (dict(prior_ratios=((1,),)), "retinanet needs numbers"),
         (dict(model="ssd300", prior_ratios=(1.0,)), "needs a tuple of ratios for each of 6 levels"),

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from layers.losses import FocalLoss
+from layers.priors import grid_size
 from retinanet import RetinaNet, prior_levels
 from tests.conftest import make_target
 
@@ -75,3 +76,34 @@ def test_ten_steps_on_one_image_halve_the_loss():
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0] / 2
+
+
+@pytest.mark.parametrize(
+    "finest, strides", ((8, (8, 16, 32, 64, 128)), (4, (4, 8, 16, 32, 64, 128)))
+)
+def test_the_finest_level_has_stride_8_or_4_and_every_map_its_priors(finest, strides):
+    levels = prior_levels(finest=finest)
+    assert tuple(level.stride for level in levels) == strides
+    model, size = tiny(levels=levels).eval(), (96, 160)
+    maps = model.feature_maps(torch.zeros(1, 3, *size))
+    assert [tuple(x.shape[-2:]) for x in maps] == [grid_size(size, level) for level in levels]
+    box_deltas, _ = model(torch.zeros(1, 3, *size))
+    assert box_deltas.shape[1] == len(model.priors(size))
+
+
+def test_a_finer_level_has_priors_of_half_the_size_and_changes_no_other():
+    finer, paper = prior_levels(finest=4), prior_levels()
+    assert finer[1:] == paper
+    widths = [right - left for left, _, right, _ in finer[0].base_priors]
+    wider = [right - left for left, _, right, _ in paper[0].base_priors]
+    assert widths == pytest.approx([width / 2 for width in wider])
+
+
+def test_what_the_stem_sees_reaches_the_finer_level_directly():
+    """Without the deeper stages, p2 still changes with the image; p3 does not."""
+    model = tiny(levels=prior_levels(finest=4)).eval()
+    for stage in (model.base.layer2, model.base.layer3, model.base.layer4):
+        for value in stage.parameters():
+            value.data.zero_()
+    first, second = (model.feature_maps(torch.full((1, 3, 64, 64), v)) for v in (0.0, 200.0))
+    assert not torch.equal(first[0], second[0]) and torch.equal(first[1], second[1])

@@ -67,12 +67,12 @@ def build_levels(recipe):
     sizes, scales, ratios = recipe.prior_sizes, recipe.prior_scales, recipe.prior_ratios
     side = SSD_SIDES.get(recipe.model)
     if recipe.base_priors:
-        strides = ssd.STRIDES[side] if side else retinanet.STRIDES
+        strides = ssd.STRIDES[side] if side else retinanet.level_strides(recipe.finest_stride)
         levels = [Level(stride, boxes) for stride, boxes in zip(strides, recipe.base_priors)]
     elif side:
         levels = ssd.prior_levels(side, sizes, ratios)
     else:
-        levels = retinanet.prior_levels(sizes, scales, ratios)
+        levels = retinanet.prior_levels(sizes, scales, ratios, recipe.finest_stride)
     rules = dict(fitted_stride=recipe.conventions.fitted_stride, clamp=recipe.conventions.clamp)
     return tuple(level._replace(**rules) for level in levels)
 

@@ -26,6 +26,7 @@ AT_MOST = dict(channels=1 << 13, head_convs=64, resize=1 << 14, max_size=1 << 14
 CHOICES = dict(
     model=MODELS,
     depth=DEPTHS,
+    finest_stride=retinanet.FINEST_STRIDES,
     dataset=DATASETS,
     head_norm=("none", "group"),
     optimizer=tuple(OPTIMIZERS),
@@ -103,12 +104,18 @@ def flat(value):
 def check_priors(recipe, prefix):
     """An error where sizes or ratios do not fit the detector's levels."""
     side = SSD_SIDES.get(recipe.model)
-    levels = len(ssd.STRIDES[side]) if side else len(retinanet.STRIDES)
+    strides = ssd.STRIDES[side] if side else retinanet.level_strides(recipe.finest_stride)
+    levels = len(strides)
     sizes, ratios = recipe.prior_sizes, recipe.prior_ratios
     wanted = levels + 1 if side else levels
     if sizes and len(sizes) != wanted:
         raise UserError(
             f"{label(prefix, 'prior_sizes')} {sizes}: {recipe.model} needs {wanted} of them"
+        )
+    if recipe.base_priors and len(recipe.base_priors) != levels:
+        count = len(recipe.base_priors)
+        raise UserError(
+            f"{label(prefix, 'base_priors')} of {count} levels: {recipe.model} has {levels}"
         )
     nested = [isinstance(ratio, (tuple, list)) for ratio in ratios]
     if ratios and (side and (len(ratios) != levels or not all(nested)) or not side and any(nested)):

@@ -8,6 +8,7 @@ from pathlib import Path
 from data.dataset import DATASETS
 from data.errors import UserError
 from layers.resnet import DEPTHS
+from retinanet import FINEST_STRIDES
 from utils.build import MODELS, OPTIMIZERS
 from utils.metrics import METRICS
 from utils.recipes import RECIPES
@@ -125,6 +126,8 @@ def add_detector_flags(parser):
         "chosen by the data if not given",
     )
     add("--depth", type=int, choices=DEPTHS, help="of RetinaNet's ResNet")
+    add("--finest-stride", type=int, choices=FINEST_STRIDES, help="4: a finer level for small "
+        "objects, of RetinaNet's; 8 if not given")  # fmt: skip
     add("--weights", "--fine-tune", metavar="WHICH",
         help="imagenet, imagenet_v2, coco, none (random), or a checkpoint's file")  # fmt: skip
     add("--basenet", metavar="FILE", help="as --weights, for SSD's VGG")

@@ -12,6 +12,7 @@ class Recipe:
     # The detector.
     model: str = "retinanet"  # retinanet, ssd300 or ssd512
     depth: int = 50  # of RetinaNet's ResNet
+    finest_stride: int = 8  # of RetinaNet's levels, in pixels; or 4, for small objects
     channels: int = 256  # of RetinaNet's pyramid and heads
     head_convs: int = 4  # of RetinaNet's heads, before the one that predicts
     head_norm: str = "none"  # or group: GroupNorm after each of them
