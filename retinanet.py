@@ -43,7 +43,8 @@ def make_head(channels, out_channels, convs, norm):
     """3x3 convolutions, then one that predicts. The same head reads every level. Fig. 3."""
     layers = []
     for _ in range(convs):
-        layers.append(nn.Conv2d(channels, channels, 3, padding=1))
+        # A bias before a norm would learn nothing that the norm's own does not.
+        layers.append(nn.Conv2d(channels, channels, 3, padding=1, bias=norm == "none"))
         if norm == "group":
             layers.append(nn.GroupNorm(32, channels))
         layers.append(nn.ReLU(inplace=True))
@@ -51,7 +52,8 @@ def make_head(channels, out_channels, convs, norm):
     for layer in layers:
         if isinstance(layer, nn.Conv2d):
             nn.init.normal_(layer.weight, std=0.01)
-            nn.init.zeros_(layer.bias)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
     return nn.Sequential(*layers)
 
 

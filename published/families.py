@@ -1,5 +1,4 @@
-"""Published checkpoints: which program wrote a file, and its tensors under our names and
-conventions.
+"""Published checkpoints: which program wrote a file, and its tensors as ours.
 
 Six families are known by their names: pytorch-retinanet, NVIDIA's retinanet-examples (odtk),
 torchvision, MMDetection, ssd.pytorch and lufficc's SSD. What differs in the numbers is folded in,
@@ -116,11 +115,7 @@ def retinanet_state(state, family):
     is_group = has_group_norm(state)
     last = 12 if is_group else 8
     ours = rename(state, RETINANET[family](state))
-    ours = {
-        name: value.float() if value.is_floating_point() else value
-        for name, value in ours.items()
-        if not name.startswith("base.fc.")
-    }
+    ours = {name: value for name, value in ours.items() if not name.startswith("base.fc.")}
     for name in [name for name in ours if name.endswith("running_mean")]:
         # Frozen batch norm counts no batches.
         ours.setdefault(name.replace("running_mean", "num_batches_tracked"), torch.tensor(0))
@@ -132,17 +127,14 @@ def retinanet_state(state, family):
         )
     for head in ("box_head", "class_head"):
         layers = [f"{head}.{last}.weight", f"{head}.{last}.bias"]
-        if is_group:
-            # Before a norm there is no bias.
-            ours |= {f"{head}.{3 * i}.bias": torch.zeros(256) for i in range(4)}
         if family == "odtk":
             for name in layers:
                 ours[name] = ours[name].unflatten(0, (9, -1))[ODTK_ORDER].flatten(0, 1)
         if head == "box_head" and family != "pytorch-retinanet":
             # They predict deltas as they are, we in units of DELTA_SCALE.
             for name in layers:
-                scale = torch.tensor(DELTA_SCALE).repeat(len(ours[name]) // 4)
-                ours[name] = ours[name] / scale.view(-1, *[1] * (ours[name].ndim - 1))
+                ours[name] = ours[name].double() / delta_scale(ours[name])
+    ours = {n: value.float() if value.is_floating_point() else value for n, value in ours.items()}
     blocks = {name.split(".")[2] for name in ours if name.startswith("base.layer3.")}
     return ours, dict(
         model="retinanet",
@@ -157,29 +149,44 @@ def retinanet_state(state, family):
     )
 
 
-def ssd_state(state, family):
-    """Convolutions by their order, the heads by their number."""
-    *patterns, scale = SSD_PARTS[family]
-    base, extras, box_heads, class_heads = (numbered(state, pattern) for pattern in patterns)
+def delta_scale(layer):
+    """The units of our deltas, for each row of a layer that predicts them."""
+    scale = torch.tensor(DELTA_SCALE, dtype=torch.float64).repeat(len(layer) // 4)
+    return scale.view(-1, *[1] * (layer.ndim - 1))
+
+
+def ssd_names(state, family):
+    """Our layers' names -> theirs: convolutions by their order, the heads by their number."""
+    base, extras, box_heads, class_heads = (
+        numbered(state, pattern) for pattern in SSD_PARTS[family][:-1]
+    )
     base = sorted(base, key=lambda name: "extra" in name)
     names = dict(zip([*VGG_LAYERS, "base.fc.0", "base.fc.2"], base))
     for i, name in enumerate(extras):
         names[f"extras.{i // 2}.{2 * (i % 2)}"] = name
     for i, (box_head, class_head) in enumerate(zip(box_heads, class_heads)):
         names |= {f"box_heads.{i}": box_head, f"class_heads.{i}": class_head}
-    ours = dict(scale=state[scale].float())
+    return names
+
+
+def ssd_state(state, family):
+    """Every tensor renamed; the first layer for our pixels, the background in our column."""
+    names = ssd_names(state, family)
+    ours = dict(scale=state[SSD_PARTS[family][-1]].float())
     for our_name, their_name in names.items():
         for kind in ("weight", "bias"):
             ours[f"{our_name}.{kind}"] = state[f"{their_name}.{kind}"].float().clone()
     # Their pixels were not divided by a deviation.
-    ours["base.conv1.0.weight"] *= torch.tensor(STD).view(1, 3, 1, 1)
+    deviation = torch.tensor(STD).double().view(1, 3, 1, 1)
+    first = state[f"{names['base.conv1.0']}.weight"]
+    ours["base.conv1.0.weight"] = (first.double() * deviation).float()
     if family == "mmdetection":
         # Its background is the last column, ours the first.
         for name in [name for name in ours if name.startswith("class_heads")]:
             shapes = len(ours[name.replace("class", "box")]) // 4
             columns = ours[name].unflatten(0, (shapes, -1))
             ours[name] = columns.roll(1, dims=1).flatten(0, 1)
-    model = "ssd512" if len(box_heads) == 7 else "ssd300"
+    model = "ssd512" if any("box_heads.6" in name for name in names) else "ssd300"
     return ours, dict(model=model, prior_ratios=())
 
 

@@ -30,10 +30,10 @@ def odtk(state):
     return names | {f"{prefix}.pyramid{level}.": f"pyramid.p{level}." for level in (6, 7)}
 
 
-def torchvision(state):
+def torchvision(state, head_convs=4):
     """The same for torchvision: its first release, older and newer names, and its second."""
     names = {"backbone.body.": "base.", "backbone.fpn.extra_blocks.": "pyramid."}
-    for i in range(3):
+    for i in range(4):
         for end in ("", "0."):
             names[f"backbone.fpn.inner_blocks.{i}.{end}"] = f"pyramid.lateral.{i}."
             names[f"backbone.fpn.layer_blocks.{i}.{end}"] = f"pyramid.smooth.{i}."
@@ -41,12 +41,12 @@ def torchvision(state):
         head = f"head.{theirs}_head"
         # The second release has a norm between each convolution and its ReLU.
         layers = 3 if has_group_norm(state) else 2
-        for i in range(4):
+        for i in range(head_convs):
             names[f"{head}.conv.{2 * i}."] = f"{ours}.{2 * i}."
             names[f"{head}.conv.{i}.0."] = f"{ours}.{layers * i}."
             names[f"{head}.conv.{i}.1."] = f"{ours}.{layers * i + 1}."
         for last in ("cls_logits.", "bbox_reg."):
-            names[f"{head}.{last}"] = f"{ours}.{4 * layers}."
+            names[f"{head}.{last}"] = f"{ours}.{head_convs * layers}."
     return names
 
 

@@ -2,11 +2,13 @@
 
 python -m tools.convert FILE                     # its family, and what is known of its detector
 python -m tools.convert FILE --output ours.pth   # the same detector as a checkpoint of ours
+python -m tools.convert best.pth --to torchvision --output theirs.pth   # as torchvision's
 """
 
 from pathlib import Path
 
 from published.load import ALL, open_checkpoint
+from published.to_torchvision import torchvision_code, torchvision_state
 from utils import checkpoint, conventions, options
 from utils.files import must_be_new
 from utils.script import run_script
@@ -15,7 +17,9 @@ from utils.script import run_script
 def main():
     parser = options.Parser(__doc__)
     parser.add_argument("file", type=Path)
-    parser.add_argument("--output", type=Path, help="save it as a checkpoint of ours, a new file")
+    parser.add_argument("--output", type=Path, help="save the detector as this new file")
+    parser.add_argument("--to", choices=("ours", "torchvision"), default="ours",
+        help="whose file it becomes: ours")  # fmt: skip
     parser.add_argument("--classes", nargs="+", metavar="NAME", help="where the file has no names")
     parser.add_argument(
         "--prior-sizes", type=float, nargs="+", metavar="PX", help="of an SSD's priors"
@@ -26,9 +30,21 @@ def main():
         flags.file, classes=flags.classes, prior_sizes=flags.prior_sizes or ()
     )
     print(*describe(content, family), sep="\n")
-    if flags.output:
+    if flags.to == "torchvision":
+        save_for_torchvision(checkpoint.build_model(content, flags.file), flags.output)
+    elif flags.output:
         checkpoint.save(flags.output, content)
         print(f"saved        {flags.output}")
+
+
+def save_for_torchvision(loaded, output):
+    """Save the tensors under torchvision's names, and print what loads them."""
+    code = torchvision_code(loaded)
+    name = output or "theirs.pth"
+    print(f"\n{code}model.load_state_dict(torch.load({str(name)!r}))\nmodel.eval()\n")
+    if output:
+        checkpoint.save(output, torchvision_state(loaded, code))
+        print(f"saved        {output}; the lines above build the model that loads it")
 
 
 def describe(content, family):

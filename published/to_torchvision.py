@@ -1,0 +1,149 @@
+"""Our detectors as torchvision's: its model, as lines of Python, and the tensors that it loads."""
+
+from collections import OrderedDict
+
+import torch
+
+import ssd
+from data.errors import UserError
+from published.families import delta_scale, ssd_names
+from published.names import rename, torchvision
+from utils.build import SSD_SIDES, build_levels
+
+RETINANET = """\
+from functools import partial
+
+import torch
+from torch import nn
+from torchvision.models import resnet{depth}
+from torchvision.models.detection import RetinaNet
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.backbone_utils import BackboneWithFPN
+from torchvision.models.detection.retinanet import RetinaNetHead
+from torchvision.ops.feature_pyramid_network import LastLevelP6P7
+
+resnet = resnet{depth}(norm_layer=partial(nn.BatchNorm2d, eps={epsilon}))
+coarser = LastLevelP6P7({p6_channels}, {channels})
+backbone = BackboneWithFPN(resnet, {layers}, {base_channels}, {channels}, coarser)
+priors = {priors}
+anchors = AnchorGenerator([[0]] * len(priors), [[1]] * len(priors))
+anchors.cell_anchors = [torch.tensor(level) for level in priors]
+head = RetinaNetHead({channels}, {shapes}, {classes}, norm_layer={norm})
+for part in (head.classification_head, head.regression_head):
+    part.conv = part.conv[:{head_convs}]
+model = RetinaNet(
+    backbone, {classes}, {resize}, {mean}, {std}, anchors, head,
+    score_thresh={score_threshold}, nms_thresh={nms_iou},
+    detections_per_img={max_detections}, topk_candidates={topk},
+)
+"""
+SSD300 = """\
+import torch
+from torchvision.models.detection import ssd300_vgg16
+from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
+
+model = ssd300_vgg16(
+    weights_backbone=None, num_classes={columns}, image_mean={mean},
+    score_thresh={score_threshold}, nms_thresh={nms_iou},
+    detections_per_img={max_detections}, topk_candidates={topk},
+)
+ratios, sizes = [[2], [2, 3], [2, 3], [2, 3], [2], [2]], {sizes}
+model.anchor_generator = DefaultBoxGenerator(
+    ratios, scales=[size / 300 for size in sizes], steps={strides}, clip={clip}
+)
+"""
+
+
+def torchvision_code(loaded):
+    """Lines of Python that build torchvision's model of a LoadedDetector, as `model`.
+
+    Its labels are ours, for SSD plus 1; boxes are decoded, and images resized, as torchvision does.
+    """
+    recipe, model = loaded.recipe, loaded.model
+    refuse_what_differs(recipe)
+    mean, std = (
+        [round(value / 255, 8) for value in values.flatten().tolist()]
+        for values in (model.normalize.mean, model.normalize.std)
+    )
+    common = dict(
+        mean=mean,
+        std=std,
+        score_threshold=recipe.score_threshold,
+        nms_iou=recipe.nms_iou,
+        max_detections=recipe.max_detections,
+        topk=recipe.pre_nms_topk,
+    )
+    if recipe.model in SSD_SIDES:
+        return SSD300.format(
+            columns=1 + len(loaded.classes),
+            sizes=list(recipe.prior_sizes or ssd.SIZES[300]),
+            strides=list(ssd.STRIDES[300]),
+            clip=recipe.conventions.clamp == "sizes",
+            **common,
+        )
+    levels = build_levels(recipe)
+    first = 6 - model.base_maps  # of the ResNet's layers
+    base_channels = model.base.channels[-model.base_maps :]
+    return RETINANET.format(
+        depth=recipe.depth,
+        epsilon=recipe.conventions.norm_epsilon,
+        channels=recipe.channels,
+        p6_channels=base_channels[-1] if recipe.conventions.p6_from == "c5" else recipe.channels,
+        base_channels=base_channels,
+        layers={f"layer{layer - 1}": str(layer - first) for layer in range(first, 6)},
+        priors=[[list(prior) for prior in level.base_priors] for level in levels],
+        shapes=len(levels[0].base_priors),
+        classes=len(loaded.classes),
+        norm="partial(nn.GroupNorm, 32)" if recipe.head_norm == "group" else None,
+        head_convs=recipe.head_convs,
+        resize=f"{recipe.resize}, {recipe.max_size}",
+        **common,
+    )
+
+
+def refuse_what_differs(recipe):
+    """An error where torchvision has no such detector."""
+    conventions, reason = recipe.conventions, ""
+    if recipe.model == "ssd512":
+        reason = "it has no SSD512"
+    elif recipe.model == "ssd300" and (recipe.prior_ratios or recipe.base_priors):
+        reason = "its SSD300 has the paper's ratios"
+    elif conventions.clamp == "centres":
+        reason = "it does not move priors at the border as ssd.pytorch does"
+    elif not conventions.p7_relu:
+        reason = "it has a ReLU before P7, as the paper"
+    elif recipe.model == "retinanet" and recipe.head_convs > 4:
+        reason = "its heads have four convolutions"
+    if reason:
+        raise UserError(f"torchvision cannot run this detector: {reason}")
+
+
+def torchvision_state(loaded, code):
+    """The state dict of torchvision's model, which the code builds: our tensors under its names.
+
+    Its RetinaNet predicts deltas in other units, its SSD takes pixels that no deviation divides.
+    The tensors of these two layers are float64, so that they can come back as they were;
+    load_state_dict rounds them.
+    """
+    scope = {}
+    exec(code, scope)  # the text above with numbers of a checked recipe
+    theirs, ours = scope["model"].state_dict(), loaded.model.state_dict()
+    if loaded.recipe.model in SSD_SIDES:
+        names = {}
+        for our_name, their_name in ssd_names(theirs, "torchvision").items():
+            names |= {f"{their_name}.{kind}": f"{our_name}.{kind}" for kind in ("weight", "bias")}
+        names["backbone.scale_weight"] = "scale"
+    else:
+        prefixes = torchvision(theirs, loaded.recipe.head_convs)
+        renamed = rename({name: name for name in theirs}, prefixes)
+        names = {their_name: our_name for our_name, their_name in renamed.items()}
+    state = OrderedDict((name, ours[names[name]].clone()) for name in theirs)
+    for name in ("weight", "bias"):
+        name = f"head.regression_head.bbox_reg.{name}"
+        if name in state:
+            state[name] = state[name].double() * delta_scale(state[name])
+    if loaded.recipe.model in SSD_SIDES:
+        first = state["backbone.features.0.weight"]
+        deviation = torch.tensor(ssd.STD).double().view(1, 3, 1, 1)
+        state["backbone.features.0.weight"] = first.double() / deviation
+    return state
