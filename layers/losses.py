@@ -21,17 +21,22 @@ from layers.matching import IGNORED, assign
 class MultiBoxLoss(nn.Module):
     """SSD, Sec. 2.2, Eq. 1: cross entropy on the objects and the hardest background.
 
-    class_logits [B, A, 1 + C], column 0 the background.
+    class_logits [B, A, 1 + C], column 0 the background. box_weight is the paper's alpha.
     """
 
     def __init__(
-        self, positive_iou=0.5, negative_iou=0.5, force_match=True, negatives_per_positive=3
+        self,
+        positive_iou=0.5,
+        negative_iou=0.5,
+        force_match=True,
+        negatives_per_positive=3,
+        box_weight=1.0,
     ):
         super().__init__()
         self.matching = dict(
             positive_iou=positive_iou, negative_iou=negative_iou, force_match=force_match
         )
-        self.negatives_per_positive = negatives_per_positive
+        self.negatives_per_positive, self.box_weight = negatives_per_positive, box_weight
 
     def forward(self, box_deltas, class_logits, priors, targets, num_positives=None):
         labels, boxes = assign(targets, priors, **self.matching)
@@ -55,7 +60,7 @@ class MultiBoxLoss(nn.Module):
         )
         class_loss = (class_loss * (positive | hard_negative)).sum()
 
-        return box_loss / num_positives, class_loss / num_positives
+        return self.box_weight * box_loss / num_positives, class_loss / num_positives
 
 
 class FocalLoss(nn.Module):
@@ -63,6 +68,7 @@ class FocalLoss(nn.Module):
 
     class_logits [B, A, C]. box_loss is "smooth_l1", with beta 1/9 and the mean of the four deltas,
     which Detectron's successors found better than the paper's sum; or "giou", one minus it.
+    box_weight multiplies it.
     """
 
     def __init__(
@@ -73,12 +79,14 @@ class FocalLoss(nn.Module):
         alpha=0.25,
         gamma=2.0,
         box_loss="smooth_l1",
+        box_weight=1.0,
     ):
         super().__init__()
         self.matching = dict(
             positive_iou=positive_iou, negative_iou=negative_iou, force_match=force_match
         )
-        self.alpha, self.gamma, self.box_loss = alpha, gamma, box_loss
+        self.alpha, self.gamma = alpha, gamma
+        self.box_loss, self.box_weight = box_loss, box_weight
 
     def forward(self, box_deltas, class_logits, priors, targets, num_positives=None):
         labels, boxes = assign(targets, priors, **self.matching)
@@ -101,7 +109,7 @@ class FocalLoss(nn.Module):
         loss = focal_loss if torch.compiler.is_compiling() else fast_focal_loss
         class_loss = loss(class_logits, labels, self.alpha, self.gamma)
 
-        return box_loss / num_positives, class_loss / num_positives
+        return self.box_weight * box_loss / num_positives, class_loss / num_positives
 
 
 def mine_hard_negatives(class_loss, labels, negatives_per_positive):

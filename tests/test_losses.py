@@ -261,7 +261,7 @@ def test_the_ious_of_matching_are_the_loss_s_to_choose(criterion, columns):
     for positive_iou in (0.5, 0.7):
         loss = criterion(positive_iou=positive_iou, negative_iou=0.5, force_match=False)
         deltas, logits = predictions(1, columns)
-        labels.append(float(loss(deltas, logits, PRIORS, [target])[0]))
+        labels.append(loss(deltas, logits, PRIORS, [target])[0].item())
     assert labels[0] > 0 and labels[1] == 0
 
 
@@ -278,3 +278,12 @@ def test_by_default_retinanet_ignores_overlaps_of_0_4_to_0_5_and_keeps_every_obj
 def test_objects_of_the_first_class_bring_negatives_too():
     labels = torch.tensor([[0, 0, -1, -1, -1, -1, -1, -1, -1, -1]])
     assert mine_hard_negatives(torch.rand(1, 10), labels, 3).sum() == 6
+
+
+@pytest.mark.parametrize("kind, columns", ((FocalLoss, 3), (MultiBoxLoss, 4)))
+def test_the_box_loss_has_a_weight_beside_the_class_loss(kind, columns):
+    deltas, logits = torch.randn(1, len(PRIORS), 4), torch.randn(1, len(PRIORS), columns)
+    target = [make_target((0, 0, 9, 9, 1))]
+    plain, weighted = (kind(box_weight=weight)(deltas, logits, PRIORS, target) for weight in (1, 3))
+    assert plain[0] > 0 and torch.isclose(weighted[0], 3 * plain[0])
+    assert weighted[1] == plain[1]

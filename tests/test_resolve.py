@@ -146,6 +146,7 @@ def test_a_misspelt_flag_is_one_line_with_the_likely_one(typed, hint):
         ("--focal-gamma", "focal_gamma"),
         ("--focal-alpha", "focal_alpha"),
         ("--positive-iou", "positive_iou"),
+        ("--box-weight", "box_weight"),
         ("--prior-probability", "prior_probability"),
     ),
 )

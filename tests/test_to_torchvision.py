@@ -36,7 +36,7 @@ def random_detector(recipe, num_classes=3):
     model, _ = build_detector(recipe, num_classes)
     for name, value in model.named_parameters():
         if "head" in name and name.endswith("weight") and value.ndim == 4:
-            torch.nn.init.normal_(value, std=0.05)
+            torch.nn.init.normal_(value, std=0.03)
     classes = [f"class {number}" for number in range(num_classes)]
     return LoadedDetector(model.eval(), recipe, classes, 1, 0.4)
 

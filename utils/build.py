@@ -25,15 +25,16 @@ OPTIMIZERS = dict(sgd=torch.optim.SGD, adam=torch.optim.Adam, adamw=torch.optim.
 def build_detector(recipe, num_classes):
     """The network, and the loss that trains it."""
     levels = build_levels(recipe)
-    matching = dict(
+    options = dict(
         positive_iou=recipe.positive_iou,
         negative_iou=recipe.negative_iou,
         force_match=recipe.force_match,
+        box_weight=recipe.box_weight,
     )
     pretrained = recipe.weights != "none"
     if recipe.model in SSD_SIDES:
         model = ssd.SSD(num_classes, SSD_SIDES[recipe.model], levels)
-        criterion = MultiBoxLoss(**matching, negatives_per_positive=recipe.negatives_per_positive)
+        criterion = MultiBoxLoss(**options, negatives_per_positive=recipe.negatives_per_positive)
     else:
         model = retinanet.RetinaNet(
             num_classes,
@@ -48,7 +49,7 @@ def build_detector(recipe, num_classes):
             prior_probability=recipe.prior_probability,
         )
         criterion = FocalLoss(
-            **matching,
+            **options,
             alpha=recipe.focal_alpha,
             gamma=recipe.focal_gamma,
             box_loss=recipe.box_loss,

@@ -16,6 +16,7 @@ AT_LEAST = dict(
     iterations=0, epochs=0, workers=0, warmup=0, patience=0, keep_checkpoints=0, frozen_stages=0,
     lr=0, weight_decay=0, momentum=0, gamma=0, ema=0, val_share=0, channels=1, head_convs=0,
     focal_gamma=0, focal_alpha=0, negatives_per_positive=0, negative_iou=0, positive_iou=0,
+    box_weight=0,
     score_threshold=0, nms_iou=0, pre_nms_topk=1, max_detections=1, plateau_patience=0,
 )  # fmt: skip
 BELOW = dict(

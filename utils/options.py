@@ -181,6 +181,7 @@ def add_loss_flags(parser):
     add("--focal-alpha", type=float, metavar="A", help="weight of the objects: 0.25")
     add("--focal-gamma", type=float, metavar="G", help="0: cross entropy; 2 in the paper")
     add("--box-loss", choices=("smooth_l1", "giou"), help="RetinaNet's")
+    add("--box-weight", type=float, metavar="W", help="of the box loss beside the class loss: 1")
     add("--negatives-per-positive", type=int, metavar="N", help="SSD's hard negatives: 3")
 
 

@@ -62,6 +62,7 @@ class Recipe:
     negative_iou: float = 0.4  # below this, it is background; between the two, ignored
     force_match: bool = True  # every object keeps its best prior, however poor
     box_loss: str = "smooth_l1"  # RetinaNet's; or giou
+    box_weight: float = 1.0  # of the box loss, beside the class loss
     focal_alpha: float = 0.25  # weight of the objects' class loss; 1 - alpha is the background's
     focal_gamma: float = 2.0  # how strongly easy priors are turned down; 0: not at all
     negatives_per_positive: int = 3  # SSD's hard negatives
