@@ -42,8 +42,24 @@ def detections(
         boxes = decode(boxes, priors[prior])
     if image_size is not None:
         boxes = clip(boxes, image_size)
-    keep = batched_nms(boxes, score, label, nms_iou)[:max_detections]
+    keep = best_survivors(boxes, score, label, nms_iou, max_detections)
     return dict(boxes=boxes[keep], scores=score[keep], labels=label[keep])
+
+
+def best_survivors(boxes, scores, labels, nms_iou, count):
+    """Rows of the best boxes that non-maximum suppression leaves of each class, at most count.
+
+    A box falls for a better one only, so the best survivors are those among the best boxes: how
+    many of these are looked at grows until enough are left.
+    """
+    order = scores.argsort(descending=True, stable=True)
+    looked_at = 4 * count
+    while True:
+        best = order[:looked_at]
+        keep = batched_nms(boxes[best], scores[best], labels[best], nms_iou)[:count]
+        if len(keep) == count or looked_at >= len(order):
+            return best[keep]
+        looked_at *= 4
 
 
 def topk_per_level(class_logits, scores, levels, k):

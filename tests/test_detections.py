@@ -1,8 +1,9 @@
+import pytest
 import torch
-from torchvision.ops import nms
+from torchvision.ops import batched_nms, nms
 
 from layers.boxes import iou
-from layers.detections import detections
+from layers.detections import best_survivors, detections
 
 
 def slow_nms(boxes, scores, max_iou):
@@ -113,3 +114,14 @@ def test_boxes_are_cut_at_the_border():
         torch.zeros(1, 4), torch.ones(1, 1), torch.tensor([[-5.0, 2, 30, 8]]), (6, 20), torch.clone
     )
     assert found["boxes"].tolist() == [[0, 2, 20, 6]]
+
+
+@pytest.mark.parametrize("count", (1, 5, 60, 1000))
+@pytest.mark.parametrize("nms_iou", (0.1, 0.5))
+def test_the_best_survivors_are_those_of_all_boxes(count, nms_iou):
+    corner = torch.rand(600, 2) * 60
+    boxes = torch.cat([corner, corner + 10 + 30 * torch.rand(600, 2)], dim=1)
+    scores, labels = torch.rand(600), torch.randint(0, 3, (600,))
+    expected = batched_nms(boxes, scores, labels, nms_iou)[:count]
+    assert torch.equal(best_survivors(boxes, scores, labels, nms_iou, count), expected)
+    assert len(best_survivors(boxes[:0], scores[:0], labels[:0], nms_iou, count)) == 0
