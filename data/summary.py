@@ -80,10 +80,19 @@ def reach_lines(boxes, levels, resizable=True):
         missed = boxes[best < REACHED]
         width, height = np.median(missed[:, 2:] - missed[:, :2], axis=0)
         larger = "a larger --resize, or " if resizable else ""
+        if resizable and levels[0].stride == 8 and width * height < smallest_prior(levels):
+            larger = "a larger --resize, --finest-stride 4, or "
         yield (
             f"advice: what is missed is typically {width:.0f} x {height:.0f} px; {larger}other "
             "priors (--fit-priors) may reach it"
         )
+
+
+def smallest_prior(levels):
+    """The area in square pixels of the smallest prior."""
+    return min(
+        (right - left) * (bottom - top) for left, top, right, bottom in levels[0].base_priors
+    )
 
 
 def resized_boxes(dataset):

@@ -34,3 +34,14 @@ def test_sizes_are_those_the_network_sees(tmp_path):
     write_coco(tmp_path, OBJECTS)
     dataset = Dataset(*read_split("coco", tmp_path), Stretch((128, 96)))
     np.testing.assert_allclose(summary.resized_boxes(dataset)[0], [10, 40, 40, 120])
+
+
+def test_small_objects_are_sent_to_the_finer_level(tmp_path):
+    for side, expected in ((8, True), (60, False)):
+        folder = tmp_path / f"{side}"
+        write_coco(folder, [[(1, 1, side, side, 0)]] * 3)
+        dataset = Dataset(*read_split("coco", folder), Resize(64, 96))
+        lines = summary.reach_lines(summary.resized_boxes(dataset), prior_levels((32,)))
+        assert ("--finest-stride 4" in " ".join(lines)) == expected
+    finer = prior_levels((16, 32), finest=4)
+    assert "--finest-stride" not in " ".join(summary.reach_lines(np.array([[0, 0, 4, 4.0]]), finer))

@@ -22,8 +22,9 @@ import torch
 from tools import measure, workloads
 from tools.bench_parts import loader, loss, post_processing
 from tools.peers import theirs, training_theirs
+from tools.predicting import predicting_onnx, predicting_ours
 from tools.race import CASES, compare
-from tools.workloads import batch, predicting_ours, training_ours
+from tools.workloads import batch, training_ours
 from utils import options, parallel
 from utils.files import must_be_new, write
 from utils.log import read_log
@@ -89,6 +90,8 @@ def inference(flags):
                 theirs(peer, size, recipe).to(flags.device).eval(), list(pixels / 255)
             )
         )
+        if flags.device.type == "cpu":
+            works["ours_by_onnxruntime"] = predicting_onnx(recipe, flags.device, pixels, targets)
         if flags.compile:
             works["ours_compiled"] = predicting_ours(
                 recipe, flags.device, pixels, targets, compiled=True

@@ -4,7 +4,6 @@ and by pycocotools."""
 import tempfile
 import time
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -21,7 +20,6 @@ from data.records import Entry, Object, pack
 from utils import metrics, parallel
 from utils.build import build_collate, build_detector, build_optimizer, build_transform
 from utils.guard import Guard
-from utils.predict import predict
 from utils.recipes import RECIPES
 
 CLASSES = 80
@@ -76,14 +74,6 @@ def training_ours(recipe, device, images, size, precision="auto", compiled=False
         sum(prediction.sum() for prediction in network(pixels)).backward()
 
     return step, bare
-
-
-def predicting_ours(recipe, device, pixels, targets, compiled=False):
-    """The network alone, and all of it from bytes to detections."""
-    model, _ = build_detector(recipe, CLASSES)
-    model.to(device, memory_format=torch.channels_last).eval()
-    network = parallel.Network(model, device, compiled=compiled)
-    return partial(network, pixels), partial(predict, network, model, pixels, targets, recipe)
 
 
 @contextmanager
