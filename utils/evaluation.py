@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from data.batch import EvalBatches
 from utils import draw, parallel
+from utils.breakdown import breakdown, breakdown_lines, explain
 from utils.build import build_loader
 from utils.certainty import Operation, best_operation, interval
 from utils.files import write
@@ -24,6 +25,7 @@ class Evaluation(NamedTuple):
     interval: tuple  # of the first metric, or None
     operation: Operation  # the score threshold with the best F1
     class_operations: dict  # class name -> its own
+    breakdown: dict  # AP50, and by kind of error how many there are and what they cost
     detections: dict  # image number -> boxes, scores, labels
 
 
@@ -37,8 +39,9 @@ def evaluate(model, dataset, recipe, device):
         recipe.metric, dataset.classes, dataset.records, detections
     )
     operation, class_operations = best_operation(dataset.classes, dataset.records, detections)
+    errors = breakdown(dataset.classes, explain(dataset.records, detections))
     return Evaluation(
-        metrics, per_class, interval(matches), operation, class_operations, detections
+        metrics, per_class, interval(matches), operation, class_operations, errors, detections
     )
 
 
@@ -89,7 +92,7 @@ def table(evaluation, records):
             f"  at score {operation.threshold:.2f}: precision {operation.precision:.3f}, "
             f"recall {operation.recall:.3f} (IoU 0.5)"
         )
-    lines.append(line)
+    lines += [line, "", *breakdown_lines(evaluation.breakdown)]
     return "\n".join(lines)
 
 
