@@ -11,8 +11,9 @@ from published.fetch import checkpoint_path
 from published.load import load_detector
 from utils import options, parallel, resolve
 from utils.datasets import eval_dataset
-from utils.evaluation import RESULTS, conditions, evaluate, save_results, table
+from utils.evaluation import conditions, evaluate, table
 from utils.files import must_be_new, new_name
+from utils.results import RESULTS, save_results
 from utils.script import run_script
 
 

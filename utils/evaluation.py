@@ -1,6 +1,5 @@
-"""Evaluation: a model's detections on a dataset, their metrics, and the files that show them."""
+"""Evaluation: a model's detections on a dataset, and their metrics."""
 
-import json
 import math
 from typing import NamedTuple
 
@@ -8,11 +7,10 @@ import numpy as np
 from tqdm import tqdm
 
 from data.batch import EvalBatches
-from utils import draw, parallel
-from utils.breakdown import breakdown, breakdown_lines, explain
+from utils import parallel
+from utils.breakdown import Explained, breakdown, breakdown_lines, explain
 from utils.build import build_loader
 from utils.certainty import Operation, best_operation, interval
-from utils.files import write
 from utils.metrics import compute_metrics
 from utils.predict import predict, to_original
 
@@ -26,6 +24,7 @@ class Evaluation(NamedTuple):
     operation: Operation  # the score threshold with the best F1
     class_operations: dict  # class name -> its own
     breakdown: dict  # AP50, and by kind of error how many there are and what they cost
+    explained: Explained  # what is wrong with each detection
     detections: dict  # image number -> boxes, scores, labels
 
 
@@ -39,9 +38,16 @@ def evaluate(model, dataset, recipe, device):
         recipe.metric, dataset.classes, dataset.records, detections
     )
     operation, class_operations = best_operation(dataset.classes, dataset.records, detections)
-    errors = breakdown(dataset.classes, explain(dataset.records, detections))
+    explained = explain(dataset.records, detections)
     return Evaluation(
-        metrics, per_class, interval(matches), operation, class_operations, errors, detections
+        metrics,
+        per_class,
+        interval(matches),
+        operation,
+        class_operations,
+        breakdown(dataset.classes, explained),
+        explained,
+        detections,
     )
 
 
@@ -116,65 +122,4 @@ def conditions(dataset, split, recipe, device, iteration=None):
         max_detections=recipe.max_detections,
         precision=parallel.precision_of(recipe.precision, device),
         iteration=iteration,
-    )
-
-
-def coco_format(dataset, detections):
-    """Detections as COCO's result file, with the dataset's own image and category ids."""
-    records, results = dataset.records, []
-    for image, image_detections in detections.items():
-        image_id = records.image_id(image)
-        columns = (image_detections[name].tolist() for name in ("boxes", "scores", "labels"))
-        for (left, top, right, bottom), score, label in zip(*columns):
-            box = [round(value, 2) for value in (left, top, right - left, bottom - top)]
-            results.append(
-                dict(
-                    image_id=image_id,
-                    category_id=records.category_ids[label],
-                    bbox=box,
-                    score=round(score, 5),
-                )
-            )
-    return results
-
-
-def save_results(folder, dataset, evaluation, described, replace=False):
-    """detections.json, metrics.json and predictions.jpg -> their paths.
-
-    replace: the folder is a run's, and they may be its own, older ones.
-    """
-    results = json.dumps(coco_format(dataset, evaluation.detections))
-    numbers = evaluation._asdict()
-    del numbers["detections"]
-    numbers["operation"] = evaluation.operation._asdict()
-    numbers["class_operations"] = {
-        name: own._asdict() for name, own in evaluation.class_operations.items()
-    }
-    report = json.dumps(described | numbers, indent=1)
-    threshold = evaluation.operation.threshold
-    sheet = prediction_sheet(dataset, evaluation.detections, threshold)
-    write(folder / "detections.json", results, replace)
-    write(folder / "metrics.json", report.replace("NaN", "null"), replace)
-    draw.save_picture(folder / "predictions.jpg", sheet, replace)
-    return [folder / name for name in RESULTS]
-
-
-RESULTS = ("detections.json", "metrics.json", "predictions.jpg")
-
-
-def prediction_sheet(dataset, detections, threshold, count=16):
-    """The first images with the detections over the threshold; the truth is white."""
-    threshold = 0.5 if math.isnan(threshold) else threshold
-    pictures = []
-    for index in range(min(count, len(dataset))):
-        image, target = dataset.read(index)
-        image_detections = detections[index]
-        shown = image_detections["scores"] >= threshold
-        boxes, labels, scores = (
-            image_detections[name][shown] for name in ("boxes", "labels", "scores")
-        )
-        picture = draw.draw(image, boxes, labels, dataset.classes, scores, target["boxes"])
-        pictures.append(picture)
-    return draw.sheet(
-        pictures, f"white: truth; coloured: detections with a score over {threshold:.2f}"
     )

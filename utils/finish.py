@@ -2,7 +2,8 @@
 
 from data.errors import UserError
 from utils import parallel
-from utils.evaluation import conditions, save_results, table
+from utils.evaluation import conditions, table
+from utils.results import save_results
 
 
 def finish(run):

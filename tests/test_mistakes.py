@@ -1,0 +1,58 @@
+import numpy as np
+
+from data.dataset import Dataset
+from tests.conftest import read_split, write_coco
+from utils import mistakes
+from utils.breakdown import BACKGROUND, CLASS, explain
+
+
+def dataset_of(folder):
+    """Three images of 96 x 64: a cat and a dog, a cat, and none."""
+    objects = [[(5, 5, 20, 20, 0), (50, 20, 30, 30, 1)], [(10, 10, 40, 40, 0)], []]
+    write_coco(folder, objects)
+    return Dataset(*read_split("coco", folder), None)
+
+
+def found(*rows):
+    """Detections (left, top, right, bottom, score, label)."""
+    rows = np.array(rows, np.float32).reshape(-1, 6)
+    return dict(boxes=rows[:, :4], scores=rows[:, 4], labels=rows[:, 5].astype(int))
+
+
+def test_the_most_certain_come_first_and_one_of_an_image(tmp_path):
+    dataset = dataset_of(tmp_path)
+    alarms = found((70, 2, 90, 12, 0.9, 0), (2, 50, 12, 60, 0.8, 0))
+    detections = {0: alarms, 1: found((70, 40, 90, 60, 0.95, 1)), 2: found((1, 1, 9, 9, 0.2, 0))}
+    explained = explain(dataset.records, detections)
+    worst = mistakes.worst_detections(explained, BACKGROUND, 4)
+    assert explained.images[worst].tolist() == [1, 0, 2]
+    np.testing.assert_allclose(explained.scores[worst], [0.95, 0.9, 0.2], atol=1e-6)
+
+
+def test_the_largest_missed_objects_come_first(tmp_path):
+    dataset = dataset_of(tmp_path)
+    explained = explain(dataset.records, {0: found((50, 20, 80, 50, 0.9, 1))})
+    rows = mistakes.largest_missed(dataset.records, explained, 4)
+    assert dataset.records.boxes[rows].tolist() == [[10, 10, 50, 50], [5, 5, 25, 25]]
+
+
+def test_the_sheet_has_a_row_for_each_kind_that_there_is(tmp_path):
+    dataset = dataset_of(tmp_path)
+    detections = {0: found((5, 5, 25, 25, 0.9, 1)), 1: found(), 2: found((1, 1, 9, 9, 0.2, 0))}
+    explained = explain(dataset.records, detections)
+    assert (explained.kinds == CLASS).sum() == 1
+    sheet = mistakes.mistake_sheet(dataset, detections, explained)
+    rows = round(sheet.shape[0] / (mistakes.SIDE + 4))
+    assert rows == 3, "certain of nothing, wrong class, missed"
+
+
+def test_without_a_mistake_there_is_no_sheet(tmp_path):
+    dataset = dataset_of(tmp_path)
+    truth = {0: found((5, 5, 25, 25, 0.9, 0), (50, 20, 80, 50, 0.9, 1))}
+    truth[1] = found((10, 10, 50, 50, 0.8, 0))
+    assert mistakes.mistake_sheet(dataset, truth, explain(dataset.records, truth)) is None
+
+
+def test_a_box_at_the_border_of_a_tiny_image_is_shown():
+    image = np.zeros((4, 9, 3), np.uint8)
+    assert mistakes.cell(image, (0, 0, 9, 4), "a.jpg", "text").shape == (320, 320, 3)

@@ -1,0 +1,86 @@
+"""The files that an evaluation leaves: detections, metrics, and pictures of both."""
+
+import json
+import math
+
+from utils import draw
+from utils.evaluation import table
+from utils.files import write
+from utils.mistakes import mistake_sheet
+from utils.quality import draw_quality
+
+RESULTS = (
+    "detections.json", "metrics.json", "predictions.jpg", "quality.png", "mistakes.jpg",
+    "report.html",
+)  # fmt: skip
+
+
+def coco_format(dataset, detections):
+    """Detections as COCO's result file, with the dataset's own image and category ids."""
+    records, results = dataset.records, []
+    for image, image_detections in detections.items():
+        image_id = records.image_id(image)
+        columns = (image_detections[name].tolist() for name in ("boxes", "scores", "labels"))
+        for (left, top, right, bottom), score, label in zip(*columns):
+            box = [round(value, 2) for value in (left, top, right - left, bottom - top)]
+            results.append(
+                dict(
+                    image_id=image_id,
+                    category_id=records.category_ids[label],
+                    bbox=box,
+                    score=round(score, 5),
+                )
+            )
+    return results
+
+
+def save_results(folder, dataset, evaluation, described, replace=False):
+    """Detections, metrics, pictures and a page with them -> paths; mistakes.jpg if there are any.
+
+    replace: the folder is a run's, and they may be its own, older ones.
+    """
+    results = json.dumps(coco_format(dataset, evaluation.detections))
+    numbers = evaluation._asdict()
+    del numbers["detections"], numbers["explained"]
+    numbers["operation"] = evaluation.operation._asdict()
+    numbers["class_operations"] = {
+        name: own._asdict() for name, own in evaluation.class_operations.items()
+    }
+    report = json.dumps(described | numbers, indent=1)
+    threshold = evaluation.operation.threshold
+    sheet = prediction_sheet(dataset, evaluation.detections, threshold)
+    write(folder / "detections.json", results, replace)
+    write(folder / "metrics.json", report.replace("NaN", "null"), replace)
+    draw.save_picture(folder / "predictions.jpg", sheet, replace)
+    mistakes = mistake_sheet(dataset, evaluation.detections, evaluation.explained)
+    if mistakes is not None:
+        draw.save_picture(folder / "mistakes.jpg", mistakes, replace)
+    quality = folder / "quality.png"
+    draw_quality(
+        quality,
+        dataset.classes,
+        dataset.records,
+        evaluation.explained,
+        evaluation.operation.threshold,
+    )
+    text = table(evaluation, dataset.records)
+    write(folder / "report.html", report(described, text, folder), replace)
+    return [folder / name for name in RESULTS if (folder / name).exists()]
+
+
+def prediction_sheet(dataset, detections, threshold, count=16):
+    """The first images with the detections over the threshold; the truth is white."""
+    threshold = 0.5 if math.isnan(threshold) else threshold
+    pictures = []
+    for index in range(min(count, len(dataset))):
+        image, target = dataset.read(index)
+        image_detections = detections[index]
+        shown = image_detections["scores"] >= threshold
+        boxes, labels, scores = (
+            image_detections[name][shown] for name in ("boxes", "labels", "scores")
+        )
+        picture = draw.draw(image, boxes, labels, dataset.classes, scores, target["boxes"])
+        pictures.append(picture)
+    return draw.sheet(
+        pictures, f"white: truth; coloured: detections with a score over {threshold:.2f}"
+    )
