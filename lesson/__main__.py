@@ -15,6 +15,7 @@ from lesson.draw_detections import (
     draw_nms,
     draw_pyramid,
     draw_strip,
+    level_name,
     receptive_field,
 )
 from lesson.draw_losses import draw_cumulative, draw_imbalance, draw_mining
@@ -57,8 +58,9 @@ def draw_all():
     numbers |= draw_cumulative(retinanets) | draw_mining(ssds)
     numbers |= draw_pyramid(last) | draw_nms(last) | draw_strip(retinanets)
     numbers |= example_numbers("retinanet", last) | example_numbers("ssd", ssds[max(ssds)])
-    for level in (0, 2):
-        numbers[f"field.p{level + 3}"] = f"{receptive_field(last, level)}"
+    for number, level in enumerate(last.levels[:3]):
+        name = level_name(level).lower()
+        numbers[f"field.{name}"] = f"{receptive_field(last, number)}"
     numbers |= evaluate_best() | {
         "run.iterations": f"{max(retinanets)}",
         "run.ssd_iterations": f"{max(ssds)}",

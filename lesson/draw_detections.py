@@ -25,10 +25,11 @@ def draw_pyramid(model):
     """The best score of every cell on every level, laid over the image -> numbers."""
     view = look("retinanet")
     scores = predictions(view, model).scores.max(dim=1).values
-    figure, axes = new_figure(1, 5, height=2.0)
+    figure, axes = new_figure(2, 3, height=4.6)
     numbers, height, width = {}, *view.image.shape[:2]
     size = tuple(view.images.shape[-2:])
-    for i, (axis, level, part) in enumerate(zip(axes, view.levels, scores.split(view.level_sizes))):
+    for axis, level, part in zip(axes.flat, view.levels, scores.split(view.level_sizes)):
+        name = level_name(level)
         rows, columns = grid_size(size, level)
         best = part.view(rows, columns, -1).max(dim=-1).values
         axis.imshow(view.image, extent=(0, width, height, 0))
@@ -38,11 +39,16 @@ def draw_pyramid(model):
         )  # fmt: skip
         axis.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
         sides = [prior[2] - prior[0] for prior in level.base_priors]
-        axis.set_title(f"P{i + 3}: {min(sides):.0f} to {max(sides):.0f} px", fontsize=9)
+        axis.set_title(f"{name}: {min(sides):.0f} to {max(sides):.0f} px", fontsize=9)
         axis.set_xlabel(f"best score {best.max():.2f}", fontsize=9)
-        numbers[f"pyramid.p{i + 3}"] = f"{best.max():.2f}"
+        numbers[f"pyramid.{name.lower()}"] = f"{best.max():.2f}"
     save_figure(figure, "pyramid")
     return numbers
+
+
+def level_name(level):
+    """P3 for stride 8, P4 for 16, as in the paper."""
+    return f"P{level.stride.bit_length() - 1}"
 
 
 def detect_example(model, nms_iou):

@@ -59,10 +59,25 @@ def test_after_a_few_iterations_it_is_said_once_how_long_it_will_take(
     for iteration in range(8, 60):
         log.step(iteration, box_loss=1.0, class_loss=1.0, lr=0.1)
     printed = capsys.readouterr()
-    (line,) = [line for line in (printed.out + printed.err).splitlines() if "to go" in line]
+    (line,) = [line for line in (printed.out + printed.err).splitlines() if "about" in line]
     # A minute for ten iterations.
     hours, minutes = divmod(round((iterations - 18) / 10), 60)
     assert line.startswith(
         f"about {hours} h {minutes:02} min to go, evaluations not counted: until"
     )
     assert ("fewer --iterations" in line) == hint
+
+
+def test_without_a_terminal_each_line_says_where_it_stands_and_how_long_the_rest_takes(
+    tmp_path, capsys, monkeypatch
+):
+    clock = iter(range(0, 10_000, 30))
+    monkeypatch.setattr("utils.log.time.time", lambda: next(clock))
+    log = Log(tmp_path, RECIPES["shapes"] | dict(iterations=21, log_every=3), per_epoch=100)
+    for iteration in range(1, 7):
+        log.step(iteration, box_loss=1.0, class_loss=2.0, lr=0.1)
+    log.close()
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("iteration")]
+    assert lines[0].startswith("iteration 3 of 21: ") and lines[0].endswith("to go")
+    # 15 iterations are left after the sixth, which at 5 since the first took 60 s in all.
+    assert lines[1].endswith("  0 h 03 min to go")

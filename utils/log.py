@@ -64,14 +64,17 @@ class Log:
             self.started = time.time()
         if iteration != self.start + 11:
             return
-        per_iteration = (time.time() - self.started) / 10
-        seconds = per_iteration * (self.recipe.iterations - iteration)
+        seconds = self.seconds_left(iteration)
         end = time.strftime("%a %H:%M", time.localtime(time.time() + seconds))
-        hours, minutes = divmod(round(seconds / 60), 60)
-        line = f"about {hours} h {minutes:02} min to go, evaluations not counted: until {end}"
+        line = f"about {in_words(seconds)} to go, evaluations not counted: until {end}"
         if seconds > LONG:
             line += "; fewer --iterations, a smaller --resize or --depth, or a GPU make it shorter"
         self.bar.write(line)
+
+    def seconds_left(self, iteration):
+        """How long the rest takes, at the mean speed since the first iteration."""
+        done = iteration - self.start - 1
+        return (time.time() - self.started) / done * (self.recipe.iterations - iteration)
 
     def write_step(self, iteration, values):
         seconds = time.perf_counter() - self.clock
@@ -114,7 +117,10 @@ class Log:
 
     def report(self, iteration, text):
         if self.bar.disable:
-            print(f"iteration {iteration} of {self.recipe.iterations}: {text}", flush=True)
+            left = ""
+            if self.started is not None and iteration > self.start + 1:
+                left = f"  {in_words(self.seconds_left(iteration))} to go"
+            print(f"iteration {iteration} of {self.recipe.iterations}: {text}{left}", flush=True)
         else:
             self.bar.set_postfix_str(text, refresh=False)
 
@@ -133,6 +139,12 @@ class Log:
         if not self.silent:
             self.bar.close()
             draw_curves(self.path.with_name("curves.png"), read_log(self.path))
+
+
+def in_words(seconds):
+    """A duration in hours and minutes."""
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02} min"
 
 
 def read_log(path):
