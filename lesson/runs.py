@@ -20,9 +20,9 @@ SSD = ssd300_shapes | dict(
     batch=1,
     lr=1e-4,
     warmup=10,
-    iterations=120,
+    iterations=100,
     val_share=0.0,  # no evaluation, which would take longer than the training
-    save_every=20,
+    save_every=50,
     keep_checkpoints=2,
 )
 RECIPES = dict(retinanet=RETINANET, ssd=SSD)

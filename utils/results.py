@@ -46,11 +46,11 @@ def save_results(folder, dataset, evaluation, described, replace=False):
     numbers["class_operations"] = {
         name: own._asdict() for name, own in evaluation.class_operations.items()
     }
-    report = json.dumps(described | numbers, indent=1)
+    metrics = json.dumps(described | numbers, indent=1)
     threshold = evaluation.operation.threshold
     sheet = prediction_sheet(dataset, evaluation.detections, threshold)
     write(folder / "detections.json", results, replace)
-    write(folder / "metrics.json", report.replace("NaN", "null"), replace)
+    write(folder / "metrics.json", metrics.replace("NaN", "null"), replace)
     draw.save_picture(folder / "predictions.jpg", sheet, replace)
     mistakes = mistake_sheet(dataset, evaluation.detections, evaluation.explained)
     if mistakes is not None:
