@@ -55,4 +55,6 @@ def test_without_a_mistake_there_is_no_sheet(tmp_path):
 
 def test_a_box_at_the_border_of_a_tiny_image_is_shown():
     image = np.zeros((4, 9, 3), np.uint8)
-    assert mistakes.cell(image, (0, 0, 9, 4), "a.jpg", "text").shape == (320, 320, 3)
+    box = (0, 0, 9, 4)
+    cell = mistakes.cell(image, box, [(box, (255, 0, 0))], "a.jpg", "text")
+    assert cell.shape == (320, 320, 3) and (cell == (255, 0, 0)).all(axis=2).any()

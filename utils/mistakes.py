@@ -4,7 +4,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 
+from layers.boxes import paired_iou
 from utils import draw
 from utils.breakdown import BACKGROUND, BOX, CLASS, is_missed
 
@@ -49,12 +51,14 @@ def detected_cell(dataset, detections, explained, number):
     image, target = dataset.read(image_number)
     box = detections[image_number]["boxes"][explained.rows[number]]
     label, score = explained.labels[number], explained.scores[number]
-    truth = target["boxes"][~target["ignore"]]
-    drawn = draw.draw(image, [box], [label], dataset.classes, truth=truth)
-    nearest = explained.objects[number]
-    there = dataset.classes[explained.object_labels[nearest]] if nearest >= 0 else "nothing"
-    text = f"{dataset.classes[label]} {score:.2f}, truth: {there}"
-    return cell(drawn, box, name_of(dataset, image_number), text)
+    nearest, there = explained.objects[number], "nothing"
+    if nearest >= 0:
+        overlap = paired_iou(*map(torch.as_tensor, (box, dataset.records.boxes[nearest])))
+        there = f"{dataset.classes[explained.object_labels[nearest]]}, IoU {overlap:.2f}"
+    boxes = [(truth, draw.WHITE) for truth in target["boxes"][~target["ignore"]]]
+    boxes.append((box, draw.colour(label)))
+    text = f"{dataset.classes[label]} {score:.2f}; truth: {there}"
+    return cell(image, box, boxes, name_of(dataset, image_number), text)
 
 
 def missed_cell(dataset, row):
@@ -63,28 +67,31 @@ def missed_cell(dataset, row):
     image_number = int(np.searchsorted(records.offsets, row, side="right")) - 1
     image, _ = dataset.read(image_number)
     box = records.boxes[row]
-    drawn = draw.draw(image, [], [], dataset.classes, truth=[box])
     text = f"missed: {dataset.classes[records.labels[row]]}"
-    return cell(drawn, box, name_of(dataset, image_number), text)
+    return cell(image, box, [(box, draw.WHITE)], name_of(dataset, image_number), text)
 
 
 def name_of(dataset, image_number):
     return Path(dataset.records.path(image_number)).name
 
 
-def cell(image, box, name, text):
-    """The part of a picture around a box, enlarged, above the image's name and a text."""
+def cell(image, box, boxes, name, text):
+    """The part of an image around a box, enlarged, with boxes (box, colour) on it, above the
+    image's name and a text."""
     left, top, right, bottom = box
     reach = MARGIN * max(right - left, bottom - top)
-    first = np.maximum(np.floor([top - reach, left - reach]), 0).astype(int)
-    last = np.ceil([bottom + reach, right + reach]).astype(int)
-    part = image[first[0] : last[0], first[1] : last[1]]
+    first = np.maximum(np.floor([left - reach, top - reach]), 0).astype(int)
+    last = np.ceil([right + reach, bottom + reach]).astype(int)
+    part = image[first[1] : last[1], first[0] : last[0]]
     scale = (SIDE - 2 * STRIP) / max(part.shape[:2])
     size = [max(round(side * scale), 1) for side in part.shape[1::-1]]
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    enlarged = cv2.resize(part, size, interpolation=method)
+    for shown, shade in boxes:
+        draw.rectangle(enlarged, (np.asarray(shown) - [*first, *first]) * scale, shade, 2)
     canvas = np.full((SIDE, SIDE, 3), 255, np.uint8)
-    canvas[: size[1], : size[0]] = cv2.resize(part, size, interpolation=method)
-    for line, words in enumerate((name[-40:], text[:40])):
+    canvas[: size[1], : size[0]] = enlarged
+    for line, words in enumerate((name[-40:], text[:44])):
         place = (4, SIDE - 2 * STRIP + 18 + STRIP * line)
         cv2.putText(canvas, words, place, draw.FONT, 0.45, draw.BLACK, 1, cv2.LINE_AA)
     return canvas

@@ -8,6 +8,7 @@ from utils.evaluation import table
 from utils.files import write
 from utils.mistakes import mistake_sheet
 from utils.quality import draw_quality
+from utils.report import report
 
 RESULTS = (
     "detections.json", "metrics.json", "predictions.jpg", "quality.png", "mistakes.jpg",
