@@ -72,3 +72,10 @@ def test_a_broken_image_is_left_out_and_named(photos, tmp_path):
     images, _ = find_inputs(["photos"], tmp_path / "out")
     assert [frame.source["image"] for frame in images] == ["photos/sub/b.png"]
     assert len(images.problems) == 1 and "a.jpg" in images.problems[0]
+
+
+def test_a_broken_video_is_left_out_and_named(photos, tmp_path):
+    (photos / "clip.mp4").write_bytes(b"no video")
+    _, video = find_inputs(["photos"], tmp_path / "out")
+    assert list(video) == [] and len(video) == 0 and "clip.mp4: not a video" in video.problems[0]
+    video.close()

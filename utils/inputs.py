@@ -52,27 +52,39 @@ class ImageInput:
 
 
 class VideoInput:
-    """The frames of a video or a camera, which are written into a video."""
+    """The frames of a video or a camera, which are written into a video.
+
+    A file that cannot be read has no frames, and is named in problems.
+    """
 
     unit = "frame"
 
     def __init__(self, source, copy, every):
-        self.source, self.reader = source, VideoReader(source, every)
-        self.writer, self.copies = VideoWriter(copy, self.reader.fps / every), [copy]
+        self.source, self.reader, self.writer = source, None, None
+        self.copies, self.problems = [copy], []
+        try:
+            self.reader = VideoReader(source, every)
+        except UserError as problem:
+            if str(source).isdecimal():
+                raise
+            self.problems.append(str(problem))
+        else:
+            self.writer = VideoWriter(copy, self.reader.fps / every)
 
     def __len__(self):
-        return len(self.reader)
+        return len(self.reader) if self.reader else 0
 
     def __iter__(self):
+        if not self.reader:
+            return
         for number, image in self.reader:
             yield Frame(image, dict(video=str(self.source), frame=number), self.writer.write)
-
-    @property
-    def problems(self):
-        return [self.reader.problem] if self.reader.problem else []
+        if self.reader.problem:
+            self.problems.append(self.reader.problem)
 
     def close(self):
-        self.writer.close()
+        if self.writer:
+            self.writer.close()
 
 
 def find_inputs(names, output, every=1, truth=None):

@@ -22,6 +22,7 @@ def report(described, table, folder):
     rows = "".join(
         f"<tr><td>{html.escape(str(name))}</td><td>{html.escape(str(value))}</td></tr>"
         for name, value in described.items()
+        if value not in ([], None)
     )
     pictures = "".join(
         f"<h2>{title}</h2><img alt='{title}' src='{embedded(folder / name)}'>"
