@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "weights"
 DATA = ROOT / "data/shapes"
 # The first is `python train.py`; of the second, which takes an hour, only the beginning.
-RETINANET = shapes | dict(save_every=170, keep_checkpoints=5)
+RETINANET = shapes | dict(save_every=130, keep_checkpoints=5)
 SSD = ssd300_shapes | dict(
     batch=1,
     lr=1e-4,
