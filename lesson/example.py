@@ -96,7 +96,7 @@ def predictions(view, model):
         box_costs = 1 - giou(decode(deltas, view.priors), view.boxes)
     return Prediction(
         deltas, logits, model.scores(logits), decode(deltas, view.priors),
-        class_costs, box_costs * positive, counts,
+        class_costs, view.recipe.box_weight * box_costs * positive, counts,
     )  # fmt: skip
 
 

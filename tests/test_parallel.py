@@ -88,7 +88,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_processes_have_the_losses_and_the_precision_of_one(folder):
     # Batch norm sees only its own process's images; fine-tuning freezes it.
     run_script("train.py", *flags(folder, "base", 2))

@@ -116,7 +116,7 @@ def compare(straight, broken):
     "recipe, workers, iterations, kills, longest",
     (
         ("shapes", 0, 8, 1, 1),
-        ("shapes", 2, 8, 2, 1),
+        pytest.param("shapes", 2, 8, 2, 1, marks=pytest.mark.long),
         pytest.param("ssd300_shapes", 0, 3, 1, 4, marks=pytest.mark.long),
     ),
 )

@@ -38,10 +38,9 @@ def test_drawing_again_gives_the_same(root):
 
 
 def test_train_and_val_share_no_image(root):
-    first = {read_image(read_split("shapes", root)[1].path(i)).tobytes() for i in range(50)}
-    assert not first & {
-        read_image(read_split("shapes", root, "val")[1].path(i)).tobytes() for i in range(200)
-    }
+    train, val = (read_split("shapes", root, split)[1] for split in ("train", "val"))
+    first = {read_image(train.path(i)).tobytes() for i in range(50)}
+    assert not first & {read_image(val.path(i)).tobytes() for i in range(200)}
 
 
 @pytest.fixture

@@ -174,7 +174,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(trained, tmp_path):
 @pytest.mark.parametrize(
     "recipe, images, iterations",
     (
-        ("shapes", 4, 120),
+        pytest.param("shapes", 4, 120, marks=pytest.mark.long),
         pytest.param("ssd300_shapes", 2, 55, marks=pytest.mark.long),
     ),
 )
