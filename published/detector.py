@@ -1,5 +1,6 @@
 """A checkpoint of any program as a Python function from images to detections."""
 
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -62,22 +63,32 @@ class Detector:
         return self.detect_batch([as_array(images)])[0]
 
     def detect_batch(self, arrays):
-        """The detections of several images [H, W, 3], which go through the network together."""
-        if not arrays:
-            return []
+        """The detections of several images [H, W, 3].
+
+        Those that the network sees in one size go through it together: padding to a larger one
+        would change what is found.
+        """
         samples = [self.transform(array, no_objects(), None) for array in arrays]
-        images, targets = parallel.to_device(*self.collate(samples), self.device)
-        results = predict(self.network, self.model, images, targets, self.recipe)
-        detections = []
-        for result, target, array in zip(results, targets, arrays):
-            result = to_original(result, target["size"], array.shape[:2])
-            shown = result["scores"] >= self.score_threshold
-            shown &= torch.isin(result["labels"], self.shown_labels)
-            shown = shown.nonzero().flatten()[: self.max_detections]
-            found = {name: value[shown].numpy() for name, value in result.items()}
-            names = [self.classes[label] for label in found["labels"]]
-            detections.append(found | dict(names=names))
+        groups = defaultdict(list)
+        for number, sample in enumerate(samples):
+            groups[tuple(self.collate.common_size([sample]))].append(number)
+        detections = [None] * len(arrays)
+        for numbers in groups.values():
+            batch = self.collate([samples[number] for number in numbers])
+            images, targets = parallel.to_device(*batch, self.device)
+            results = predict(self.network, self.model, images, targets, self.recipe)
+            for number, result, target in zip(numbers, results, targets):
+                result = to_original(result, target["size"], arrays[number].shape[:2])
+                detections[number] = self.shown(result)
         return detections
+
+    def shown(self, result):
+        """What is to be shown of an image's detections, as arrays and names."""
+        kept = result["scores"] >= self.score_threshold
+        kept &= torch.isin(result["labels"], self.shown_labels)
+        kept = kept.nonzero().flatten()[: self.max_detections]
+        arrays = {name: value[kept].numpy() for name, value in result.items()}
+        return arrays | dict(names=[self.classes[label] for label in arrays["labels"]])
 
     def draw(self, image, detections, truth=()):
         """A copy of the image [H, W, 3] RGB with its detections, and boxes truth [N, 4] in

@@ -47,6 +47,15 @@ def test_a_list_of_images_of_different_sizes_gives_a_list(folder, detector):
     assert detector([]) == []
 
 
+def test_an_image_in_a_list_is_found_as_alone(folder, detector):
+    photo = np.array(Image.open(folder / "photo.png"))
+    images = [photo, photo.transpose(1, 0, 2).copy(), photo[:40], photo]
+    for together, image in zip(detector(images), images):
+        alone = detector(image)
+        assert together["names"] == alone["names"]
+        np.testing.assert_allclose(together["boxes"], alone["boxes"], atol=1e-3)
+
+
 def test_names_and_the_threshold_are_the_checkpoint_s(folder, detector):
     found = detector(folder / "photo.png")
     assert set(found["names"]) <= {"cat", "dog"}
