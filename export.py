@@ -12,7 +12,8 @@ from published.fetch import checkpoint_path
 from published.load import load_detector
 from utils import options
 from utils.files import must_be_new
-from utils.onnx import OUTPUTS, export, largest_differences
+from utils.onnx import OUTPUTS
+from utils.onnx_export import export, largest_differences
 from utils.script import run_script
 
 TOLERANCE = 0.01  # pixels that a box of the file may lie beside the checkpoint's
