@@ -102,3 +102,8 @@ def test_a_missing_file_or_server_is_one_line(server, tmp_path):
         download("coco", tmp_path, server.address, [("nothing.zip", "0" * 32)])
     with pytest.raises(UserError, match="cannot be fetched .*the same command again"):
         download("coco", tmp_path, "http://127.0.0.1:9", [("a.zip", "0" * 32)])
+
+
+def test_an_archive_without_a_known_digest_is_unpacked(server, tmp_path):
+    download("bccd", tmp_path, server.address, [("zips/images.zip", None)])
+    assert (tmp_path / "train2017/a.txt").exists()
