@@ -19,7 +19,7 @@ from utils import options, resolve
 from utils.datasets import eval_dataset
 from utils.detection_files import coco_results, plain_results
 from utils.files import must_be_new, new_name, write
-from utils.inputs import find_inputs
+from utils.inputs import files_of, find_inputs
 from utils.pipeline import Background, batches, read_ahead
 from utils.script import run_script
 
@@ -29,6 +29,8 @@ CHANGES = ("resize", "max_size")  # flags that change the checkpoint's recipe
 def main():
     flags = parse_flags()
     must_be_new(flags.json, flags.coco_json)
+    for name in flags.inputs:
+        files_of(name)  # what is mistyped is said before a checkpoint is read
     changes = {name: getattr(flags, name) for name in CHANGES if getattr(flags, name) is not None}
     detector = Detector(
         flags.checkpoint,

@@ -85,6 +85,7 @@ def test_every_part_has_a_name():
     }
 
 
+@pytest.mark.long
 def test_shapes_tells_what_a_run_reached():
     (row,) = bench.shapes(
         FLAGS, "--iters", "1", "--batch", "1", "--depth", "18", "--eval-every", "1"

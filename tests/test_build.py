@@ -53,6 +53,6 @@ def test_an_untrained_detector_has_the_recipe_s_prior_probability():
 
 def test_listed_priors_take_the_place_of_sizes_and_ratios():
     boxes = (((0.0, 0, 8, 8), (0, 0, 4, 16)),) * 5
-    levels = build_levels(RECIPES["shapes"] | dict(base_priors=boxes))
+    levels = build_levels(RECIPES["shapes"] | dict(finest_stride=8, base_priors=boxes))
     assert [level.base_priors for level in levels] == list(boxes)
     assert [level.stride for level in levels] == [8, 16, 32, 64, 128]

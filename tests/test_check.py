@@ -103,6 +103,7 @@ def test_a_picture_that_is_in_train_and_in_val_is_reported(tmp_path):
     assert "train2017/b.png" in line and "val2017/c.png" in line
 
 
+@pytest.mark.long
 def test_the_check_proposes_priors_and_draws_the_hardest_cases_last(tmp_path):
     objects = [[(10 + i, 5, 6, 6, 0)] for i in range(20)]
     objects[7] = [(0, 0, 2, 60, 1)]

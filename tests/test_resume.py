@@ -146,6 +146,7 @@ def test_a_checkpoint_cut_short_is_refused_and_the_one_before_it_offered(finishe
     assert checkpoint.load(finished / "previous.pth")["iteration"] == 2
 
 
+@pytest.mark.long
 def test_resuming_a_finished_run_changes_nothing(finished):
     before = (finished / "last.pth").read_bytes()
     printed = run_script("train.py", "--resume", finished / "last.pth")
@@ -269,6 +270,7 @@ def test_patience_ends_a_run_that_does_not_improve(data, tmp_path):
     assert checkpoint.load(tmp_path / "run/last.pth")["iteration"] <= 10
 
 
+@pytest.mark.long
 def test_a_moving_average_is_judged_and_saved_beside_the_weights(data, tmp_path):
     arguments = [
         *flags(data, "shapes", 0, 4),

@@ -97,7 +97,7 @@ def test_the_points_on_the_server_are_those_of_the_log(server, tmp_path):
     assert window(server[1], "average precision")["AP"][0] == [5]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_server_that_dies_is_one_warning_and_the_run_goes_on(server, tmp_path):
     process = subprocess.Popen(
         [sys.executable, "train.py", *flags(tmp_path, 60), "--visdom", f"localhost:{server[1]}"],
