@@ -153,7 +153,7 @@ ssd300_custom = ssd300_coco | dict(
 )
 ssd512_custom = ssd300_custom | dict(model="ssd512", prior_sizes=ssd512_coco.prior_sizes)
 
-# Drawn shapes, from random weights: AP 0.86, AP50 0.98 after 7 minutes on two CPU cores, in float32.
+# Drawn shapes, from random weights: AP 0.86, AP50 0.98 in 7 minutes on two CPU cores (float32).
 shapes = Recipe(
     dataset="shapes",
     weights="none",
