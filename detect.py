@@ -17,9 +17,9 @@ from published.detector import Detector
 from published.fetch import checkpoint_path
 from utils import options, resolve
 from utils.datasets import eval_dataset
-from utils.detection_files import coco_results, plain_results
+from utils.detection_files import coco_results, image_numbers, plain_results
 from utils.files import must_be_new, new_name, write
-from utils.inputs import files_of, find_inputs
+from utils.inputs import named_files, open_inputs
 from utils.pipeline import Background, batches, read_ahead
 from utils.script import run_script
 
@@ -29,9 +29,9 @@ CHANGES = ("resize", "max_size")  # flags that change the checkpoint's recipe
 def main():
     flags = parse_flags()
     must_be_new(flags.json, flags.coco_json)
-    for name in flags.inputs:
-        files_of(name)  # what is mistyped is said before a checkpoint is read
-    changes = {name: getattr(flags, name) for name in CHANGES if getattr(flags, name) is not None}
+    files = named_files(flags.inputs)  # what is mistyped is said before a checkpoint is read
+    given = resolve.given_fields(flags)
+    changes = {name: given[name] for name in CHANGES if name in given}
     detector = Detector(
         flags.checkpoint,
         flags.device,
@@ -43,7 +43,9 @@ def main():
     )
     dataset = annotated_dataset(flags, detector)
     output = flags.output or new_name(Path("detections"))
-    inputs = find_inputs(names_of(flags, dataset), output, flags.every, truth_of(dataset))
+    if not files:
+        files = dataset_files(dataset)
+    inputs = open_inputs(files, output, flags.every, truth_of(dataset))
     must_be_new(*(copy for source in inputs for copy in source.copies))
     print(f"shown: detections with a score of at least {detector.score_threshold:.2f}")
 
@@ -94,13 +96,11 @@ def annotated_dataset(flags, detector):
     return eval_dataset(recipe, flags.split or "all", detector.classes)
 
 
-def names_of(flags, dataset):
-    """The inputs that were named; else all images of the dataset."""
-    if flags.inputs or dataset is None:
-        if not flags.inputs:
-            raise UserError("name images, folders, videos or a camera's number to look at")
-        return flags.inputs
-    return [dataset.records.path(i) for i in range(len(dataset))]
+def dataset_files(dataset):
+    """All images of the dataset, where no input was named."""
+    if dataset is None:
+        raise UserError("name images, folders, videos or a camera's number to look at")
+    return named_files(dataset.records.path(i) for i in range(len(dataset)))
 
 
 def truth_of(dataset):
@@ -108,8 +108,7 @@ def truth_of(dataset):
     if dataset is None:
         return {}
     records = dataset.records
-    boxes = [records.boxes[records.objects(i)] for i in range(len(records))]
-    return {Path(records.path(i)).resolve(): boxes[i] for i in range(len(records))}
+    return {path: records.boxes[records.objects(i)] for path, i in image_numbers(records).items()}
 
 
 def parse_flags():

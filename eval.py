@@ -11,7 +11,7 @@ from published.fetch import checkpoint_path
 from published.load import load_detector
 from utils import options, parallel, resolve
 from utils.datasets import eval_dataset
-from utils.evaluation import conditions, evaluate, table
+from utils.evaluation import conditions, evaluate, table, with_errors
 from utils.files import must_be_new, new_name
 from utils.results import RESULTS, save_results
 from utils.script import run_script
@@ -35,6 +35,7 @@ def main():
 
     evaluation = evaluate(detector.model.to(device), dataset, recipe, device)
     if parallel.rank() == 0:
+        evaluation = with_errors(evaluation, dataset)
         print("", table(evaluation, dataset.records), "", sep="\n")
         for path in save_results(output, dataset, evaluation, described):
             print(f"{path.stem:16} {path}")

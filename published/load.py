@@ -3,13 +3,13 @@
 from dataclasses import asdict
 
 import torch
-from torchvision.models import get_model_weights
 
 from data.errors import UserError
 from data.formats import voc
 from published.conventions import mmdetection_sizes
 from published.families import convert
 from utils import checkpoint
+from utils.detection_files import names_by_id
 from utils.onnx import load_onnx
 from utils.recipes import RECIPES
 
@@ -97,7 +97,7 @@ def with_names(state, meta, classes=None):
     background = int("class_heads.0.bias" in heads)
     name, shapes = next(iter(heads.items()))
     count = len(state[name]) // shapes - background
-    listed = get_model_weights("retinanet_resnet50_fpn").COCO_V1.meta["categories"]
+    listed = names_by_id()
     coco = [name for name in listed if name not in ("N/A", "__background__")]
     if count + background == len(listed):
         kept = [0] * background + [listed.index(name) for name in coco]

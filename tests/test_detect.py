@@ -3,14 +3,11 @@ import json
 import cv2
 import numpy as np
 import pytest
-import torch
 
 import detect
 from tests.conftest import run_script, write_coco
-from tests.test_detector import RECIPE
+from tests.test_detector import save_random_detector
 from tests.test_video import write_video
-from utils import checkpoint
-from utils.build import build_detector
 from utils.video import VideoReader
 
 
@@ -18,9 +15,7 @@ from utils.video import VideoReader
 def folder(tmp_path_factory):
     """A checkpoint of random weights, a COCO folder of five images, and a video."""
     folder = tmp_path_factory.mktemp("detect")
-    torch.manual_seed(0)
-    model, _ = build_detector(RECIPE, 2)
-    checkpoint.save(folder / "best.pth", checkpoint.detector_content(model, RECIPE, ["cat", "dog"]))
+    save_random_detector(folder / "best.pth")
     objects = [[(10, 10, 20, 20, 0), (50, 20, 30, 30, 1)]] * 5
     write_coco(folder / "set", objects, "val", ids=(7, 9))
     write_video(folder / "clip.mp4")

@@ -13,13 +13,18 @@ from utils.recipes import RECIPES
 RECIPE = RECIPES["shapes"] | dict(precision="float32", score_threshold=0.0, resize=64, max_size=96)
 
 
+def save_random_detector(path):
+    """A checkpoint of random weights, the same every time."""
+    torch.manual_seed(0)
+    model, _ = build_detector(RECIPE, 2)
+    checkpoint.save(path, checkpoint.detector_content(model, RECIPE, ["cat", "dog"]))
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A checkpoint of random weights, and a photo."""
     folder = tmp_path_factory.mktemp("detector")
-    torch.manual_seed(0)
-    model, _ = build_detector(RECIPE, 2)
-    checkpoint.save(folder / "best.pth", checkpoint.detector_content(model, RECIPE, ["cat", "dog"]))
+    save_random_detector(folder / "best.pth")
     write_image(folder / "photo.png", height=80, width=120)
     return folder
 

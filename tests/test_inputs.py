@@ -4,7 +4,11 @@ import pytest
 from data.errors import UserError
 from tests.conftest import write_image
 from tests.test_video import write_video
-from utils.inputs import find_inputs
+from utils.inputs import named_files, open_inputs
+
+
+def find_inputs(names, *arguments):
+    return open_inputs(named_files(names), *arguments)
 
 
 def copies(inputs):

@@ -11,12 +11,12 @@ import torch
 
 from data.records import ANY_CLASS
 from layers.boxes import area, intersection, iou
+from utils.matches import ap_at_101_recalls
 
 POSITIVE_IOU, BACKGROUND_IOU = 0.5, 0.1  # a hit; less than the second touches nothing
 KINDS = ("class", "box", "both", "duplicate", "background", "missed")
 HIT = -1  # in the place of a kind
 CLASS, BOX, BOTH, DUPLICATE, BACKGROUND, MISSED = range(6)
-RECALLS = np.linspace(0, 1, 101)  # at which COCO reads the precision
 
 
 class Explained(NamedTuple):
@@ -176,13 +176,6 @@ def mean_ap50(classes, explained):
             chosen = explained.labels == label
             order = np.argsort(-explained.scores[chosen], kind="stable")
             hits = (explained.kinds[chosen] == HIT)[order]
-            values.append(ap_at_101_recalls(hits, objects))
+            tried = np.arange(1, len(hits) + 1)
+            values.append(ap_at_101_recalls(np.cumsum(hits), tried, objects))
     return float(np.mean(values)) if values else math.nan
-
-
-def ap_at_101_recalls(hits, objects):
-    """The precision of detections, best first, read at 101 recalls: hits [D] -> their mean."""
-    true_positives = np.cumsum(hits)
-    recall, precision = true_positives / objects, true_positives / np.arange(1, len(hits) + 1)
-    precision = np.maximum.accumulate(precision[::-1])[::-1]
-    return float(np.append(precision, 0.0)[np.searchsorted(recall, RECALLS)].mean())

@@ -5,9 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from utils.matches import match_detections
+from utils.matches import ap_at_101_recalls, match_detections
 
-RECALLS = np.linspace(0, 1, 101)  # COCO's
 ROUNDS = 200
 MANY_IMAGES = 1000  # of so many, an average is certain enough, and resampling slow
 
@@ -86,10 +85,6 @@ def weighted_precision(matches, weights):
     weight = weights[matches.images]
     values = []
     for hits, counts in zip(matches.hits, matches.counts):
-        true_positives = np.cumsum(hits * weight)
-        tried = np.cumsum(counts * weight)
-        recall, precision = true_positives / objects, true_positives / np.maximum(tried, 1)
-        precision = np.maximum.accumulate(precision[::-1])[::-1]
-        place = np.searchsorted(recall, RECALLS, side="left")
-        values.append(np.append(precision, 0.0)[place].mean())
+        true_positives, tried = np.cumsum(hits * weight), np.cumsum(counts * weight)
+        values.append(ap_at_101_recalls(true_positives, tried, objects))
     return float(np.mean(values))

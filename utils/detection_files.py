@@ -30,24 +30,30 @@ def coco_results(found, classes, dataset=None):
     """
     image_ids, category_ids = {}, tuple(range(1, 1 + len(classes)))
     if is_official(classes):
-        # torchvision lists COCO's names by their ids.
-        listed = get_model_weights("retinanet_resnet50_fpn").COCO_V1.meta["categories"]
-        category_ids = [listed.index(name) for name in classes]
+        category_ids = [names_by_id().index(name) for name in classes]
     if dataset is not None:
         records = dataset.records
         category_ids = records.category_ids or category_ids
-        image_ids = {
-            Path(records.path(i)).resolve(): records.image_id(i) for i in range(len(records))
-        }
+        image_ids = {path: records.image_id(i) for path, i in image_numbers(records).items()}
     results = []
     for source, detections in found:
         image_id = image_ids.get(Path(source.get("image", "")).resolve(), named_id(source))
-        columns = (detections[key].tolist() for key in ("boxes", "scores", "labels"))
-        for (left, top, right, bottom), score, label in zip(*columns):
-            box = [round(side, 2) for side in (left, top, right - left, bottom - top)]
-            result = dict(image_id=image_id, category_id=category_ids[label], bbox=box)
-            results.append(result | dict(score=round(score, 5)))
+        results += coco_rows(image_id, category_ids, detections)
     return results
+
+
+def coco_rows(image_id, category_ids, detections):
+    """The detections of one image in COCO's result format."""
+    columns = (detections[key].tolist() for key in ("boxes", "scores", "labels"))
+    for (left, top, right, bottom), score, label in zip(*columns):
+        box = [round(side, 2) for side in (left, top, right - left, bottom - top)]
+        result = dict(image_id=image_id, category_id=category_ids[label], bbox=box)
+        yield result | dict(score=round(score, 5))
+
+
+def image_numbers(records):
+    """Resolved path of an image -> its number."""
+    return {Path(records.path(i)).resolve(): i for i in range(len(records))}
 
 
 def named_id(source):
@@ -56,3 +62,8 @@ def named_id(source):
         return source["frame"]
     stem = Path(source["image"]).stem
     return int(stem) if stem.isdecimal() else Path(source["image"]).name
+
+
+def names_by_id():
+    """COCO's names in the places of their ids, N/A where there is none, as torchvision has them."""
+    return get_model_weights("retinanet_resnet50_fpn").COCO_V1.meta["categories"]

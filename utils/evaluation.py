@@ -23,9 +23,10 @@ class Evaluation(NamedTuple):
     interval: tuple  # of the first metric, or None
     operation: Operation  # the score threshold with the best F1
     class_operations: dict  # class name -> its own
-    breakdown: dict  # AP50, and by kind of error how many there are and what they cost
-    explained: Explained  # what is wrong with each detection
     detections: dict  # image number -> boxes, scores, labels
+    # Of with_errors():
+    breakdown: dict = None  # AP50, and by kind of error how many there are and what they cost
+    explained: Explained = None  # what is wrong with each detection
 
 
 def evaluate(model, dataset, recipe, device):
@@ -38,17 +39,16 @@ def evaluate(model, dataset, recipe, device):
         recipe.metric, dataset.classes, dataset.records, detections
     )
     operation, class_operations = best_operation(dataset.classes, dataset.records, detections)
-    explained = explain(dataset.records, detections)
     return Evaluation(
-        metrics,
-        per_class,
-        interval(matches),
-        operation,
-        class_operations,
-        breakdown(dataset.classes, explained),
-        explained,
-        detections,
+        metrics, per_class, interval(matches), operation, class_operations, detections
     )
+
+
+def with_errors(evaluation, dataset):
+    """The same Evaluation with its errors: for one that is shown, as it takes seconds for thousands
+    of images."""
+    explained = explain(dataset.records, evaluation.detections)
+    return evaluation._replace(explained=explained, breakdown=breakdown(dataset.classes, explained))
 
 
 def detect_all(model, dataset, recipe, device):
@@ -73,7 +73,7 @@ def detect_all(model, dataset, recipe, device):
 
 
 def table(evaluation, records):
-    """The metrics as text: a line for each class, then those of all."""
+    """An Evaluation with_errors as text: a line for each class, then the metrics of all."""
     per_class = evaluation.per_class
     counts = np.bincount(records.labels[~records.ignore], minlength=len(per_class))
     width = max(len(name) for name in [*per_class, "class"])

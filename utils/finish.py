@@ -2,7 +2,7 @@
 
 from data.errors import UserError
 from utils import parallel
-from utils.evaluation import conditions, table
+from utils.evaluation import conditions, table, with_errors
 from utils.results import save_results
 
 
@@ -23,10 +23,9 @@ def finish(run):
         )
     if run.evaluation and parallel.rank() == 0:
         described = conditions(run.val_dataset, "val", run.recipe, run.device, run.done)
-        print(table(run.evaluation, run.val_dataset.records), "", sep="\n")
-        for path in save_results(
-            run.folder, run.val_dataset, run.evaluation, described, replace=True
-        ):
+        evaluation = with_errors(run.evaluation, run.val_dataset)
+        print(table(evaluation, run.val_dataset.records), "", sep="\n")
+        for path in save_results(run.folder, run.val_dataset, evaluation, described, replace=True):
             print(f"{path.stem:12} {path}")
     best = run.folder / "best.pth"
     print(f"curves       {run.folder / 'curves.png'}")

@@ -87,18 +87,22 @@ class VideoInput:
             self.writer.close()
 
 
-def find_inputs(names, output, every=1, truth=None):
-    """The inputs that names on the command line mean, their copies in the folder output.
+def named_files(names):
+    """(path, place of its copy) of everything that names on the command line mean."""
+    return [pair for name in names for pair in files_of(name)]
+
+
+def open_inputs(files, output, every=1, truth=None):
+    """The inputs that named_files() found, their copies in the folder output.
 
     Copies have the names of the images, or their places within a named folder.
     """
     images, videos = {}, {}
-    for name in names:
-        for path, place in files_of(name):
-            copies = images if path.is_file() and not is_video(path) else videos
-            if copies.get(place, path) != path:
-                place = Path(*path.parts[1:]) if path.is_absolute() else path
-            copies[place] = path
+    for path, place in files:
+        copies = images if path.is_file() and not is_video(path) else videos
+        if copies.get(place, path) != path:
+            place = Path(*path.parts[1:]) if path.is_absolute() else path
+        copies[place] = path
     inputs = []
     if images:
         files = [(path, output / place) for place, path in images.items()]

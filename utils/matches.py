@@ -9,6 +9,8 @@ import torch
 from data.records import ANY_CLASS
 from layers.boxes import iou
 
+RECALLS = np.linspace(0, 1, 101)  # at which COCO reads the precision
+
 
 class Matches(NamedTuple):
     """A class's detections, most certain first, at T IoU thresholds."""
@@ -95,3 +97,13 @@ def average_precision(hits, num_objects, eleven_points=False):
         points = np.linspace(0, 1, 11)
         return float(np.mean([precision[recall >= point].max(initial=0) for point in points]))
     return float((np.diff(recall, prepend=0) * precision).sum())
+
+
+def ap_at_101_recalls(true_positives, tried, num_objects):
+    """The precision of detections, most certain first, read at 101 recalls as COCO does: the mean.
+
+    true_positives [D] and tried [D] count the hits and the detections up to each one.
+    """
+    recall, precision = true_positives / num_objects, true_positives / np.maximum(tried, 1)
+    precision = np.maximum.accumulate(precision[::-1])[::-1]
+    return float(np.append(precision, 0.0)[np.searchsorted(recall, RECALLS)].mean())

@@ -4,6 +4,7 @@ import json
 import math
 
 from utils import draw
+from utils.detection_files import coco_rows
 from utils.evaluation import table
 from utils.files import write
 from utils.mistakes import mistake_sheet
@@ -20,18 +21,7 @@ def coco_format(dataset, detections):
     """Detections as COCO's result file, with the dataset's own image and category ids."""
     records, results = dataset.records, []
     for image, image_detections in detections.items():
-        image_id = records.image_id(image)
-        columns = (image_detections[name].tolist() for name in ("boxes", "scores", "labels"))
-        for (left, top, right, bottom), score, label in zip(*columns):
-            box = [round(value, 2) for value in (left, top, right - left, bottom - top)]
-            results.append(
-                dict(
-                    image_id=image_id,
-                    category_id=records.category_ids[label],
-                    bbox=box,
-                    score=round(score, 5),
-                )
-            )
+        results += coco_rows(records.image_id(image), records.category_ids, image_detections)
     return results
 
 
@@ -56,14 +46,8 @@ def save_results(folder, dataset, evaluation, described, replace=False):
     mistakes = mistake_sheet(dataset, evaluation.detections, evaluation.explained)
     if mistakes is not None:
         draw.save_picture(folder / "mistakes.jpg", mistakes, replace)
-    quality = folder / "quality.png"
-    draw_quality(
-        quality,
-        dataset.classes,
-        dataset.records,
-        evaluation.explained,
-        evaluation.operation.threshold,
-    )
+    quality, explained = folder / "quality.png", evaluation.explained
+    draw_quality(quality, dataset.classes, dataset.records, explained, threshold)
     text = table(evaluation, dataset.records)
     write(folder / "report.html", report(described, text, folder), replace)
     return [folder / name for name in RESULTS if (folder / name).exists()]
