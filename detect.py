@@ -20,6 +20,7 @@ from utils.datasets import eval_dataset
 from utils.detection_files import coco_results, image_numbers, plain_results
 from utils.files import must_be_new, new_name, write
 from utils.inputs import named_files, open_inputs
+from utils.parser import Parser
 from utils.pipeline import Background, batches, read_ahead
 from utils.script import run_script
 
@@ -112,7 +113,7 @@ def truth_of(dataset):
 
 
 def parse_flags():
-    parser = options.Parser(__doc__)
+    parser = Parser(__doc__)
     add = parser.add_argument
     add("checkpoint", type=checkpoint_path, help="or an .onnx file")
     add("inputs", nargs="*", help="images, folders of them, globs, videos, a camera's number")

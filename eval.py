@@ -13,6 +13,7 @@ from utils import options, parallel, resolve
 from utils.datasets import eval_dataset
 from utils.evaluation import conditions, evaluate, table, with_errors
 from utils.files import must_be_new, new_name
+from utils.parser import Parser
 from utils.results import RESULTS, save_results
 from utils.script import run_script
 
@@ -42,7 +43,7 @@ def main():
 
 
 def parse_flags():
-    parser = options.Parser(__doc__)
+    parser = Parser(__doc__)
     parser.add_argument("checkpoint", type=checkpoint_path)
     options.add_dataset_flags(parser)
     add = parser.add_argument_group("how it is evaluated").add_argument

@@ -10,10 +10,10 @@ from pathlib import Path
 from data.errors import UserError
 from published.fetch import checkpoint_path
 from published.load import load_detector
-from utils import options
 from utils.files import must_be_new
 from utils.onnx import OUTPUTS
 from utils.onnx_export import export, largest_differences
+from utils.parser import Parser
 from utils.script import run_script
 
 TOLERANCE = 0.01  # pixels that a box of the file may lie beside the checkpoint's
@@ -39,7 +39,7 @@ def main():
 
 
 def parse_flags():
-    parser = options.Parser(__doc__)
+    parser = Parser(__doc__)
     parser.add_argument("checkpoint", type=checkpoint_path)
     parser.add_argument("output", type=Path, help="a new file, name.onnx")
     parser.add_argument("--nms", action="store_true", help="non-maximum suppression inside")

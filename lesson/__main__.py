@@ -26,17 +26,18 @@ from lesson.microscope import follow
 from lesson.numbers import example_numbers, paper_numbers, save_numbers
 from lesson.runs import RETINANET, run_folder, snapshots
 from lesson.text import refresh
-from utils import options, parallel
+from utils import parallel
 from utils.certainty import best_operation
 from utils.evaluation import detect_all
 from utils.matches import match_detections
+from utils.parser import Parser
 from utils.script import run_script
 
 CURVE = "triangle"  # the class of the curve, the hardest of the three
 
 
 def main():
-    parser = options.Parser(__doc__)
+    parser = Parser(__doc__)
     parser.add_argument("what", nargs="*", help="prior, and its number or x, y and side")
     parser.add_argument("--image", type=int, default=IMAGE, help="number of the validation image")
     flags = parser.parse()

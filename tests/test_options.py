@@ -5,6 +5,7 @@ from data.errors import UserError
 from data.records import Source
 from tests.conftest import ROOT
 from utils import options, resolve
+from utils.parser import ANCESTORS
 from utils.recipes import RECIPES, Recipe
 from utils.schedule import in_iterations
 
@@ -273,12 +274,12 @@ def test_the_command_line_is_stronger_than_the_recipe_file(tmp_path):
     assert (recipe.lr, recipe.seed, recipe.depth) == (0.25, 7, 18)
 
 
-@pytest.mark.parametrize("flag", options.ANCESTORS)
+@pytest.mark.parametrize("flag", ANCESTORS)
 def test_a_flag_of_an_older_detector_says_what_to_type_here(flag):
     with pytest.raises(UserError) as mistake:
         options.train_parser("").parse([flag.replace("-", "_").replace("__", "--", 1), "value"])
-    assert f"here it is {options.ANCESTORS[flag]}" in str(mistake.value)
-    assert f"| `{flag}` | {options.ANCESTORS[flag]} |" in (ROOT / "docs/training.md").read_text()
+    assert f"here it is {ANCESTORS[flag]}" in str(mistake.value)
+    assert f"| `{flag}` | {ANCESTORS[flag]} |" in (ROOT / "docs/training.md").read_text()
 
 
 def test_a_number_of_classes_is_answered_with_what_classes_are():

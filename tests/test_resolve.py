@@ -107,7 +107,10 @@ def test_what_is_typed_of_the_data_replaces_all_that_was_stored():
         (dict(prior_sizes=(8, 16)), r"prior_sizes \(8, 16\): retinanet needs 5 of them"),
         (dict(prior_ratios=((1,),)), "retinanet needs numbers"),
         (dict(model="ssd300", prior_ratios=(1.0,)), "needs a tuple of ratios for each of 6 levels"),
-        (dict(jitter=(600, 400)), "the smaller side comes first"),
+        (dict(jitter=(600, 400)), r"jitter \(600, 400\): must be two numbers over 0"),
+        (dict(scale_jitter=(2.0, 0.5)), r"scale_jitter \(2.0, 0.5\): must be two numbers over 0"),
+        (dict(scale_jitter=(0.0, 2.0)), "the smaller one first"),
+        (dict(scale_jitter=(2.0,)), "must be two numbers"),
     ),
 )
 def test_a_recipe_file_s_words_and_numbers_are_checked_like_flags(tmp_path, changes, message):

@@ -25,9 +25,10 @@ from tools.peers import theirs, training_theirs
 from tools.predicting import predicting_onnx, predicting_ours
 from tools.race import CASES, compare
 from tools.workloads import batch, training_ours
-from utils import options, parallel
+from utils import parallel
 from utils.files import must_be_new, write
 from utils.log import read_log
+from utils.parser import Parser
 from utils.recipes import RECIPES
 from utils.script import run_script
 
@@ -158,7 +159,7 @@ PARTS = dict(
 
 
 def main():
-    parser = options.Parser(__doc__)
+    parser = Parser(__doc__)
     parser.add_argument(
         "parts", nargs="*", choices=[*PARTS, "all"], default=["all"], help="all if none is named"
     )

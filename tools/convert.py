@@ -9,13 +9,14 @@ from pathlib import Path
 
 from published.load import ALL, open_checkpoint
 from published.to_torchvision import torchvision_code, torchvision_state
-from utils import checkpoint, conventions, options
+from utils import checkpoint, conventions
 from utils.files import must_be_new
+from utils.parser import Parser
 from utils.script import run_script
 
 
 def main():
-    parser = options.Parser(__doc__)
+    parser = Parser(__doc__)
     parser.add_argument("file", type=Path)
     parser.add_argument("--output", type=Path, help="save the detector as this new file")
     parser.add_argument("--to", choices=("ours", "torchvision"), default="ours",

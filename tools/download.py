@@ -13,7 +13,7 @@ from torchvision.datasets.utils import check_integrity, extract_archive
 from tqdm import tqdm
 
 from data.errors import UserError
-from utils import options
+from utils.parser import Parser
 from utils.script import run_script
 
 # Archive, and the md5 that its publisher or, where none is published, long use has given it.
@@ -100,7 +100,7 @@ def fetch_archive(url, file):
 
 
 def main():
-    parser = options.Parser(__doc__)
+    parser = Parser(__doc__)
     parser.add_argument("dataset", choices=ARCHIVES)
     parser.add_argument("--root", type=Path, help="where to; data/<dataset> if not given")
     parser.add_argument("--address", help="of a mirror that has the same files")

@@ -71,14 +71,20 @@ def checked(recipe, origin=""):
             f"one, {recipe.positive_iou}"
         )
     check_priors(recipe, prefix)
-    if recipe.jitter and not 0 < recipe.jitter[0] <= recipe.jitter[1]:
-        raise UserError(f"{label(prefix, 'jitter')} {recipe.jitter}: the smaller side comes first")
+    for name in ("jitter", "scale_jitter"):
+        check_range(label(prefix, name), getattr(recipe, name))
     if recipe.batch % recipe.accumulate:
         raise UserError(
             f"--batch {recipe.batch} cannot be cut into --accumulate {recipe.accumulate} "
             "equal parts"
         )
     return recipe
+
+
+def check_range(name, values):
+    """An error where two numbers are no (smallest, largest) over 0; none are no error."""
+    if values and not (len(values) == 2 and 0 < values[0] <= values[1]):
+        raise UserError(f"{name} {values}: must be two numbers over 0, the smaller one first")
 
 
 def check_types(recipe, prefix):
