@@ -24,13 +24,12 @@ class RetinaNetAugmentation(Resize):
 
     scales (smallest, largest): besides, the picture is shown so many times as large in an image of
     the same size: what does not fit is cut, and what is free has one colour (large-scale jitter,
-    Ghiasi et al., 2021, arXiv:2012.07177, Sec. 3). distorted: its colours change as SSD's do.
+    Ghiasi et al., 2021, arXiv:2012.07177, Sec. 3).
     """
 
-    def __init__(self, short_side, max_size, scales=(), colour=(0, 0, 0), distorted=False):
+    def __init__(self, short_side, max_size, scales=(), colour=(0, 0, 0)):
         super().__init__(short_side, max_size)
-        self.scales, self.distorted = scales, distorted
-        self.colour = tuple(round(value) for value in colour)
+        self.scales, self.colour = scales, tuple(round(value) for value in colour)
 
     def needed_size(self, height, width):
         """How small (height, width) an image may be decoded for its largest scale."""
@@ -45,11 +44,11 @@ class RetinaNetAugmentation(Resize):
             image, target = crop_and_resize(window, image, target, size, self.colour)
         else:
             image, target = super().__call__(image, target, random)
-        if random.random() >= 0.5:
-            boxes = target["boxes"].copy()
-            boxes[:, [0, 2]] = image.shape[1] - boxes[:, [2, 0]]
-            image, target = cv2.flip(image, 1), target | dict(boxes=boxes)
-        return distort(image, random) if self.distorted else image, target
+        if random.random() < 0.5:
+            return image, target
+        boxes = target["boxes"].copy()
+        boxes[:, [0, 2]] = image.shape[1] - boxes[:, [2, 0]]
+        return cv2.flip(image, 1), target | dict(boxes=boxes)
 
 
 class SSDAugmentation:

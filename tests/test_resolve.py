@@ -61,6 +61,18 @@ def test_without_a_gpu_own_data_start_smaller_unless_said_otherwise():
     assert fitted("--root", "mine", "--depth", "50", has_gpu=False)[0].depth == 50
 
 
+@pytest.mark.parametrize("has_gpu, channels", ((True, 256), (False, 64)))
+def test_random_weights_get_a_recipe_of_their_own(has_gpu, channels):
+    recipe, reason = fitted("--root", "mine", "--weights", "none", images=300, has_gpu=has_gpu)
+    assert reason.startswith("recipe retinanet_scratch: own data") and recipe.iterations == 3000
+    assert recipe.optimizer == "adamw" and recipe.head_norm == "group"
+    assert recipe.channels == channels, "without a GPU, the heads are lighter"
+    pretrained, _ = fitted("--root", "mine", images=300, has_gpu=has_gpu)
+    assert pretrained.optimizer == "sgd" and pretrained.channels == 256
+    ssd, reason = fitted("--root", "mine", "--weights", "none", "--model", "ssd300")
+    assert ssd.model == "ssd300" and "ssd300_custom" in reason
+
+
 @pytest.mark.parametrize("flag, value", (("--depth", "34"), ("--model", "ssd300")))
 def test_a_flag_that_the_weights_contradict_is_an_error_that_names_both(flag, value):
     learned = dict(model="retinanet", depth=18)

@@ -7,6 +7,7 @@ import torch
 
 from tests.conftest import run_script, write_coco, write_image
 from utils import checkpoint
+from utils.log import read_log
 
 OBJECTS = [[(10, 20, 30, 40, 1)], [], [(0, 0, 50, 50, 0), (5, 5, 9, 9, 1)], [(40, 10, 50, 50, 0)]]
 SMALL = "--recipe shapes --dataset coco --weights none --resize 64 --batch 2 --workers 0".split()
@@ -49,13 +50,17 @@ def test_a_run_leaves_checkpoints_curves_log_and_pictures(trained):
         assert (run / name).stat().st_size > 0
         assert name in printed or name in ("last.pth", "log.jsonl", "recipe.json")
     assert checkpoint.load(run / "last.pth")["iteration"] == 6
-    assert json.loads((run / "log.jsonl").read_text().splitlines()[-1])["AP"] is not None
+    evaluation, training = read_log(run / "log.jsonl")[-2:]
+    assert evaluation["AP"] is not None and training["iteration"] == 6
+    # Six iterations of two images, of four; as many of them are evaluated as of the others.
+    assert training["passes"] == 3 and 0 <= training["train_AP50"] <= 1
+    assert isinstance(json.loads((run / "metrics.json").read_text())["advice"], list)
 
 
 def test_eval_reports_what_training_reported(trained):
     run, data, _ = trained
     printed = run_script("eval.py", run / "last.pth", "--output", run / "eval")
-    reported = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()][-1]
+    reported = read_log(run / "log.jsonl")[-2]
     assert f"AP          {reported['AP']:.3f}" in printed
     assert {
         one["category_id"] for one in json.loads((run / "eval/detections.json").read_text())

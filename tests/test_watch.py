@@ -1,5 +1,6 @@
 """Watching a run on a real visdom server, started here, and in TensorBoard's files."""
 
+import base64
 import json
 import socket
 import subprocess
@@ -7,9 +8,12 @@ import sys
 import time
 import urllib.request
 
+import cv2
+import numpy as np
 import pytest
 
 from tests.conftest import ROOT, run_script, write_coco
+from utils import watch
 from utils.log import read_log
 
 OBJECTS = [[(10, 20, 30, 40, 1)], [(40, 10, 50, 50, 0)]]
@@ -89,11 +93,20 @@ def window(port, title):
 def test_the_points_on_the_server_are_those_of_the_log(server, tmp_path):
     run_script("train.py", *flags(tmp_path, 5), "--visdom", f"localhost:{server[1]}")
     entries = [entry for entry in read_log(tmp_path / "run/log.jsonl") if "lr" in entry]
-    for title, names in (("loss", ("box_loss", "class_loss")), ("learning rate", ("lr",))):
+    for entry in entries:
+        entry["total"] = entry["box_loss"] + entry["class_loss"]
+    windows = {
+        "loss": ("box_loss", "class_loss", "total"),
+        "learning rate": ("lr",),
+        "speed": ("images_per_second",),
+    }
+    for title, names in windows.items():
         curves = window(server[1], title)
         for name in names:
             assert curves[name][0] == [1, 2, 3, 4, 5]
-            assert curves[name][1] == pytest.approx([entry[name] for entry in entries])
+            known = [entry[name] for entry in entries]
+            assert curves[name][1] == pytest.approx(known, abs=0.06)  # the log's speed is rounded
+    assert len(window(server[1], "waiting for data")["share"][0]) == 5
     assert window(server[1], "average precision")["AP"][0] == [5]
 
 
@@ -127,6 +140,37 @@ def test_a_server_that_is_not_there_is_one_line_with_the_command_that_starts_it(
     assert "Traceback" not in printed
 
 
+@pytest.mark.slow
+def test_curves_of_an_earlier_run_of_this_name_are_replaced_and_a_resumed_one_goes_on(server):
+    address = f"localhost:{server[1]}"
+    for resumed, iterations in ((False, (1, 2)), (False, (1,)), (True, (2, 3))):
+        visdom = watch.Visdom(address, "run", resumed)
+        for iteration in iterations:
+            visdom.points("loss", iteration, loss=0.5)
+    assert window(server[1], "loss")["loss"][0] == [1, 2, 3]
+
+
+@pytest.mark.slow
+def test_a_wide_picture_is_made_as_small_as_its_window(server):
+    visdom = watch.Visdom(f"localhost:{server[1]}", "run")
+    visdom.picture("detections", np.zeros((700, 1400, 3), np.uint8), 20)
+    request = urllib.request.Request(
+        f"http://localhost:{server[1]}/win_data",
+        json.dumps(dict(win="detections", eid="run")).encode(),
+    )
+    shown = json.loads(urllib.request.urlopen(request).read())
+    picture = base64.b64decode(shown["content"]["src"].partition(",")[2])
+    assert cv2.imdecode(np.frombuffer(picture, np.uint8), -1).shape[:2] == (450, 900)
+    assert (shown["width"], shown["height"]) == (900, 450) and "20" in shown["title"]
+
+
+def test_runs_of_one_name_stay_apart_in_a_logdir(tmp_path):
+    for resumed in (False, False, True):
+        watch.TensorBoard(tmp_path, "run", resumed).points("loss", 1, loss=0.5)
+    assert sorted(folder.name for folder in tmp_path.iterdir()) == ["run", "run-2"]
+    assert len(list((tmp_path / "run").iterdir())) == 2, "the resumed one goes on in its folder"
+
+
 def test_tensorboard_gets_its_files(tmp_path):
     run_script("train.py", *flags(tmp_path, 3), "--logdir", tmp_path / "board")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -136,3 +180,8 @@ def test_tensorboard_gets_its_files(tmp_path):
         entry["box_loss"] for entry in read_log(tmp_path / "run/log.jsonl") if "lr" in entry
     ]
     assert [point.value for point in board.Scalars("loss/box_loss")] == pytest.approx(expected)
+    assert [point.step for point in board.Scalars("average precision/AP")] == [3]
+    assert [point.step for point in board.Images("detections")] == [3]
+    assert {"loss/total", "speed/images_per_second", "waiting for data/share"} <= set(
+        board.Tags()["scalars"]
+    )

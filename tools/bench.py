@@ -137,10 +137,9 @@ def shapes(flags, *arguments):
             check=True,
             capture_output=True,
         )
-        seconds, reached = (
-            time.perf_counter() - start,
-            read_log(Path(folder, "run", "log.jsonl"))[-1],
-        )
+        seconds = time.perf_counter() - start
+        log = read_log(Path(folder, "run", "log.jsonl"))
+        reached = [entry for entry in log if "AP" in entry][-1]
     print(f"\nshapes: AP {reached['AP']:.3f} and AP50 {reached['AP50']:.3f} after {seconds:.0f} s")
     yield dict(title="shapes: python train.py", seconds=seconds, **reached)
 

@@ -92,7 +92,6 @@ def build_transform(recipe, augment=False):
             recipe.max_size,
             recipe.scale_jitter,
             pixel_mean(recipe),
-            recipe.distort,
         )
     return Resize(recipe.resize, recipe.max_size, conventions.resize, conventions.floor_sizes)
 

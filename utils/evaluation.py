@@ -1,6 +1,7 @@
 """Evaluation: a model's detections on a dataset, and their metrics."""
 
 import math
+import textwrap
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +28,7 @@ class Evaluation(NamedTuple):
     # Of with_errors():
     breakdown: dict = None  # AP50, and by kind of error how many there are and what they cost
     explained: Explained = None  # what is wrong with each detection
+    advice: tuple = ()  # sentences
 
 
 def evaluate(model, dataset, recipe, device):
@@ -99,6 +101,7 @@ def table(evaluation, records):
             f"recall {operation.recall:.3f} (IoU 0.5)"
         )
     lines += [line, "", *breakdown_lines(evaluation.breakdown)]
+    lines += [textwrap.fill(f"advice: {sentence}", width=100) for sentence in evaluation.advice]
     return "\n".join(lines)
 
 

@@ -29,7 +29,7 @@ class Log:
         self.restart_clock()
         if silent:
             return
-        self.watchers = watchers(recipe, folder.name)
+        self.watchers = watchers(recipe, folder.name, resumed=start > 0)
         # What a stopped run did after its last checkpoint is about to happen again.
         forget_after(self.path, start)
         self.bar = tqdm(
@@ -83,8 +83,10 @@ class Log:
         self.write(dict(iteration=iteration) | values | measured)
         losses = {name: values[name] for name in ("box_loss", "class_loss")}
         self.epoch_losses.append(sum(losses.values()))
-        self.show("loss", iteration, **losses)
+        self.show("loss", iteration, **losses, total=sum(losses.values()))
         self.show("learning rate", iteration, lr=values["lr"])
+        self.show("speed", iteration, images_per_second=speed)
+        self.show("waiting for data", iteration, share=waiting)
         report = "  ".join(f"{name} {value:.3g}" for name, value in values.items())
         self.report(iteration, f"{report}  {speed:.1f} images/s  waiting for data {waiting:.0%}")
         self.restart_clock()

@@ -84,7 +84,6 @@ def add_learning_flags(parser):
     add("--jitter", type=int, nargs=2, metavar=("MIN", "MAX"), help="short side while training")
     add("--scale-jitter", type=float, nargs=2, metavar=("MIN", "MAX"),
         help="enlarge RetinaNet's pictures so many times while training, and cut them")  # fmt: skip
-    add("--distort", action="store_true", default=None, help="colours, as SSD's recipes do")
     add("--no-augment", dest="augment", action="store_false", default=None, help="only resize")
     add("--batch", "--batch-size", type=int, metavar="N",
         help="images per iteration, of all devices together")  # fmt: skip

@@ -38,7 +38,6 @@ class Recipe:
     resize: int = 800  # pixels of RetinaNet's short side
     jitter: tuple = ()  # smallest and largest short side while training; resize where empty
     scale_jitter: tuple = ()  # while training, the picture's smallest and largest enlargement
-    distort: bool = False  # change RetinaNet's colours while training, as SSD's always are
     max_size: int = 1333  # pixels of the long side, at most
     augment: bool = True  # mirrored, and for SSD expanded, cropped, distorted; else only resized
     # How it learns.

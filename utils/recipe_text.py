@@ -11,7 +11,7 @@ from utils.recipes import RECIPES
 # What has no effect on an SSD, and what only one kind of schedule looks at.
 RETINANET_ONLY = {
     "depth", "finest_stride", "channels", "head_convs", "head_norm", "prior_scales",
-    "prior_probability", "frozen_norm", "resize", "jitter", "scale_jitter", "distort", "max_size",
+    "prior_probability", "frozen_norm", "resize", "jitter", "scale_jitter", "max_size",
     "box_loss", "focal_alpha", "focal_gamma",
 }  # fmt: skip
 MILESTONES_ONLY = {"milestones", "milestone_epochs"}

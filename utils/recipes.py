@@ -109,6 +109,12 @@ retinanet_custom = retinanet_coco | dict(
     eval_every=500,
     save_every=500,
 )
+# The same from random weights, which --weights none chooses: what learned best of photos of blood
+# cells (BCCD) on two CPU cores. docs/training.md has the comparisons, and what it reached.
+retinanet_scratch = retinanet_custom | dict(
+    weights="none", frozen_stages=0, head_norm="group", box_loss="giou", box_weight=2.0,
+    optimizer="adamw", lr=2e-3, weight_decay=0.05, schedule="cosine", warmup=50,
+)  # fmt: skip
 
 # Schedules of SSD's paper, which reports 77.2 and 79.8 mAP on VOC07 test, 25.1 and 28.8 AP on COCO.
 # Here: He's initialisation instead of Xavier's, crops from 0.3 of the sides, no decay of biases, a
@@ -155,30 +161,12 @@ ssd512_custom = ssd300_custom | dict(model="ssd512", prior_sizes=ssd512_coco.pri
 
 # Drawn shapes, from random weights: AP 0.86, AP50 0.98 in 7 minutes on two CPU cores (float32).
 shapes = Recipe(
-    dataset="shapes",
-    weights="none",
-    depth=18,
-    finest_stride=4,
-    channels=64,
-    head_convs=2,
-    head_norm="group",
-    box_loss="giou",
-    box_weight=4.0,
-    prior_sizes=(12, 24, 48, 96, 192, 384),
-    prior_ratios=(1.0,),
-    resize=128,
-    max_size=160,
-    batch=8,
-    iterations=650,
-    optimizer="adamw",
-    lr=2e-3,
-    weight_decay=0.05,
-    schedule="cosine",
-    warmup=50,
-    eval_every=325,
-    save_every=200,
-    workers=1,
-)
+    dataset="shapes", weights="none", resize=128, max_size=160,
+    depth=18, finest_stride=4, channels=64, head_convs=2, head_norm="group",
+    prior_sizes=(12, 24, 48, 96, 192, 384), prior_ratios=(1.0,), box_loss="giou", box_weight=4.0,
+    batch=8, iterations=650, optimizer="adamw", lr=2e-3, weight_decay=0.05, schedule="cosine",
+    warmup=50, eval_every=325, save_every=200, workers=1,
+)  # fmt: skip
 # The same for SSD, which is heavier: an hour on two CPU cores, a few minutes on a GPU.
 ssd300_shapes = shapes | dict(
     model="ssd300",

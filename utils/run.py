@@ -19,6 +19,7 @@ from utils.run_folder import claim
 from utils.run_state import restore, state_of
 from utils.saver import Saver
 from utils.schedule import Plateau, learning_rate
+from utils.step_size import relative_step
 from utils.stop import Stop
 
 
@@ -33,6 +34,7 @@ class Run:
     ):
         self.folder, self.recipe, self.device = folder, recipe, device
         self.classes, self.val_dataset = batches.dataset.classes, val_dataset
+        self.train_records = batches.dataset.records
         self.lock = claim(folder) if parallel.rank() == 0 else None
         self.model, self.optimizer, self.guard = model, optimizer, guard
         self.per_epoch = batches.per_epoch
@@ -104,6 +106,8 @@ class Run:
         self.done, self.stop.busy = iteration, False
         box_loss, class_loss = parallel.mean(self.losses)
         self.plateau.update(iteration, box_loss + class_loss)
+        if iteration % recipe.log_every == 0:
+            values |= dict(relative_step=relative_step(self.optimizer))
         self.log.step(iteration, **values | dict(box_loss=box_loss, class_loss=class_loss))
         self.stop.agree()
         if self.saver.should_try_again():

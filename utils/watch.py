@@ -1,25 +1,31 @@
 """Watching a run from elsewhere: visdom and TensorBoard."""
 
+from pathlib import Path
 from urllib.parse import urlsplit
 
+import cv2
 import numpy as np
 
 from data.errors import UserError
+from utils.files import new_name
+
+PICTURE_WIDTH = 900  # pixels, at most, of a picture on visdom
 
 
 class Visdom:
     """Curves and pictures on a visdom server.
 
-    A server that is not there is an error; one that dies later is one warning.
+    A server that is not there is an error; one that dies later is one warning. Curves of an
+    earlier run of this name are replaced, unless that is the run that is resumed.
     """
 
-    def __init__(self, address, name):
+    def __init__(self, address, name, resumed=False):
         import visdom
 
         parts = urlsplit(address if "//" in address else f"http://{address}")
         host, port = f"http://{parts.hostname}", parts.port or 8097
         self.address = f"{host}:{port}"
-        self.alive, self.known = True, set()
+        self.alive, self.known, self.resumed = True, set(), resumed
         try:
             self.server = visdom.Visdom(
                 server=host, port=port, env=name, raise_exceptions=True, use_incoming_socket=False
@@ -41,7 +47,7 @@ class Visdom:
         opts = dict(title=window, xlabel=xlabel, showlegend=True)
         for name, value in values.items():
             # A window cannot be appended to before it exists; a resumed run finds it there.
-            known = window in self.known or self.call("win_exists", window)
+            known = window in self.known or self.resumed and self.call("win_exists", window)
             self.known.add(window)
             self.call(
                 "line",
@@ -55,11 +61,11 @@ class Visdom:
 
     def picture(self, window, image, iteration):
         """[H, W, 3] RGB uint8 in a window, instead of the picture before."""
+        scale = PICTURE_WIDTH / image.shape[1]
+        if scale < 1:  # visdom would cut it at its window's border
+            image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         height, width = image.shape[:2]
-        scale = min(1.0, 900 / width)
-        opts = dict(
-            title=f"{window} at iteration {iteration}", width=width * scale, height=height * scale
-        )
+        opts = dict(title=f"{window} at iteration {iteration}", width=width, height=height)
         self.call("image", np.ascontiguousarray(image.transpose(2, 0, 1)), win=window, opts=opts)
 
     def call(self, method, *arguments, **options):
@@ -77,13 +83,17 @@ class Visdom:
 
 
 class TensorBoard:
-    """The same for TensorBoard's files; every run has a folder of its name."""
+    """The same for TensorBoard's files.
 
-    def __init__(self, folder, name):
+    Every run has a folder of its name, with a number behind it where another run's is there.
+    """
+
+    def __init__(self, folder, name, resumed=False):
         from torch.utils.tensorboard import SummaryWriter
 
+        place = Path(folder, name)
         try:
-            self.writer = SummaryWriter(f"{folder}/{name}")
+            self.writer = SummaryWriter(str(place if resumed else new_name(place)))
         except OSError as error:
             raise UserError(f"--logdir {folder}: cannot be written ({error.strerror})") from None
 
@@ -96,8 +106,8 @@ class TensorBoard:
         self.writer.add_image(window, image, iteration, dataformats="HWC")
 
 
-def watchers(recipe, name):
+def watchers(recipe, name, resumed=False):
     """Those that the recipe asks for, of a run of this name."""
-    visdom = [Visdom(recipe.visdom, name)] if recipe.visdom else []
-    tensorboard = [TensorBoard(recipe.logdir, name)] if recipe.logdir else []
+    visdom = [Visdom(recipe.visdom, name, resumed)] if recipe.visdom else []
+    tensorboard = [TensorBoard(recipe.logdir, name, resumed)] if recipe.logdir else []
     return visdom + tensorboard

@@ -1,0 +1,134 @@
+"""torchvision's detector trained on the same images as ours: what does it learn of them?
+
+    python train.py --root data/bccd --weights none --iters 500
+    python -m tools.accuracy --root data/bccd --iters 500 --lr 0.005
+
+Takes train.py's flags, and trains torchvision's RetinaNet (or SSD300, with --model ssd300) from
+random weights: on the same batches, augmented and sized as ours, with the optimizer and the
+schedule of torchvision's own references, and evaluated by the same metrics on the same images.
+"""
+
+import time
+
+import torch
+from torchvision.models.detection import RetinaNet, ssd300_vgg16
+from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
+from torchvision.ops.feature_pyramid_network import LastLevelP6P7
+from tqdm import tqdm
+
+from data.batch import EvalBatches, TrainBatches
+from data.dataset import Dataset
+from data.errors import UserError
+from utils import options, parallel, resolve
+from utils.build import build_loader, build_transform
+from utils.datasets import eval_dataset, read_records
+from utils.metrics import compute_metrics
+from utils.predict import to_original
+from utils.schedule import in_iterations, learning_rate
+from utils.script import run_script
+
+# torchvision's references/detection: lr 0.01 for 16 images, drops after 16 and 22 of 26 epochs.
+REFERENCE = dict(schedule="milestones", milestone_epochs=(), gamma=0.1)
+LR_PER_IMAGE = 0.01 / 16
+DROPS = (16 / 26, 22 / 26)
+
+
+def build_peer(recipe, num_classes):
+    """torchvision's detector with random weights."""
+    if recipe.model == "ssd300":
+        return ssd300_vgg16(num_classes=1 + num_classes, weights=None, weights_backbone=None)
+    if recipe.model != "retinanet":
+        raise UserError(f"--model {recipe.model}: torchvision has no such detector")
+    base = resnet_fpn_backbone(
+        backbone_name=f"resnet{recipe.depth}",
+        weights=None,
+        norm_layer=torch.nn.BatchNorm2d,
+        trainable_layers=5,
+        returned_layers=[2, 3, 4],
+        extra_blocks=LastLevelP6P7(256, 256),
+    )
+    return RetinaNet(base, num_classes)
+
+
+def as_list(model, images):
+    """A batch of bytes as the list of images that it takes, which it is told not to resize."""
+    height, width = images.shape[-2:]
+    model.transform.min_size, model.transform.max_size = (min(height, width),), max(height, width)
+    return list(images / 255)
+
+
+def train_peer(recipe, model, dataset, device):
+    """Train it by the recipe's batches, iterations, lr and warm-up."""
+    first = 1 if recipe.model == "ssd300" else 0  # its label 0 is the background
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.SGD(parameters, recipe.lr, momentum=0.9, weight_decay=1e-4)
+    batches = TrainBatches(dataset, recipe.batch, seed=recipe.seed)
+    batches.start()
+    loader = iter(build_loader(dataset, batches, recipe, device))
+    model.train()
+    for iteration in tqdm(range(1, recipe.iterations + 1), desc="training"):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(iteration, recipe)
+        images, targets = parallel.to_device(*next(loader), device)
+        objects = []
+        for target in targets:
+            real = ~target["ignore"]
+            objects.append(dict(boxes=target["boxes"][real], labels=target["labels"][real] + first))
+        optimizer.zero_grad()
+        loss = sum(model(as_list(model, images), objects).values())
+        if not torch.isfinite(loss):
+            raise UserError(f"its loss is {loss.item()} at iteration {iteration}: a smaller --lr?")
+        loss.backward()
+        optimizer.step()
+    return model
+
+
+@torch.no_grad()
+def evaluate_peer(recipe, model, dataset, device):
+    """Its metrics on a dataset: name -> value."""
+    first, detections = (1 if recipe.model == "ssd300" else 0), {}
+    sizes = dataset.records.sizes
+    model.eval()
+    for images, targets in build_loader(dataset, EvalBatches(sizes, recipe.batch), recipe, device):
+        images, targets = parallel.to_device(images, targets, device)
+        for result, target in zip(model(as_list(model, images)), targets):
+            index = target["index"]
+            found = dict(result, labels=result["labels"] - first)
+            found = to_original(found, target["size"], sizes[index].tolist())
+            detections[index] = {name: value.cpu().numpy() for name, value in found.items()}
+    metrics, _, _ = compute_metrics(recipe.metric, dataset.classes, dataset.records, detections)
+    return metrics
+
+
+def main():
+    flags = parse_flags()
+    device = parallel.start(flags.device)
+    recipe = resolve.resolve(flags, resolve.starting_recipe(flags))
+    classes, train_records, _ = read_records(recipe)
+    recipe, _ = resolve.fit_recipe(flags, classes, len(train_records), {}, device.type != "cpu")
+    recipe = in_iterations(recipe, len(train_records))
+    lr = flags.lr or LR_PER_IMAGE * recipe.batch
+    drops = tuple(round(drop * recipe.iterations) for drop in DROPS)
+    recipe |= REFERENCE | dict(lr=lr, milestones=drops)
+    augmented = build_transform(recipe, augment=recipe.augment)
+    train_dataset = Dataset(classes, train_records, augmented, recipe.seed)
+    torch.manual_seed(recipe.seed)
+    model = build_peer(recipe, len(classes)).to(device)
+    started = time.time()
+    train_peer(recipe, model, train_dataset, device)
+    print(f"{recipe.iterations} iterations, lr {lr}: {(time.time() - started) / 60:.1f} minutes")
+    for split in flags.split:
+        metrics = evaluate_peer(recipe, model, eval_dataset(recipe, split, classes), device)
+        print(split, *(f"{name} {value:.3f}" for name, value in metrics.items()))
+
+
+def parse_flags():
+    parser = options.train_parser(__doc__)
+    parser.add_argument(
+        "--split", nargs="+", default=["val"], help="that are evaluated at the end: val"
+    )
+    return parser.parse()
+
+
+if __name__ == "__main__":
+    run_script(main)

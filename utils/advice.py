@@ -1,0 +1,143 @@
+"""What probably limits a detector, in sentences, and the flag that would help."""
+
+from pathlib import Path
+
+import numpy as np
+
+from data.summary import resized_boxes
+from data.text import some
+from utils.build import SSD_SIDES
+from utils.quality import group_ap50, object_groups
+from utils.signs import common_offset, exchanged_classes, largest_step
+
+HIGH_STEP = 0.06  # of the weights' length
+SMALL = 16  # pixels of an object's side as the network sees it
+GOOD = 0.9  # an AP50 that needs no advice
+LEARNED = 0.8  # the AP50 on training images from which on they count as learned
+OVERFITTED = 0.15  # what AP50 is higher by on training images
+COSTLY = 0.05  # of AP50, that errors of one kind cost
+
+
+def advice(dataset, evaluation, recipe, entries, train=None):
+    """Sentences about an Evaluation with_errors of a dataset.
+
+    entries: of the training's log. train: a dataset of training images and its Evaluation. What is
+    wrong with the annotations comes first, and alone, for nothing else can be told from them then.
+    Of what follows, a cause that explains the others comes alone as well.
+    """
+    parts = [(dataset, evaluation), *([train] if train else [])]
+    names = ("validation", "training") if train else ("evaluated",)
+    wrong = [line for part in parts for line in exchanged_lines(*part)]
+    if not wrong:
+        wrong = [line for name, part in zip(names, parts) for line in offset_lines(name, *part)]
+    if wrong or evaluation.breakdown["AP50"] >= GOOD:
+        return wrong
+    small, step = list(size_lines(dataset, evaluation, recipe)), list(step_lines(recipe, entries))
+    return step or small or [*length_lines(evaluation, recipe, entries), *cost_lines(evaluation)]
+
+
+def exchanged_lines(dataset, evaluation):
+    """Classes whose names were exchanged in some images."""
+    explained, threshold = evaluation.explained, evaluation.operation.threshold
+    for label, other, images in exchanged_classes(explained, threshold):
+        names = some([Path(dataset.records.path(image)).name for image in images])
+        yield (
+            f"{dataset.classes[label]} and {dataset.classes[other]} seem exchanged in the "
+            f"annotations of {len(images)} images, where all of both are detected the other way "
+            f"round: {names}"
+        )
+
+
+def offset_lines(name, dataset, evaluation):
+    """Boxes that all lie on one side of the annotated ones."""
+    threshold = evaluation.operation.threshold
+    right, down = common_offset(
+        dataset.records, evaluation.detections, evaluation.explained, threshold
+    )
+    sides = [(right, "right", "left"), (down, "below", "above")]
+    found = [
+        f"{abs(far):.0f} px {after if far > 0 else before}" for far, after, before in sides if far
+    ]
+    if found:
+        yield (
+            f"detections lie {' and '.join(found)} of the annotated boxes of the {name} images, "
+            "half of them further: are the boxes in the right place there, and in all others? "
+            "python -m tools.check --sheet shows them"
+        )
+
+
+def size_lines(dataset, evaluation, recipe):
+    """Small objects that are found less well than large ones."""
+    records = dataset.records
+    groups = object_groups(records)
+    if not groups:
+        return
+    small, _, large = list(groups.values())[:3]
+    boxes = resized_boxes(dataset)
+    side = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))[small].max()
+    low, high = (
+        group_ap50(dataset.classes, evaluation.explained, members) for members in (small, large)
+    )
+    if side >= SMALL or not low < 0.8 * high:
+        return
+    flags = f"--resize {2 * recipe.resize} --max-size {2 * recipe.max_size}"
+    if recipe.model in SSD_SIDES:
+        flags = "--model ssd512, or RetinaNet, which takes larger images"
+    elif recipe.finest_stride > 4:
+        flags += ", or --finest-stride 4"
+    yield (
+        f"objects are small: a third of them has sides up to {side:.0f} px as the network sees "
+        f"them, and their AP50 is {low:.2f}, where that of the largest third is {high:.2f}: {flags}"
+    )
+
+
+def step_lines(recipe, entries):
+    """A learning rate that is too high."""
+    step = largest_step(entries)
+    if step > HIGH_STEP:
+        yield (
+            f"the learning rate is too high: a single step changed the weights by {step:.0%} of "
+            f"their length, where 2% is much: --lr {recipe.lr / 10:g}"
+        )
+
+
+def length_lines(evaluation, recipe, entries):
+    """A training that was too short, or so long that it learned its images by heart."""
+    known = [entry for entry in entries if "train_AP50" in entry]
+    if not known:
+        return
+    learned, here = known[-1]["train_AP50"], evaluation.breakdown["AP50"]
+    passes = known[-1]["passes"]
+    if learned - here > OVERFITTED:
+        yield (
+            f"the training images are detected better (AP50 {learned:.2f}) than these "
+            f"({here:.2f}): more images would help most; else --scale-jitter 0.6 1.6, "
+            "or fewer --iters"
+        )
+    elif learned < LEARNED:
+        yield (
+            f"not even the training images are learned (AP50 {learned:.2f} after {passes:.1f} "
+            f"passes over them): a longer training, --iters {3 * recipe.iterations}"
+        )
+
+
+WHAT_HELPS = {
+    "class": "the second row of mistakes.jpg shows whether the annotations are right; where they "
+    "are, more images of these classes or a longer training",
+    "box": "the third row of mistakes.jpg shows whether the annotated boxes are tight; where they "
+    "are, --box-weight 4 or a larger --resize",
+    "duplicate": "a smaller nms_iou in a recipe of your own",
+    "background": "the first row of mistakes.jpg shows whether objects were forgotten; where not, "
+    "images without objects",
+    "missed": "the last row of mistakes.jpg shows them; --fit-priors, --finest-stride 4 or a "
+    "larger --resize",
+}
+
+
+def cost_lines(evaluation):
+    """The kind of errors that costs most."""
+    costs = evaluation.breakdown["costs"]
+    kind = max(WHAT_HELPS, key=costs.get)
+    if costs[kind] > COSTLY:
+        cost = f"errors of the kind {kind!r} cost most, {costs[kind]:.2f} of AP50"
+        yield f"{cost}: {WHAT_HELPS[kind]}"
