@@ -1,0 +1,82 @@
+"""torchvision's detectors are trained and evaluated with the labels and boxes that they expect."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from data.dataset import Dataset
+from tests.conftest import read_split, run_script, write_coco
+from tools import accuracy
+from utils.build import build_transform
+from utils.recipes import RECIPES
+
+CPU = torch.device("cpu")
+OBJECTS = [[(10, 20, 30, 40, 1)], [], [(0, 0, 50, 50, 0), (60, 5, 30, 40, 1)]]
+
+
+class Oracle(torch.nn.Module):
+    """In the place of torchvision's detector: it is shown the targets, and detects just these."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.transform, self.answers, self.seen = SimpleNamespace(), [], []
+
+    def forward(self, images, objects=None):
+        if objects is not None:
+            self.seen += objects
+            return dict(loss=self.weight.square())
+        return [self.answers.pop(0) for _ in images]
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    write_coco(tmp_path, OBJECTS)
+    classes, records = read_split("coco", tmp_path)
+    return Dataset(classes, records, build_transform(RECIPES["shapes"]))
+
+
+@pytest.mark.parametrize("model, first", (("retinanet", 0), ("ssd300", 1)))
+def test_detections_of_all_objects_have_a_precision_of_one(dataset, model, first):
+    recipe = RECIPES["shapes"] | dict(model=model, batch=1, workers=0)
+    dataset.transform, oracle = build_transform(recipe), Oracle()
+    for index in range(len(dataset)):
+        _, target = dataset[0, index, (0, 0)]
+        boxes, labels = torch.from_numpy(target["boxes"]), torch.from_numpy(target["labels"])
+        answer = dict(boxes=boxes, labels=labels + first, scores=torch.ones(len(boxes)))
+        oracle.answers.append(answer)
+    metrics = accuracy.evaluate_peer(recipe, oracle, dataset, CPU)
+    assert metrics["AP"] == pytest.approx(1) and not oracle.answers
+
+
+@pytest.mark.parametrize("model, labels", (("retinanet", {0, 1}), ("ssd300", {1, 2})))
+def test_it_is_trained_on_the_objects_with_its_own_labels(dataset, model, labels):
+    recipe = RECIPES["shapes"] | dict(model=model, batch=3, iterations=4, workers=0, lr=0.1)
+    oracle = Oracle()
+    accuracy.train_peer(recipe, oracle, dataset, CPU)
+    assert len(oracle.seen) == 12
+    assert set(torch.cat([target["labels"] for target in oracle.seen]).tolist()) == labels
+
+
+@pytest.mark.parametrize("model", ("retinanet", "ssd300"))
+def test_its_images_are_not_resized_again(model):
+    recipe = RECIPES["shapes"] | dict(model=model)
+    peer = accuracy.build_peer(recipe, 2)
+    size = (300, 300) if model == "ssd300" else (70, 130)
+    images = torch.zeros((1, 3, *size), dtype=torch.uint8)
+    assert peer.transform(accuracy.as_list(peer, images))[0].image_sizes == [size]
+
+
+@pytest.mark.long
+def test_a_short_training_ends_with_metrics(tmp_path):
+    write_coco(tmp_path, OBJECTS)
+    write_coco(tmp_path, OBJECTS, split="val")
+    flags = "--recipe shapes --dataset coco --batch 2 --workers 0 --iters 2 --lr 0.001".split()
+    printed = run_script("tools/accuracy.py", *flags, "--root", tmp_path, module=True)
+    assert "2 iterations, lr 0.001" in printed and "val AP 0." in printed
+
+
+def test_another_detector_is_an_error(tmp_path):
+    with pytest.raises(accuracy.UserError, match="torchvision has no such detector"):
+        accuracy.build_peer(RECIPES["ssd512_voc"], 2)
