@@ -47,6 +47,13 @@ def test_it_says_what_was_evaluated_and_how(trained):
     assert report["split"] == "val" and report["images"] == 12 and "AP" in report["metrics"]
 
 
+def test_its_advice_is_that_of_the_training_s_end(trained):
+    _, printed = evaluated(trained)
+    given = json.loads((trained.parent / "metrics.json").read_text())["advice"]
+    assert given and all(f"advice: {sentence[:40]}" in printed for sentence in given)
+    assert printed.count("advice: ") == len(given)
+
+
 def test_another_precision_is_said(trained):
     assert evaluated(trained, "--precision", "float32")[0]["precision"] == "float32"
 

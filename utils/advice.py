@@ -19,21 +19,24 @@ COSTLY = 0.05  # of AP50, that errors of one kind cost
 
 
 def advice(dataset, evaluation, recipe, entries, train=None):
-    """Sentences about an Evaluation with_errors of a dataset.
+    """Sentences about an Evaluation with_errors of a dataset: of the first cause that is found.
 
-    entries: of the training's log. train: a dataset of training images and its Evaluation. What is
-    wrong with the annotations comes first, and alone, for nothing else can be told from them then.
-    Of what follows, a cause that explains the others comes alone as well.
+    entries: of the training's log. train: a dataset of training images and its Evaluation. Wrong
+    annotations come first, for nothing else can be told from numbers that they spoil; then what
+    would hide what follows.
     """
     parts = [(dataset, evaluation), *([train] if train else [])]
     names = ("validation", "training") if train else ("evaluated",)
-    wrong = [line for part in parts for line in exchanged_lines(*part)]
-    if not wrong:
-        wrong = [line for name, part in zip(names, parts) for line in offset_lines(name, *part)]
-    if wrong or evaluation.breakdown["AP50"] >= GOOD:
-        return wrong
-    small, step = list(size_lines(dataset, evaluation, recipe)), list(step_lines(recipe, entries))
-    return step or small or [*length_lines(evaluation, recipe, entries), *cost_lines(evaluation)]
+    found = [line for part in parts for line in exchanged_lines(*part)]
+    found = found or [
+        line for name, part in zip(names, parts) for line in offset_lines(name, *part)
+    ]
+    if evaluation.breakdown["AP50"] < GOOD:
+        found = found or list(step_lines(recipe, entries))
+        found = found or list(size_lines(dataset, evaluation, recipe))
+        found = found or list(length_lines(evaluation, recipe, entries))
+        found = found or list(cost_lines(evaluation))
+    return found
 
 
 def exchanged_lines(dataset, evaluation):
@@ -66,6 +69,16 @@ def offset_lines(name, dataset, evaluation):
         )
 
 
+def step_lines(recipe, entries):
+    """A learning rate that is too high."""
+    step = largest_step(entries)
+    if step > HIGH_STEP:
+        yield (
+            f"the learning rate is too high: a single step changed the weights by {step:.0%} of "
+            f"their length, where 2% is much: --lr {recipe.lr / 10:g}"
+        )
+
+
 def size_lines(dataset, evaluation, recipe):
     """Small objects that are found less well than large ones."""
     records = dataset.records
@@ -89,16 +102,6 @@ def size_lines(dataset, evaluation, recipe):
         f"objects are small: a third of them has sides up to {side:.0f} px as the network sees "
         f"them, and their AP50 is {low:.2f}, where that of the largest third is {high:.2f}: {flags}"
     )
-
-
-def step_lines(recipe, entries):
-    """A learning rate that is too high."""
-    step = largest_step(entries)
-    if step > HIGH_STEP:
-        yield (
-            f"the learning rate is too high: a single step changed the weights by {step:.0%} of "
-            f"their length, where 2% is much: --lr {recipe.lr / 10:g}"
-        )
 
 
 def length_lines(evaluation, recipe, entries):
