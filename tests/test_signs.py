@@ -3,7 +3,7 @@ import pytest
 
 from tests.conftest import make_records
 from utils.breakdown import explain
-from utils.signs import common_offset, exchanged_classes, largest_step
+from utils.signs import common_offset, exchanged_classes, go_together, largest_step
 
 NAMES = ("cat", "cow", "dog")
 BOXES = np.array([[10, 10, 50, 50], [60, 60, 90, 90], [10, 60, 40, 90]], np.float32)
@@ -25,15 +25,51 @@ RIGHT, EXCHANGED, MIXED = (0, 1, 2), (1, 0, 2), (1, 1, 2)
 
 
 def test_images_whose_two_classes_are_all_detected_the_other_way_round_are_named():
-    _, _, explained = scene([RIGHT, EXCHANGED, RIGHT, EXCHANGED, EXCHANGED])
-    assert exchanged_classes(explained, 0.5) == [(0, 1, [1, 3, 4])]
+    guesses = [RIGHT] * 15
+    guesses[1] = guesses[3] = guesses[4] = EXCHANGED
+    assert exchanged_classes(scene(guesses)[2], 0.5) == [(0, 1, [1, 3, 4])]
+
+
+def test_they_are_named_though_the_detector_makes_errors_of_its_own():
+    guesses = [EXCHANGED] * 10 + [MIXED] * 6 + [RIGHT] * 20
+    assert exchanged_classes(scene(guesses)[2], 0.5) == [(0, 1, list(range(10)))]
+
+
+def test_where_all_are_exchanged_all_are_named():
+    assert exchanged_classes(scene([EXCHANGED] * 3)[2], 0.5) == [(0, 1, [0, 1, 2])]
 
 
 @pytest.mark.parametrize(
-    "guesses", ([RIGHT] * 9, [MIXED] * 9, [EXCHANGED] * 3 + [MIXED] * 3, [EXCHANGED] * 2)
+    "guesses",
+    (
+        [RIGHT] * 9,
+        [MIXED] * 9,
+        [EXCHANGED] * 3 + [MIXED] * 9 + [RIGHT] * 3,
+        [EXCHANGED] * 2 + [RIGHT] * 20,
+    ),
 )
 def test_confused_classes_are_not_exchanged_ones(guesses):
     assert exchanged_classes(scene(guesses)[2], 0.5) == []
+
+
+def test_animals_of_one_image_that_are_taken_for_others_together_are_no_exchange():
+    """Herds of one class look alike: all of a herd is right, or all of it wrong."""
+    herds = [EXCHANGED] * 5 + [RIGHT] * 20
+    _, _, explained = scene(herds, truth=("cat", "cat", "dog"))
+    assert exchanged_classes(explained, 0.5) == []
+    guesses = [(1, 1, 2)] * 5 + [(0, 0, 2)] * 20
+    assert exchanged_classes(scene(guesses, truth=("cat", "cat", "dog"))[2], 0.5) == []
+
+
+def test_independent_errors_are_hardly_ever_taken_for_exchanged_names():
+    random, taken = np.random.default_rng(0), 0
+    objects = np.full(100, 3)
+    for _ in range(1000):
+        taken += go_together(random.binomial(objects, 0.3), objects)
+    assert taken < 10
+    half_exchanged = np.where(np.arange(100) % 2, 0.2, 0.8)
+    together = [go_together(random.binomial(objects, half_exchanged), objects) for _ in range(100)]
+    assert sum(together) > 95
 
 
 def test_uncertain_detections_accuse_no_annotation():

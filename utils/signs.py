@@ -5,31 +5,50 @@ import numpy as np
 from utils.breakdown import BOX, CLASS, HIT
 
 FEW = 20  # of so few detections, a median says nothing
+FEW_IMAGES = 3  # whose names are exchanged may be chance
+DEVIATIONS = 3  # standard ones, that a correlation must be over 0
 
 
 def exchanged_classes(explained, threshold):
     """Pairs of classes whose names some images seem to have the wrong way round.
 
-    Returns (label, other label, image numbers), the most images first. A detector that confuses
-    two classes does so for some objects of an image; where it is right for all of one image, and
-    wrong for all of another, it is rather the annotation that is wrong.
+    Returns (label, other label, image numbers), the most images first. A detector that cannot tell
+    two classes is wrong about some objects of an image. Where it is wrong about all objects of
+    both classes in one image, and about none in another, the annotation is rather to blame.
     """
-    verdicts = surest_detections(explained, threshold)
-    truth, guess = explained.object_labels[explained.objects[verdicts]], explained.labels[verdicts]
-    images = explained.images[verdicts]
+    numbers = surest_detections(explained, threshold)
+    truth, guess = explained.object_labels[explained.objects[numbers]], explained.labels[numbers]
+    images = explained.images[numbers]
+    pairs = np.unique(np.sort(np.stack([truth, guess]), axis=0), axis=1).T.tolist()
     found = []
-    for label, other in np.unique(np.sort(np.stack([truth, guess]), axis=0), axis=1).T.tolist():
-        if label == other:
-            continue
-        pair = np.isin(truth, (label, other)) & np.isin(guess, (label, other))
-        numbers, place = np.unique(images[pair], return_inverse=True)
+    for label, other in pairs:
+        chosen = np.isin(truth, (label, other)) & np.isin(guess, (label, other))
+        known, place = np.unique(images[chosen], return_inverse=True)
         objects = np.bincount(place)
-        wrong = np.bincount(place, weights=(truth != guess)[pair])
+        first = np.bincount(place, weights=truth[chosen] == label)
+        wrong = np.bincount(place, weights=(truth != guess)[chosen])
+        both = (first > 0) & (first < objects)
         exchanged = (wrong == objects) & (objects > 1)
-        mixed = (wrong > 0) & (wrong < objects)
-        if exchanged.sum() >= 3 and exchanged.sum() > mixed.sum():
-            found.append((label, other, numbers[exchanged].tolist()))
+        if (exchanged & both).sum() >= FEW_IMAGES and go_together(wrong[both], objects[both]):
+            found.append((label, other, known[exchanged].tolist()))
     return sorted(found, key=lambda one: -len(one[2]))
+
+
+def go_together(wrong, objects):
+    """Whether the errors on the objects of an image occur together more than by chance.
+
+    wrong [M] of objects [M] in each image. It compares the correlation of two objects of one image
+    with the spread that it has where errors are independent.
+    """
+    share = wrong.sum() / objects.sum()
+    if share == 1:
+        return True
+    # Over all pairs of different objects: the mean of the product of their deviations.
+    own = wrong * (1 - share) ** 2 + (objects - wrong) * share**2
+    products = (wrong - objects * share) ** 2 - own
+    count = (objects * (objects - 1)).sum()
+    correlation = products.sum() / (count * share * (1 - share))
+    return bool(correlation * np.sqrt(count / 2) > DEVIATIONS)
 
 
 def surest_detections(explained, threshold):
