@@ -17,15 +17,19 @@ RECIPE = RECIPES["retinanet_custom"]
 HEALTHY = [dict(iteration=20, lr=0.01, relative_step=0.005)]
 
 
-def sentences(guesses, entries=HEALTHY, train=None, recipe=RECIPE, resize=100, keep=3, **options):
-    """The advice on detections of these labels, the first `keep` of every image."""
+def evaluated(guesses, resize=100, keep=3, **options):
+    """A dataset and its Evaluation: detections of these labels, the first `keep` of every image."""
     records, detections, _ = scene(guesses, **options)
     for found in detections.values():
         found.update({name: values[:keep] for name, values in found.items()})
     dataset = Dataset(NAMES, records, Resize(resize, 1000))
     operation = Operation(0.5, 1.0, 1.0, 1.0)
-    evaluation = with_errors(Evaluation({}, {}, None, operation, {}, detections), dataset)
-    return advice(dataset, evaluation, recipe, entries, train and (dataset, evaluation))
+    return dataset, with_errors(Evaluation({}, {}, None, operation, {}, detections), dataset)
+
+
+def sentences(guesses, entries=HEALTHY, **options):
+    """The advice on such an evaluation."""
+    return advice(*evaluated(guesses, **options), RECIPE, entries)
 
 
 def trained(train_ap50, passes=10):
@@ -38,7 +42,7 @@ def test_a_good_detector_gets_no_advice():
 
 def test_exchanged_names_are_said_with_the_images_and_nothing_else():
     (sentence,) = sentences([EXCHANGED] * 4 + [RIGHT] * 9, trained(0.2))
-    assert "cat and cow seem exchanged" in sentence and "4 images" in sentence
+    assert "cat and cow seem exchanged" in sentence and "4 evaluated images" in sentence
     assert "0.jpg, 1.jpg, 2.jpg, 3.jpg" in sentence
 
 
@@ -47,8 +51,13 @@ def test_boxes_beside_the_objects_are_said_with_direction():
     assert "detections lie 10 px right and 8 px above" in sentence
 
 
+def test_boxes_of_training_images_alone_are_named_as_such():
+    train = evaluated([RIGHT] * 9, moved=(-10, 0))
+    (sentence,) = advice(*evaluated([RIGHT] * 9), RECIPE, HEALTHY, train)
+    assert "10 px left of the annotated boxes of the training images" in sentence
+
+
 def test_small_objects_that_are_missed_ask_for_larger_images():
-    records, detections, _ = scene([RIGHT] * 9)
     (sentence,) = sentences([RIGHT] * 9, trained(0.2), keep=2, resize=40)
     assert "up to 12 px" in sentence and "--resize 1280" in sentence
     assert "--finest-stride 4" in sentence

@@ -25,12 +25,11 @@ def advice(dataset, evaluation, recipe, entries, train=None):
     annotations come first, for nothing else can be told from numbers that they spoil; then what
     would hide what follows.
     """
-    parts = [(dataset, evaluation), *([train] if train else [])]
-    names = ("validation", "training") if train else ("evaluated",)
+    parts = [("evaluated", dataset, evaluation)]
+    if train:
+        parts = [("validation", dataset, evaluation), ("training", *train)]
     found = [line for part in parts for line in exchanged_lines(*part)]
-    found = found or [
-        line for name, part in zip(names, parts) for line in offset_lines(name, *part)
-    ]
+    found = found or [line for part in parts for line in offset_lines(*part)]
     if evaluation.breakdown["AP50"] < GOOD:
         found = found or list(step_lines(recipe, entries))
         found = found or list(size_lines(dataset, evaluation, recipe))
@@ -39,15 +38,15 @@ def advice(dataset, evaluation, recipe, entries, train=None):
     return found
 
 
-def exchanged_lines(dataset, evaluation):
+def exchanged_lines(name, dataset, evaluation):
     """Classes whose names were exchanged in some images."""
     explained, threshold = evaluation.explained, evaluation.operation.threshold
     for label, other, images in exchanged_classes(explained, threshold):
-        names = some([Path(dataset.records.path(image)).name for image in images])
+        files = some([Path(dataset.records.path(image)).name for image in images])
         yield (
             f"{dataset.classes[label]} and {dataset.classes[other]} seem exchanged in the "
-            f"annotations of {len(images)} images, where all of both are detected the other way "
-            f"round: {names}"
+            f"annotations of {len(images)} {name} images, where all of both are detected the other "
+            f"way round: {files}"
         )
 
 
