@@ -140,8 +140,8 @@ def test_every_mode_of_cropping_has_its_share():
 
 
 def test_crowded_images_are_cropped_as_often_as_others():
-    few, crowd = modes(many(2)[1]), modes(many(30)[1])
-    assert abs(few[None] - crowd[None]) / 3000 < 0.06
+    few, crowd = modes(many(2)[1], draws=1000), modes(many(30)[1], draws=1000)
+    assert abs(few[None] - crowd[None]) / 1000 < 0.06
 
 
 def test_some_object_reaches_the_overlap_of_its_crop():

@@ -87,7 +87,8 @@ class Log:
         self.show("learning rate", iteration, lr=values["lr"])
         self.show("speed", iteration, images_per_second=speed)
         self.show("waiting for data", iteration, share=waiting)
-        report = "  ".join(f"{name} {value:.3g}" for name, value in values.items())
+        shown = {name: value for name, value in values.items() if name != "relative_step"}
+        report = "  ".join(f"{name} {value:.3g}" for name, value in shown.items())
         self.report(iteration, f"{report}  {speed:.1f} images/s  waiting for data {waiting:.0%}")
         self.restart_clock()
 
