@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from utils.step_size import relative_step
+from utils import step_size
+from utils.step_size import StepSize, relative_step
 
 OPTIMIZERS = {
     "sgd": lambda weights: torch.optim.SGD(weights, 0.1),
@@ -38,3 +39,20 @@ def test_frozen_weights_do_not_count():
     free.sum().backward()
     optimizer.step()
     assert relative_step(optimizer).item() == pytest.approx(0.1 / 0.9)
+
+
+def test_a_line_of_the_log_holds_the_largest_step_since_the_one_before(monkeypatch):
+    steps = iter(map(torch.tensor, (0.1, 0.9, 0.2, 0.3, 0.1, 0.4)))
+    monkeypatch.setattr(step_size, "relative_step", lambda optimizer: next(steps))
+    size = StepSize(None, log_every=2)
+    values = [size.since_last_line(iteration).item() for iteration in range(1, 7)]
+    assert values[1::2] == pytest.approx([0.9, 0.3, 0.4])
+
+
+def test_later_on_only_the_steps_of_lines_are_measured(monkeypatch):
+    asked = []
+    monkeypatch.setattr(step_size, "relative_step", lambda _: asked.append(1) or torch.ones(()))
+    size = StepSize(None, log_every=10)
+    for iteration in range(step_size.FIRST + 1, step_size.FIRST + 41):
+        size.since_last_line(iteration)
+    assert len(asked) == 4

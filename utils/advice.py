@@ -74,7 +74,7 @@ def step_lines(recipe, entries):
     if step > HIGH_STEP:
         yield (
             f"the learning rate is too high: a single step changed the weights by {step:.0%} of "
-            f"their length, where 2% is much: --lr {recipe.lr / 10:g}"
+            f"their length, where 3% is much: --lr {recipe.lr / 10:g}"
         )
 
 

@@ -19,7 +19,7 @@ from utils.run_folder import claim
 from utils.run_state import restore, state_of
 from utils.saver import Saver
 from utils.schedule import Plateau, learning_rate
-from utils.step_size import relative_step
+from utils.step_size import StepSize
 from utils.stop import Stop
 
 
@@ -53,6 +53,7 @@ class Run:
             write(folder / "recipe.json", json.dumps(content, indent=1), replace=True)
         self.saver = Saver(folder, recipe)
         self.log = Log(folder, recipe, self.per_epoch, self.done, silent=parallel.rank() > 0)
+        self.step_size = StepSize(optimizer, recipe.log_every)
         self.stop = Stop()
 
     @property
@@ -106,9 +107,9 @@ class Run:
         self.done, self.stop.busy = iteration, False
         box_loss, class_loss = parallel.mean(self.losses)
         self.plateau.update(iteration, box_loss + class_loss)
-        if iteration % recipe.log_every == 0:
-            values |= dict(relative_step=relative_step(self.optimizer))
-        self.log.step(iteration, **values | dict(box_loss=box_loss, class_loss=class_loss))
+        step = self.step_size.since_last_line(iteration)
+        measured = dict(box_loss=box_loss, class_loss=class_loss, relative_step=step)
+        self.log.step(iteration, **values | measured)
         self.stop.agree()
         if self.saver.should_try_again():
             self.save(iteration)

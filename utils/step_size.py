@@ -2,6 +2,27 @@
 
 import torch
 
+FIRST = 100  # iterations in which a learning rate that is too high shows, before weights grow
+
+
+class StepSize:
+    """The largest relative step since the last line of the log, in the first iterations; later on
+    that of the line's own iteration, for it takes some time."""
+
+    def __init__(self, optimizer, log_every):
+        self.optimizer, self.log_every = optimizer, log_every
+        self.steps = []
+
+    def since_last_line(self, iteration):
+        """The largest one, a tensor; every iteration asks for it."""
+        is_line = iteration % self.log_every == 0
+        if iteration <= FIRST or is_line:
+            self.steps.append(relative_step(self.optimizer))
+        largest = torch.stack(self.steps).max() if self.steps else torch.zeros(())
+        if is_line:
+            self.steps = []
+        return largest
+
 
 def relative_step(optimizer):
     """The length of the last step beside that of the weights: |step| / |weights|, a tensor.
