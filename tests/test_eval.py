@@ -58,6 +58,7 @@ def test_another_precision_is_said(trained):
     assert evaluated(trained, "--precision", "float32")[0]["precision"] == "float32"
 
 
+@pytest.mark.long
 def test_the_training_images_are_evaluated_as_they_are(trained):
     """The same pictures as train, under the name of all, give the same figures: none is
     augmented."""
@@ -84,6 +85,7 @@ def test_classes_are_matched_by_name_whatever_their_order(trained):
     assert ap_of(alone, "ellipse") == ap_of(plain, "ellipse") and ap_of(alone, "triangle") == "n/a"
 
 
+@pytest.mark.long
 def test_a_class_that_the_model_does_not_know_is_an_error_with_both_lists(trained, tmp_path):
     _, printed = evaluated(trained, "--classes", "cat", code=2)
     assert "--classes cat: the detector knows rectangle, ellipse, triangle" in printed
@@ -99,6 +101,7 @@ def test_a_split_that_is_not_there_is_an_error_with_those_that_are(trained):
     assert "no split 'minival'" in printed and "there are train, val, all" in printed
 
 
+@pytest.mark.long
 def test_resuming_with_another_detector_or_other_classes_is_one_line(trained, tmp_path):
     before = trained.read_bytes()
     for arguments in (("--depth", "34"), ("--model", "ssd300"), ("--optimizer", "sgd")):

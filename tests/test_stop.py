@@ -101,6 +101,7 @@ def test_ctrl_c_before_the_training_is_one_line(folder):
     assert process.returncode == 128 + signal.SIGINT and "Traceback" not in printed
 
 
+@pytest.mark.long
 def test_two_trainings_never_share_a_folder(folder):
     process = start(folder)
     wait_for_log(process, folder / "run", entries=1)

@@ -150,7 +150,7 @@ def test_curves_of_an_earlier_run_of_this_name_are_replaced_and_a_resumed_one_go
     assert window(server[1], "loss")["loss"][0] == [1, 2, 3]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_wide_picture_is_made_as_small_as_its_window(server):
     visdom = watch.Visdom(f"localhost:{server[1]}", "run")
     visdom.picture("detections", np.zeros((700, 1400, 3), np.uint8), 20)
