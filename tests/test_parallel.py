@@ -98,7 +98,7 @@ def test_two_processes_have_the_losses_and_the_precision_of_one(folder):
     printed = process.communicate(timeout=300)[0]
     assert process.returncode == 0, printed
     one, two = (read_log(folder / name / "log.jsonl") for name in ("one", "two"))
-    assert len(one) == len(two) == 22
+    assert len(one) == len(two) == 23
     for first, second in zip(one, two):
         for name in ("box_loss", "class_loss"):
             assert second.get(name, 0) == pytest.approx(first.get(name, 0), abs=1e-4)
