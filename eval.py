@@ -10,11 +10,10 @@ from pathlib import Path
 from published.fetch import checkpoint_path
 from published.load import load_detector
 from utils import options, parallel, resolve
-from utils.advice import advice
+from utils.advice import with_advice
 from utils.datasets import eval_dataset
-from utils.evaluation import conditions, evaluate, table, with_errors
+from utils.evaluation import conditions, evaluate, table
 from utils.files import must_be_new, new_name
-from utils.log import read_log
 from utils.parser import Parser
 from utils.results import RESULTS, save_results
 from utils.script import run_script
@@ -38,9 +37,8 @@ def main():
 
     evaluation = evaluate(detector.model.to(device), dataset, recipe, device)
     if parallel.rank() == 0:
-        evaluation = with_errors(evaluation, dataset)
-        entries = read_log(folder_of(flags.checkpoint) / "log.jsonl")
-        evaluation = evaluation._replace(advice=advice(dataset, evaluation, recipe, entries))
+        log_path = folder_of(flags.checkpoint) / "log.jsonl"
+        evaluation = with_advice(evaluation, dataset, recipe, log_path)
         print("", table(evaluation, dataset.records), "", sep="\n")
         for path in save_results(output, dataset, evaluation, described):
             print(f"{path.stem:16} {path}")

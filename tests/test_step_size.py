@@ -45,8 +45,9 @@ def test_a_line_of_the_log_holds_the_largest_step_since_the_one_before(monkeypat
     steps = iter(map(torch.tensor, (0.1, 0.9, 0.2, 0.3, 0.1, 0.4)))
     monkeypatch.setattr(step_size, "relative_step", lambda optimizer: next(steps))
     size = StepSize(None, log_every=2)
-    values = [size.since_last_line(iteration).item() for iteration in range(1, 7)]
-    assert values[1::2] == pytest.approx([0.9, 0.3, 0.4])
+    values = [size.since_last_line(iteration) for iteration in range(1, 7)]
+    assert [value.item() for value in values[1::2]] == pytest.approx([0.9, 0.3, 0.4])
+    assert values[0::2] == [None] * 3
 
 
 def test_later_on_only_the_steps_of_lines_are_measured(monkeypatch):

@@ -16,14 +16,14 @@ from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 from tqdm import tqdm
 
-from data.batch import EvalBatches, TrainBatches
+from data.batch import TrainBatches
 from data.dataset import Dataset
 from data.errors import UserError
 from utils import options, parallel, resolve
 from utils.build import build_loader, build_transform
 from utils.datasets import eval_dataset, read_records
+from utils.evaluation import collect_detections
 from utils.metrics import compute_metrics
-from utils.predict import to_original
 from utils.schedule import in_iterations, learning_rate
 from utils.script import run_script
 
@@ -50,6 +50,11 @@ def build_peer(recipe, num_classes):
     return RetinaNet(base, num_classes)
 
 
+def first_label(recipe):
+    """Its label of our label 0: SSD's own 0 is the background."""
+    return 1 if recipe.model == "ssd300" else 0
+
+
 def as_list(model, images):
     """A batch of bytes as the list of images that it takes, which it is told not to resize."""
     height, width = images.shape[-2:]
@@ -59,7 +64,7 @@ def as_list(model, images):
 
 def train_peer(recipe, model, dataset, device):
     """Train it by the recipe's batches, iterations, lr and warm-up."""
-    first = 1 if recipe.model == "ssd300" else 0  # its label 0 is the background
+    first = first_label(recipe)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.SGD(parameters, recipe.lr, momentum=0.9, weight_decay=1e-4)
     batches = TrainBatches(dataset, recipe.batch, seed=recipe.seed)
@@ -86,16 +91,14 @@ def train_peer(recipe, model, dataset, device):
 @torch.no_grad()
 def evaluate_peer(recipe, model, dataset, device):
     """Its metrics on a dataset: name -> value."""
-    first, detections = (1 if recipe.model == "ssd300" else 0), {}
-    sizes = dataset.records.sizes
+
+    def predict_batch(images, targets):
+        first = first_label(recipe)
+        results = model(as_list(model, images))
+        return [dict(result, labels=result["labels"] - first) for result in results]
+
     model.eval()
-    for images, targets in build_loader(dataset, EvalBatches(sizes, recipe.batch), recipe, device):
-        images, targets = parallel.to_device(images, targets, device)
-        for result, target in zip(model(as_list(model, images)), targets):
-            index = target["index"]
-            found = dict(result, labels=result["labels"] - first)
-            found = to_original(found, target["size"], sizes[index].tolist())
-            detections[index] = {name: value.cpu().numpy() for name, value in found.items()}
+    detections = collect_detections(predict_batch, dataset, recipe, device)
     metrics, _, _ = compute_metrics(recipe.metric, dataset.classes, dataset.records, detections)
     return metrics
 

@@ -7,15 +7,25 @@ import numpy as np
 from data.summary import resized_boxes
 from data.text import some
 from utils.build import SSD_SIDES
+from utils.evaluation import with_errors
+from utils.log import read_log
 from utils.quality import group_ap50, object_groups
 from utils.signs import common_offset, exchanged_classes, largest_step
 
 HIGH_STEP = 0.06  # of the weights' length
 SMALL = 16  # pixels of an object's side as the network sees it
+WORSE = 0.8  # times the AP50 of large objects, below which that of small ones is worse
 GOOD = 0.9  # an AP50 that needs no advice
 LEARNED = 0.8  # the AP50 on training images from which on they count as learned
 OVERFITTED = 0.15  # what AP50 is higher by on training images
 COSTLY = 0.05  # of AP50, that errors of one kind cost
+
+
+def with_advice(evaluation, dataset, recipe, log_path, train=None):
+    """The same Evaluation with its errors and the advice that follows; see advice()."""
+    evaluation = with_errors(evaluation, dataset)
+    entries = read_log(log_path)
+    return evaluation._replace(advice=advice(dataset, evaluation, recipe, entries, train))
 
 
 def advice(dataset, evaluation, recipe, entries, train=None):
@@ -90,7 +100,7 @@ def size_lines(dataset, evaluation, recipe):
     low, high = (
         group_ap50(dataset.classes, evaluation.explained, members) for members in (small, large)
     )
-    if side >= SMALL or not low < 0.8 * high:
+    if side >= SMALL or not low < WORSE * high:
         return
     flags = f"--resize {2 * recipe.resize} --max-size {2 * recipe.max_size}"
     if recipe.model in SSD_SIDES:

@@ -56,21 +56,33 @@ def with_errors(evaluation, dataset):
 def detect_all(model, dataset, recipe, device):
     """The detections on this process's share of a dataset, by image number."""
     network = parallel.Network(model, device, recipe.precision)
+
+    def predict_batch(images, targets):
+        return predict(network, model, images, targets, recipe)
+
+    was_training = model.training
+    model.eval()
+    detections = collect_detections(predict_batch, dataset, recipe, device)
+    model.train(was_training)
+    return detections
+
+
+def collect_detections(predict_batch, dataset, recipe, device):
+    """What predict_batch(images, targets) finds on this process's share of a dataset, in pixels of
+    the images as they are, by image number."""
     sizes = dataset.records.sizes
     batches = EvalBatches(sizes, recipe.batch, parallel.rank(), parallel.world_size())
     loader = build_loader(dataset, batches, recipe, device)
     hidden = True if parallel.rank() else None
-    was_training, detections = model.training, {}
-    model.eval()
+    detections = {}
     for images, targets in tqdm(
         loader, desc="evaluating", leave=False, disable=hidden, dynamic_ncols=True
     ):
         images, targets = parallel.to_device(images, targets, device)
-        for result, target in zip(predict(network, model, images, targets, recipe), targets):
+        for result, target in zip(predict_batch(images, targets), targets):
             index = target["index"]
             result = to_original(result, target["size"], sizes[index].tolist())
             detections[index] = {name: value.numpy() for name, value in result.items()}
-    model.train(was_training)
     return detections
 
 

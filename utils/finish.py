@@ -5,9 +5,8 @@ import numpy as np
 from data.dataset import Dataset
 from data.errors import UserError
 from utils import parallel
-from utils.advice import advice
+from utils.advice import with_advice
 from utils.evaluation import conditions, evaluate, table, with_errors
-from utils.log import read_log
 from utils.results import save_results
 
 MANY = 500  # training images are enough to evaluate
@@ -31,10 +30,7 @@ def finish(run):
     train = evaluate_training_images(run) if run.evaluation else None
     if run.evaluation and parallel.rank() == 0:
         described = conditions(run.val_dataset, "val", run.recipe, run.device, run.done)
-        evaluation = with_errors(run.evaluation, run.val_dataset)
-        entries = read_log(run.log.path)
-        sentences = advice(run.val_dataset, evaluation, run.recipe, entries, train)
-        evaluation = evaluation._replace(advice=sentences)
+        evaluation = with_advice(run.evaluation, run.val_dataset, run.recipe, run.log.path, train)
         print(table(evaluation, run.val_dataset.records), "", sep="\n")
         for path in save_results(run.folder, run.val_dataset, evaluation, described, replace=True):
             print(f"{path.stem:12} {path}")

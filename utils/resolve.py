@@ -61,7 +61,7 @@ def fit_recipe(flags, classes, num_images, learned, has_gpu):
     return resolve(flags, recipe) | learned, reason
 
 
-def by_data(recipe, classes, num_images, has_gpu, from_scratch=False):
+def by_data(recipe, classes, num_images, has_gpu, from_scratch):
     """The published recipe for a published dataset, a custom one for any other."""
     dataset, model = recipe.dataset, recipe.model
     expected = dict(coco=is_official(classes), voc=set(classes) == set(voc.CLASSES))

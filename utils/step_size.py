@@ -14,14 +14,14 @@ class StepSize:
         self.steps = []
 
     def since_last_line(self, iteration):
-        """The largest one, a tensor; every iteration asks for it."""
+        """The largest one, a tensor, at a line of the log; None between. Every iteration asks."""
         is_line = iteration % self.log_every == 0
         if iteration <= FIRST or is_line:
             self.steps.append(relative_step(self.optimizer))
-        largest = torch.stack(self.steps).max() if self.steps else torch.zeros(())
-        if is_line:
-            self.steps = []
-        return largest
+        if not is_line:
+            return None
+        steps, self.steps = self.steps, []
+        return torch.stack(steps).max()
 
 
 def relative_step(optimizer):
