@@ -27,18 +27,33 @@ from utils.metrics import compute_metrics
 from utils.schedule import in_iterations, learning_rate
 from utils.script import run_script
 
-# torchvision's references/detection: lr 0.01 for 16 images, drops after 16 and 22 of 26 epochs.
-REFERENCE = dict(schedule="milestones", milestone_epochs=(), gamma=0.1)
-LR_PER_IMAGE = 0.01 / 16
-DROPS = (16 / 26, 22 / 26)
+# torchvision's references/detection: lr per image of a batch, decay of the weights, and the epochs
+# after which lr drops to a tenth, as shares of all.
+REFERENCES = dict(
+    retinanet=dict(lr_per_image=0.01 / 16, weight_decay=1e-4, drops=(16 / 26, 22 / 26)),
+    ssd300=dict(lr_per_image=0.002 / 32, weight_decay=5e-4, drops=(80 / 120, 110 / 120)),
+)
+
+
+def reference_recipe(recipe, lr=None):
+    """The recipe with lr, decay and schedule of torchvision's references, or with the lr given."""
+    if recipe.model not in REFERENCES:
+        raise UserError(f"--model {recipe.model}: torchvision has no such detector")
+    reference = REFERENCES[recipe.model]
+    return recipe | dict(
+        lr=lr or reference["lr_per_image"] * recipe.batch,
+        weight_decay=reference["weight_decay"],
+        schedule="milestones",
+        milestones=tuple(round(drop * recipe.iterations) for drop in reference["drops"]),
+        milestone_epochs=(),
+        gamma=0.1,
+    )
 
 
 def build_peer(recipe, num_classes):
     """torchvision's detector with random weights."""
     if recipe.model == "ssd300":
         return ssd300_vgg16(num_classes=1 + num_classes, weights=None, weights_backbone=None)
-    if recipe.model != "retinanet":
-        raise UserError(f"--model {recipe.model}: torchvision has no such detector")
     base = resnet_fpn_backbone(
         backbone_name=f"resnet{recipe.depth}",
         weights=None,
@@ -66,7 +81,8 @@ def train_peer(recipe, model, dataset, device):
     """Train it by the recipe's batches, iterations, lr and warm-up."""
     first = first_label(recipe)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.SGD(parameters, recipe.lr, momentum=0.9, weight_decay=1e-4)
+    decay = recipe.weight_decay
+    optimizer = torch.optim.SGD(parameters, recipe.lr, momentum=0.9, weight_decay=decay)
     batches = TrainBatches(dataset, recipe.batch, seed=recipe.seed)
     batches.start()
     loader = iter(build_loader(dataset, batches, recipe, device))
@@ -109,17 +125,15 @@ def main():
     recipe = resolve.resolve(flags, resolve.starting_recipe(flags))
     classes, train_records, _ = read_records(recipe)
     recipe, _ = resolve.fit_recipe(flags, classes, len(train_records), {}, device.type != "cpu")
-    recipe = in_iterations(recipe, len(train_records))
-    lr = flags.lr or LR_PER_IMAGE * recipe.batch
-    drops = tuple(round(drop * recipe.iterations) for drop in DROPS)
-    recipe |= REFERENCE | dict(lr=lr, milestones=drops)
+    recipe = reference_recipe(in_iterations(recipe, len(train_records)), flags.lr)
     augmented = build_transform(recipe, augment=recipe.augment)
     train_dataset = Dataset(classes, train_records, augmented, recipe.seed)
     torch.manual_seed(recipe.seed)
     model = build_peer(recipe, len(classes)).to(device)
     started = time.time()
     train_peer(recipe, model, train_dataset, device)
-    print(f"{recipe.iterations} iterations, lr {lr}: {(time.time() - started) / 60:.1f} minutes")
+    minutes = (time.time() - started) / 60
+    print(f"{recipe.iterations} iterations, lr {recipe.lr}: {minutes:.1f} minutes")
     for split in flags.split:
         metrics = evaluate_peer(recipe, model, eval_dataset(recipe, split, classes), device)
         print(split, *(f"{name} {value:.3f}" for name, value in metrics.items()))
