@@ -17,7 +17,7 @@ from published.detector import Detector
 from published.fetch import checkpoint_path
 from utils import options, resolve
 from utils.datasets import eval_dataset
-from utils.detection_files import coco_results, image_numbers, plain_results
+from utils.evaluation.detection_files import coco_results, image_numbers, plain_results
 from utils.files import must_be_new, new_name, write
 from utils.inputs import named_files, open_inputs
 from utils.parser import Parser

@@ -10,12 +10,12 @@ from pathlib import Path
 from published.fetch import checkpoint_path
 from published.load import load_detector
 from utils import options, parallel, resolve
-from utils.advice import with_advice
 from utils.datasets import eval_dataset
-from utils.evaluation import conditions, evaluate, table
+from utils.evaluation.advice import with_advice
+from utils.evaluation.evaluate import conditions, evaluate, table
+from utils.evaluation.results import RESULTS, save_results
 from utils.files import must_be_new, new_name
 from utils.parser import Parser
-from utils.results import RESULTS, save_results
 from utils.script import run_script
 
 

@@ -9,7 +9,7 @@ from data.formats import voc
 from published.conventions import mmdetection_sizes
 from published.families import convert
 from utils import checkpoint
-from utils.detection_files import names_by_id
+from utils.evaluation.detection_files import names_by_id
 from utils.onnx import load_onnx
 from utils.recipes import RECIPES
 

@@ -8,9 +8,9 @@ import pytest
 from data.dataset import Dataset
 from data.resize import Resize
 from tests.test_signs import EXCHANGED, NAMES, RIGHT, scene
-from utils.advice import advice
-from utils.certainty import Operation
-from utils.evaluation import Evaluation, with_errors
+from utils.evaluation.advice import advice
+from utils.evaluation.certainty import Operation
+from utils.evaluation.evaluate import Evaluation, with_errors
 from utils.recipes import RECIPES
 
 RECIPE = RECIPES["retinanet_custom"]

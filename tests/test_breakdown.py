@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from tests.conftest import make_records
-from utils import breakdown
-from utils.breakdown import KINDS, explain
+from utils.evaluation import breakdown
+from utils.evaluation.breakdown import KINDS, explain
 
 NAMES = ("cat", "cow", "dog")
 

@@ -5,9 +5,9 @@ import pytest
 
 from tests.conftest import make_records
 from tests.test_metrics import detected
-from utils.certainty import best_f1, best_operation, interval, weighted_precision
-from utils.matches import average_precision, match_detections
-from utils.metrics import coco_metrics
+from utils.evaluation.certainty import best_f1, best_operation, interval, weighted_precision
+from utils.evaluation.matches import average_precision, match_detections
+from utils.evaluation.metrics import coco_metrics
 
 
 def mask(text):

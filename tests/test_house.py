@@ -21,7 +21,17 @@ ROOMS = {
     "lesson": BASE | {"utils", "published", "tools", "lesson"},
 }
 SCRIPTS = {"train", "eval", "detect", "export"}
-FOLDERS = (".", "layers", "data", "data/formats", "utils", "published", "tools", "lesson")
+FOLDERS = (
+    ".",
+    "layers",
+    "data",
+    "data/formats",
+    "utils",
+    "utils/evaluation",
+    "published",
+    "tools",
+    "lesson",
+)
 FILES = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*.py"))
 TESTS = sorted((ROOT / "tests").glob("*.py"))
 CORE = {"layers", "ssd", "retinanet", "train", "eval", "detect"}

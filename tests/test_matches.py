@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from utils.matches import average_precision
+from utils.evaluation.matches import average_precision
 
 
 def ap(*hits, objects, **options):

@@ -11,7 +11,7 @@ from pycocotools.cocoeval import COCOeval
 from data.formats import voc
 from data.records import Entry, Object, pack
 from tests.conftest import make_records, read_split, write_coco
-from utils.metrics import NAMES, coco_metrics, voc_metrics
+from utils.evaluation.metrics import NAMES, coco_metrics, voc_metrics
 
 
 def detected(*detections):

@@ -2,8 +2,8 @@ import numpy as np
 
 from data.dataset import Dataset
 from tests.conftest import read_split, write_coco
-from utils import mistakes
-from utils.breakdown import BACKGROUND, CLASS, explain
+from utils.evaluation import mistakes
+from utils.evaluation.breakdown import BACKGROUND, CLASS, explain
 
 
 def dataset_of(folder):

@@ -6,8 +6,8 @@ import pytest
 from tests.conftest import make_records
 from tests.test_breakdown import NAMES, scene
 from tests.test_mistakes import found
-from utils import quality
-from utils.breakdown import explain
+from utils.evaluation import quality
+from utils.evaluation.breakdown import explain
 
 RECORDS = make_records(
     [

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from tests.conftest import make_records
-from utils.breakdown import explain
-from utils.signs import common_offset, exchanged_classes, go_together, largest_step
+from utils.evaluation.breakdown import explain
+from utils.evaluation.signs import common_offset, exchanged_classes, go_together, largest_step
 
 NAMES = ("cat", "cow", "dog")
 BOXES = np.array([[10, 10, 50, 50], [60, 60, 90, 90], [10, 60, 40, 90]], np.float32)

@@ -22,8 +22,8 @@ from data.errors import UserError
 from utils import options, parallel, resolve
 from utils.build import build_loader, build_transform
 from utils.datasets import eval_dataset, read_records
-from utils.evaluation import collect_detections
-from utils.metrics import compute_metrics
+from utils.evaluation.evaluate import collect_detections
+from utils.evaluation.metrics import compute_metrics
 from utils.schedule import in_iterations, learning_rate
 from utils.script import run_script
 

@@ -17,8 +17,9 @@ from torchvision.transforms import v2
 
 from data.dataset import Dataset
 from data.records import Entry, Object, pack
-from utils import metrics, parallel
+from utils import parallel
 from utils.build import build_collate, build_detector, build_optimizer, build_transform
+from utils.evaluation import metrics
 from utils.guard import Guard
 from utils.recipes import RECIPES
 

@@ -5,9 +5,9 @@ import numpy as np
 from data.dataset import Dataset
 from data.errors import UserError
 from utils import parallel
-from utils.advice import with_advice
-from utils.evaluation import conditions, evaluate, table, with_errors
-from utils.results import save_results
+from utils.evaluation.advice import with_advice
+from utils.evaluation.evaluate import conditions, evaluate, table, with_errors
+from utils.evaluation.results import save_results
 
 MANY = 500  # training images are enough to evaluate
 

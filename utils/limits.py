@@ -8,7 +8,7 @@ from data.dataset import DATASETS
 from data.errors import UserError
 from layers.resnet import DEPTHS
 from utils.build import MODELS, OPTIMIZERS, SSD_SIDES
-from utils.metrics import METRICS
+from utils.evaluation.metrics import METRICS
 
 # The smallest values that make sense, and those that must be over 0.
 AT_LEAST = dict(

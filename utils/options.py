@@ -6,7 +6,7 @@ from data.dataset import DATASETS
 from layers.resnet import DEPTHS
 from retinanet import FINEST_STRIDES
 from utils.build import MODELS, OPTIMIZERS
-from utils.metrics import METRICS
+from utils.evaluation.metrics import METRICS
 from utils.parser import Parser
 from utils.recipes import RECIPES
 

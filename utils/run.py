@@ -11,10 +11,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from data.errors import UserError
 from utils import checkpoint, parallel
-from utils.evaluation import evaluate
+from utils.evaluation.evaluate import evaluate
+from utils.evaluation.results import prediction_sheet
 from utils.files import write
 from utils.log import Log
-from utils.results import prediction_sheet
 from utils.run_folder import claim
 from utils.run_state import restore, state_of
 from utils.saver import Saver

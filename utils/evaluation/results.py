@@ -4,12 +4,12 @@ import json
 import math
 
 from utils import draw
-from utils.detection_files import coco_rows
-from utils.evaluation import table
+from utils.evaluation.detection_files import coco_rows
+from utils.evaluation.evaluate import table
+from utils.evaluation.mistakes import mistake_sheet
+from utils.evaluation.quality import draw_quality
+from utils.evaluation.report import report
 from utils.files import write
-from utils.mistakes import mistake_sheet
-from utils.quality import draw_quality
-from utils.report import report
 
 RESULTS = (
     "detections.json", "metrics.json", "predictions.jpg", "quality.png", "mistakes.jpg",

@@ -13,7 +13,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from data.records import ANY_CLASS
-from utils.matches import Matches, average_precision, match_detections
+from utils.evaluation.matches import Matches, average_precision, match_detections
 
 METRICS = ("coco", "voc07", "voc12")
 NAMES = (

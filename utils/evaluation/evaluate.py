@@ -9,10 +9,10 @@ from tqdm import tqdm
 
 from data.batch import EvalBatches
 from utils import parallel
-from utils.breakdown import Explained, breakdown, breakdown_lines, explain
 from utils.build import build_loader
-from utils.certainty import Operation, best_operation, interval
-from utils.metrics import compute_metrics
+from utils.evaluation.breakdown import Explained, breakdown, breakdown_lines, explain
+from utils.evaluation.certainty import Operation, best_operation, interval
+from utils.evaluation.metrics import compute_metrics
 from utils.predict import predict, to_original
 
 

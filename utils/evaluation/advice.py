@@ -7,10 +7,10 @@ import numpy as np
 from data.summary import resized_boxes
 from data.text import some
 from utils.build import SSD_SIDES
-from utils.evaluation import with_errors
+from utils.evaluation.evaluate import with_errors
+from utils.evaluation.quality import group_ap50, object_groups
+from utils.evaluation.signs import common_offset, exchanged_classes, largest_step
 from utils.log import read_log
-from utils.quality import group_ap50, object_groups
-from utils.signs import common_offset, exchanged_classes, largest_step
 
 HIGH_STEP = 0.06  # of the weights' length
 SMALL = 16  # pixels of an object's side as the network sees it

@@ -7,7 +7,7 @@ import torch
 from matplotlib.figure import Figure
 
 from layers.boxes import iou
-from utils.breakdown import CLASS, HIT, Explained, mean_ap50
+from utils.evaluation.breakdown import CLASS, HIT, Explained, mean_ap50
 
 MANY_CLASSES = 12  # with more, curves are drawn of all together, and names are left out
 
