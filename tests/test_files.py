@@ -6,7 +6,7 @@ import pytest
 
 from data.errors import UserError
 from tests.conftest import run_script, write_coco, write_image
-from utils.files import must_be_new, new_name, write
+from utils.files import latest_name, must_be_new, new_name, write
 
 
 def test_a_file_that_exists_is_kept_unless_it_is_ours(tmp_path):
@@ -26,9 +26,11 @@ def test_what_exists_is_refused_before_any_work(tmp_path):
 
 
 def test_names_are_numbered_until_one_is_new(tmp_path):
+    assert latest_name(tmp_path / "found") == tmp_path / "found"
     for name in ("found", "found-2", "found-3"):
         assert new_name(tmp_path / "found") == tmp_path / name
         (tmp_path / name).mkdir()
+        assert latest_name(tmp_path / "found") == tmp_path / name
 
 
 @pytest.fixture(scope="module")

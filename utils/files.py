@@ -1,5 +1,6 @@
 """Writing files: a full disk is one clear line, and no file of the user's is overwritten."""
 
+from itertools import count, takewhile
 from pathlib import Path
 
 from data.errors import UserError
@@ -34,9 +35,20 @@ def must_be_new(*paths):
             raise UserError(exists_message(path))
 
 
+def numbered(path):
+    """The path itself, and then with numbers: detections, detections-2, detections-3, ..."""
+    path = Path(path)
+    yield path
+    for number in count(2):
+        yield path.with_name(f"{path.name}-{number}")
+
+
 def new_name(path):
-    """The path itself, or with the first number that makes it new: detections, detections-2, ..."""
-    candidate, number = Path(path), 2
-    while candidate.exists():
-        candidate, number = path.with_name(f"{path.name}-{number}"), number + 1
-    return candidate
+    """The first numbered path that does not exist yet."""
+    return next(candidate for candidate in numbered(path) if not candidate.exists())
+
+
+def latest_name(path):
+    """The last numbered path that exists; the path itself where none does."""
+    existing = [*takewhile(Path.exists, numbered(path))]
+    return existing[-1] if existing else Path(path)

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from data.errors import UserError
-from utils.files import new_name
+from utils.files import latest_name, new_name
 
 PICTURE_WIDTH = 900  # pixels, at most, of a picture on visdom
 
@@ -85,7 +85,8 @@ class Visdom:
 class TensorBoard:
     """The same for TensorBoard's files.
 
-    Every run has a folder of its name, with a number behind it where another run's is there.
+    Every run has a folder of its name, with a number behind it where another run's is there; a
+    resumed run goes on in the last of them.
     """
 
     def __init__(self, folder, name, resumed=False):
@@ -93,7 +94,7 @@ class TensorBoard:
 
         place = Path(folder, name)
         try:
-            self.writer = SummaryWriter(str(place if resumed else new_name(place)))
+            self.writer = SummaryWriter(str(latest_name(place) if resumed else new_name(place)))
         except OSError as error:
             raise UserError(f"--logdir {folder}: cannot be written ({error.strerror})") from None
 
