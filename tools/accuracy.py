@@ -87,7 +87,8 @@ def train_peer(recipe, model, dataset, device):
     batches.start()
     loader = iter(build_loader(dataset, batches, recipe, device))
     model.train()
-    for iteration in tqdm(range(1, recipe.iterations + 1), desc="training"):
+    bar = tqdm(range(1, recipe.iterations + 1), desc="training")
+    for iteration in bar:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(iteration, recipe)
         images, targets = parallel.to_device(*next(loader), device)
@@ -97,6 +98,7 @@ def train_peer(recipe, model, dataset, device):
             objects.append(dict(boxes=target["boxes"][real], labels=target["labels"][real] + first))
         optimizer.zero_grad()
         loss = sum(model(as_list(model, images), objects).values())
+        bar.set_postfix_str(f"loss {loss.item():.3g}")
         if not torch.isfinite(loss):
             raise UserError(f"its loss is {loss.item()} at iteration {iteration}: a smaller --lr?")
         loss.backward()
