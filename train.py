@@ -36,7 +36,7 @@ def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resu
     if weights:
         with parallel.rank0_first():
             print(*load_weights(model, train_dataset.classes, recipe, weights), "", sep="\n")
-    model.to(device, memory_format=torch.channels_last).train()
+    model.to(device, memory_format=parallel.training_format(device)).train()
     optimizer = build_optimizer(recipe, model)
     guard = Guard(model, optimizer, recipe.max_grad_norm, train_dataset.records.path)
     network = parallel.wrap(

@@ -7,9 +7,10 @@ import sys
 import time
 
 import pytest
+import torch
 
 from tests.conftest import ROOT, run_script, wait_for_log, write_coco
-from utils import checkpoint
+from utils import checkpoint, parallel
 from utils.log import read_log
 
 OBJECTS = [
@@ -152,3 +153,18 @@ def test_both_processes_stop_after_the_same_iteration_and_save(folder):
     logged = read_log(folder / "run/log.jsonl")[-1]["iteration"]
     assert checkpoint.load(folder / "run/last.pth")["iteration"] >= logged
     assert printed.count("go on with: python train.py --resume") == 1
+
+
+@pytest.mark.parametrize(
+    "capability, first", (("AVX2", True), ("AVX512", False), ("DEFAULT", False))
+)
+def test_a_model_learns_with_channels_first_where_that_is_faster(monkeypatch, capability, first):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    model, seen = torch.nn.Identity(), []
+    model.forward = lambda images: (seen.append(images.is_contiguous()), images, images)[1:]
+    network = parallel.Network(model, torch.device("cpu"))
+    images = torch.zeros(2, 3, 8, 8).contiguous(memory_format=torch.channels_last)
+    network(images)
+    model.eval()
+    network(images)
+    assert seen == [first, False], "without gradients, images stay as the loader makes them"

@@ -51,7 +51,7 @@ def training_ours(recipe, device, images, size, precision="auto", compiled=False
     """A whole training step of a detector, which tells what it has done, and its bare network,
     forward and backward."""
     model, criterion = build_detector(recipe | dict(compile=compiled), CLASSES)
-    model.to(device, memory_format=torch.channels_last).train()
+    model.to(device, memory_format=parallel.training_format(device)).train()
     optimizer = build_optimizer(recipe, model)
     network = parallel.Network(model, device, precision, compiled)
     guard = Guard(model, optimizer, recipe.max_grad_norm, str)

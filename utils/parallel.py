@@ -20,7 +20,8 @@ class Network(nn.Module):
     """The model in the precision of its device, its predictions in float32.
 
     The precision is chosen inside forward, for DataParallel's replicas do not inherit it. compiled:
-    by torch.compile, anew for every size of images.
+    by torch.compile, anew for every size of images. A model that learns gets its images in the
+    memory format that its weights should have, training_format.
     """
 
     def __init__(self, model, device, precision="auto", compiled=False):
@@ -30,8 +31,11 @@ class Network(nn.Module):
             # Weights and their names remain what they are, and model.forward remains the plain one.
             model.compile(dynamic=False)
         self.in_bfloat16 = precision_of(precision, device) == "bfloat16"
+        self.training_format = training_format(device)
 
     def forward(self, images):
+        if self.model.training:
+            images = images.contiguous(memory_format=self.training_format)
         forward = self.model if self.compiled else self.model.forward
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.in_bfloat16):
             box_deltas, class_logits = forward(images)
@@ -51,6 +55,17 @@ def has_fast_bfloat16(device):
         return torch.cuda.is_bf16_supported(including_emulation=False)
     # Processors with AMX have AVX512_BF16 as well.
     return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+
+
+def training_format(device):
+    """How weights and images lie in memory while a network learns.
+
+    Channels last is the fastest, but not for the gradients of convolutions on a CPU with AVX2: with
+    it, a step of SSD300 takes 1.5 times as long there.
+    """
+    if device.type == "cpu" and torch.backends.cpu.get_cpu_capability() == "AVX2":
+        return torch.contiguous_format
+    return torch.channels_last
 
 
 def start(name=None):
