@@ -62,16 +62,16 @@ def extra_layers(in_channels, out_channels, kernel=3, stride=1, padding=0):
 class SSD(nn.Module):
     """VGG-16, a few smaller feature maps behind it, and a pair of heads for every map.
 
-    side is 300 or 512 pixels, and levels are its priors.
+    side is 300 or 512 pixels, levels are its priors, and norm is VGG's, none or batch.
     """
 
-    def __init__(self, num_classes, side=300, levels=()):
+    def __init__(self, num_classes, side=300, levels=(), norm="none"):
         super().__init__()
         self.num_classes = num_classes
         self.levels = levels or prior_levels(side)
 
         self.normalize = Normalize(MEAN, STD)
-        self.base = VGG()
+        self.base = VGG(norm)
         # conv4_3 is louder than the rest: it is normalised and has a learned scale. Sec. 3.1
         self.scale = nn.Parameter(torch.full((512,), 20.0))
         channels = [*self.base.channels]

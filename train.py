@@ -89,7 +89,7 @@ def main():
     )
     recipe = in_iterations(recipe, len(train_records))
     datasets = make_datasets(recipe, classes, train_records, val_records)
-    if flags.fit_priors:
+    if recipe.fit_priors:
         recipe, proposal = fitted_recipe(recipe, datasets[0])
         print(proposal)
     print(reason, describe_recipe(recipe), sep="\n")

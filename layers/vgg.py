@@ -3,30 +3,41 @@
 from torch import nn
 
 
-def stage(in_channels, out_channels, convs):
+def convolution(in_channels, out_channels, norm, kernel=3, **options):
+    """A convolution, and batch norm behind it where norm is batch."""
+    layer = nn.Conv2d(in_channels, out_channels, kernel, **options)
+    return [layer, nn.BatchNorm2d(out_channels)] if norm == "batch" else [layer]
+
+
+def stage(in_channels, out_channels, convs, norm):
     """3x3 convolutions with ReLU between them."""
-    layers = [nn.Conv2d(in_channels, out_channels, 3, padding=1)]
+    layers = convolution(in_channels, out_channels, norm, padding=1)
     for _ in range(convs - 1):
-        layers += [nn.ReLU(inplace=True), nn.Conv2d(out_channels, out_channels, 3, padding=1)]
+        layers.append(nn.ReLU(inplace=True))
+        layers += convolution(out_channels, out_channels, norm, padding=1)
     return nn.Sequential(*layers)
 
 
 class VGG(nn.Module):
-    """SSD, Sec. 3: pool5 no longer halves the map, and fc6 is dilated to see as far as before."""
+    """SSD, Sec. 3: pool5 no longer halves the map, and fc6 is dilated to see as far as before.
+
+    norm: none, as in the papers; or batch, without which random weights hardly learn (ScratchDet,
+    Zhu et al., 2019, arXiv:1810.08425, Sec. 3).
+    """
 
     channels = (512, 1024)
 
-    def __init__(self):
+    def __init__(self, norm="none"):
         super().__init__()
-        self.conv1 = stage(3, 64, convs=2)
-        self.conv2 = stage(64, 128, convs=2)
-        self.conv3 = stage(128, 256, convs=3)
-        self.conv4 = stage(256, 512, convs=3)
-        self.conv5 = stage(512, 512, convs=3)
+        self.conv1 = stage(3, 64, 2, norm)
+        self.conv2 = stage(64, 128, 2, norm)
+        self.conv3 = stage(128, 256, 3, norm)
+        self.conv4 = stage(256, 512, 3, norm)
+        self.conv5 = stage(512, 512, 3, norm)
         self.fc = nn.Sequential(
-            nn.Conv2d(512, 1024, 3, padding=6, dilation=6),
+            *convolution(512, 1024, norm, padding=6, dilation=6),
             nn.ReLU(inplace=True),
-            nn.Conv2d(1024, 1024, 1),
+            *convolution(1024, 1024, norm, kernel=1),
             nn.ReLU(inplace=True),
         )
         self.relu = nn.ReLU(inplace=True)
@@ -39,8 +50,8 @@ class VGG(nn.Module):
         return [self.conv1, self.conv2, self.conv3, self.conv4, self.conv5, self.fc]
 
     def norms(self):
-        """VGG is older than batch norm."""
-        return []
+        """Its batch norms; the papers' VGG has none."""
+        return [layer for layer in self.modules() if isinstance(layer, nn.BatchNorm2d)]
 
     def convolutions(self):
         """The thirteen of VGG-16, then fc6 and fc7, in their order."""

@@ -108,6 +108,8 @@ def refuse_what_differs(recipe):
         reason = "it has no SSD512"
     elif recipe.model == "ssd300" and (recipe.prior_ratios or recipe.base_priors):
         reason = "its SSD300 has the paper's ratios"
+    elif recipe.model == "ssd300" and recipe.vgg_norm != "none":
+        reason = "its VGG has no batch norm"
     elif conventions.clamp == "centres":
         reason = "it does not move priors at the border as ssd.pytorch does"
     elif not conventions.p7_relu:

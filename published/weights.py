@@ -17,7 +17,7 @@ from utils.build import SSD_SIDES
 
 # What a detector's weights fix in a recipe.
 ARCHITECTURE = (
-    "model", "depth", "finest_stride", "channels", "head_convs", "head_norm",
+    "model", "depth", "finest_stride", "channels", "head_convs", "head_norm", "vgg_norm",
     "prior_sizes", "prior_scales", "prior_ratios", "base_priors",
 )  # fmt: skip
 BASES = {"conv1.weight", "features.0.weight", "0.weight"}  # the first tensor of a ResNet or a VGG
@@ -110,6 +110,8 @@ def load_vgg(model, state):
 
     torchvision's file has the first thirteen, ssd.pytorch's fc6 and fc7 too.
     """
+    if model.base.norms():
+        raise UserError("ImageNet's VGG has no batch norm: --weights none, or vgg_norm none")
     names = [name for name in state if name.endswith("weight") and state[name].ndim == 4]
     for layer, name in zip(model.base.convolutions(), names):
         layer.weight.copy_(state[name])

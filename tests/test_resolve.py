@@ -69,8 +69,23 @@ def test_random_weights_get_a_recipe_of_their_own(has_gpu, channels):
     assert recipe.channels == channels, "without a GPU, the heads are lighter"
     pretrained, _ = fitted("--root", "mine", images=300, has_gpu=has_gpu)
     assert pretrained.optimizer == "sgd" and pretrained.channels == 256
-    ssd, reason = fitted("--root", "mine", "--weights", "none", "--model", "ssd300")
-    assert ssd.model == "ssd300" and "ssd300_custom" in reason
+    assert recipe.fit_priors and not pretrained.fit_priors
+
+
+def test_so_does_an_ssd_of_random_weights():
+    ssd, reason = fitted("--root", "mine", "--weights", "none", "--model", "ssd512")
+    assert ssd.model == "ssd512" and "ssd512_scratch" in reason
+    assert ssd.vgg_norm == "batch" and ssd.fit_priors
+    pretrained, _ = fitted("--root", "mine", "--model", "ssd512")
+    assert pretrained.vgg_norm == "none" and not pretrained.fit_priors
+
+
+def test_priors_are_fitted_if_asked_for_but_those_of_loaded_weights_never_by_a_recipe():
+    none = ("--root", "mine", "--weights", "none")
+    assert not fitted(*none, "--no-fit-priors")[0].fit_priors
+    assert fitted("--root", "mine", "--fit-priors")[0].fit_priors
+    loaded = ("--root", "mine", "--recipe", "retinanet_scratch", "--weights", "w.pth")
+    assert not fitted(*loaded, learned=dict(model="retinanet"))[0].fit_priors
 
 
 @pytest.mark.parametrize("flag, value", (("--depth", "34"), ("--model", "ssd300")))

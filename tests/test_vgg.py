@@ -25,6 +25,16 @@ def test_pooling_before_relu_gives_what_vgg_gives():
     torch.testing.assert_close(ours(images)[0], theirs[:23](images))
 
 
+def test_batch_norm_stands_behind_every_convolution_where_asked_for():
+    assert VGG().norms() == []
+    norms = VGG("batch").norms()
+    convolutions = VGG("batch").convolutions()
+    assert [norm.num_features for norm in norms] == [conv.out_channels for conv in convolutions]
+    # The first map of a batch has, behind its first norm, mean 0 in every channel.
+    first = VGG("batch").conv1[:2](torch.rand(2, 3, 16, 16))
+    torch.testing.assert_close(first.mean(dim=(0, 2, 3)), torch.zeros(64), atol=1e-5, rtol=0)
+
+
 def test_300_pixels_give_maps_of_38_and_19():
     with torch.no_grad():
         conv4, fc7 = VGG()(torch.zeros(1, 3, 300, 300))

@@ -33,7 +33,7 @@ def build_detector(recipe, num_classes):
     )
     pretrained = recipe.weights != "none"
     if recipe.model in SSD_SIDES:
-        model = ssd.SSD(num_classes, SSD_SIDES[recipe.model], levels)
+        model = ssd.SSD(num_classes, SSD_SIDES[recipe.model], levels, recipe.vgg_norm)
         criterion = MultiBoxLoss(**options, negatives_per_positive=recipe.negatives_per_positive)
     else:
         model = retinanet.RetinaNet(

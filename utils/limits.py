@@ -30,6 +30,7 @@ CHOICES = dict(
     finest_stride=retinanet.FINEST_STRIDES,
     dataset=DATASETS,
     head_norm=("none", "group"),
+    vgg_norm=("none", "batch"),
     optimizer=tuple(OPTIMIZERS),
     schedule=("milestones", "cosine", "plateau"),
     box_loss=("smooth_l1", "giou"),

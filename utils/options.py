@@ -1,5 +1,6 @@
 """Flags: what a user may type. The flags of older detectors mean here what they meant there."""
 
+from argparse import BooleanOptionalAction
 from pathlib import Path
 
 from data.dataset import DATASETS
@@ -72,7 +73,8 @@ def add_detector_flags(parser):
     add("--weights", "--fine-tune", metavar="WHICH",
         help="imagenet, imagenet_v2, coco, none (random), or a checkpoint's file")  # fmt: skip
     add("--basenet", metavar="FILE", help="as --weights, for SSD's VGG")
-    add("--fit-priors", action="store_true", help="choose their sizes and ratios by the data")
+    add("--fit-priors", action=BooleanOptionalAction, default=None,
+        help="choose sizes and ratios of the priors by the data")  # fmt: skip
     add("--frozen-stages", type=int, metavar="N", help="of the base, that do not learn")
     add(
         "--prior-probability", type=float, metavar="P", help="of RetinaNet's untrained priors: 0.01"

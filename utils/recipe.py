@@ -16,10 +16,12 @@ class Recipe:
     channels: int = 256  # of RetinaNet's pyramid and heads
     head_convs: int = 4  # of RetinaNet's heads, before the one that predicts
     head_norm: str = "none"  # or group: GroupNorm after each of them
+    vgg_norm: str = "none"  # or batch: batch norm in SSD's VGG, for random weights
     prior_sizes: tuple = ()  # pixels, of each level; the paper's where empty, as with the next two
     prior_scales: tuple = ()  # RetinaNet's, times the size
     prior_ratios: tuple = ()  # width / height; SSD has a tuple of them for each level
     base_priors: tuple = ()  # of each level, xyxy; they take the place of sizes, scales and ratios
+    fit_priors: bool = False  # sizes and ratios by the data's objects, before training
     prior_probability: float = 0.01  # of an object, for RetinaNet's priors before training
     frozen_norm: bool = True  # the ResNet's batch norm as loaded; with random weights never
     conventions: Conventions = Conventions()  # of a published detector that it started from

@@ -14,6 +14,7 @@ RETINANET_ONLY = {
     "prior_probability", "frozen_norm", "resize", "jitter", "scale_jitter", "max_size",
     "box_loss", "focal_alpha", "focal_gamma",
 }  # fmt: skip
+SSD_ONLY = {"vgg_norm", "negatives_per_positive"}
 MILESTONES_ONLY = {"milestones", "milestone_epochs"}
 
 
@@ -29,7 +30,7 @@ def describe_recipe(recipe):
 
 def differences(recipe, other):
     """The fields in which a recipe differs from another and that have an effect, as text."""
-    without_effect = RETINANET_ONLY if recipe.model in SSD_SIDES else {"negatives_per_positive"}
+    without_effect = RETINANET_ONLY if recipe.model in SSD_SIDES else SSD_ONLY
     if recipe.schedule != "milestones":
         without_effect = without_effect | MILESTONES_ONLY
     values = {

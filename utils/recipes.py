@@ -112,7 +112,8 @@ retinanet_custom = retinanet_coco | dict(
 # The same from random weights, which --weights none chooses. Of 205 photos of blood cells (BCCD),
 # RetinaNet-18 learns AP 0.56, AP50 0.90 in 17 minutes on two CPU cores (float32), with light heads.
 retinanet_scratch = retinanet_custom | dict(
-    weights="none", frozen_stages=0, head_norm="group", box_loss="giou", box_weight=2.0,
+    weights="none", frozen_stages=0, head_norm="group", fit_priors=True,
+    box_loss="giou", box_weight=2.0,
     optimizer="adamw", lr=2e-3, weight_decay=0.05, schedule="cosine", warmup=50,
 )  # fmt: skip
 
@@ -158,6 +159,12 @@ ssd300_custom = ssd300_coco | dict(
     save_every=500,
 )
 ssd512_custom = ssd300_custom | dict(model="ssd512", prior_sizes=ssd512_coco.prior_sizes)
+# The same from random weights, which --weights none chooses.
+ssd300_scratch = ssd300_custom | dict(
+    weights="none", vgg_norm="batch", fit_priors=True, batch=8,
+    optimizer="adamw", lr=1e-3, weight_decay=0.05, schedule="cosine", warmup=50,
+)  # fmt: skip
+ssd512_scratch = ssd300_scratch | dict(model="ssd512", prior_sizes=ssd512_coco.prior_sizes)
 
 # Drawn shapes, from random weights: AP 0.86, AP50 0.98 in 7 minutes on two CPU cores (float32).
 shapes = Recipe(

@@ -57,6 +57,8 @@ def fit_recipe(flags, classes, num_images, learned, has_gpu):
     if not flags.recipe:
         from_scratch = flags.weights == "none"
         recipe, reason = by_data(recipe, classes, num_images, has_gpu, from_scratch)
+    if learned:
+        recipe |= dict(fit_priors=False)
     # What the weights fix is stronger than the recipe, and was compared with the flags above.
     return resolve(flags, recipe) | learned, reason
 
@@ -68,7 +70,7 @@ def by_data(recipe, classes, num_images, has_gpu, from_scratch):
     published = f"{model}_{dataset}" in RECIPES and expected.get(dataset, True)
     if dataset == "shapes" or published and num_images >= MANY_IMAGES:
         return recipe, f"recipe {recipe_name(recipe)}: it is made for {dataset}"
-    name = f"{model}_scratch" if from_scratch and model == "retinanet" else f"{model}_custom"
+    name = f"{model}_scratch" if from_scratch else f"{model}_custom"
     custom = RECIPES[name] | dict(dataset=dataset)
     where = "own data"
     if not has_gpu and model == "retinanet":
