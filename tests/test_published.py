@@ -121,6 +121,8 @@ def test_vgg_s_file_is_taken_for_the_base_by_order(tmp_path, prefix):
         model.base.conv1[0].weight, state[prefix + "0.weight"] * model.normalize.std
     )
     assert torch.equal(model.base.fc[2].weight, state[prefix + "33.weight"])
+    with pytest.raises(UserError, match="ImageNet's VGG has no batch norm"):
+        pretrained.load_weights(SSD(2, norm="batch"), ["a", "b"], recipe, pretrained.Weights({}))
 
 
 def test_a_fine_tuned_detector_keeps_priors_and_network_but_sees_our_images():

@@ -89,6 +89,7 @@ def test_its_tensors_come_back_bit_for_bit(detector):
         (RECIPES["retinanet_coco"] | dict(conventions=CONVENTIONS["mmdetection"]), "ReLU before"),
         (RECIPES["ssd300_voc"] | dict(conventions=CONVENTIONS["lufficc"]), "move priors"),
         (RECIPES["retinanet_coco"] | dict(head_convs=5), "four convolutions"),
+        (RECIPES["ssd300_voc"] | dict(vgg_norm="batch"), "no batch norm"),
     ),
 )
 def test_what_torchvision_has_not_is_one_line(recipe, reason):
