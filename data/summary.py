@@ -54,13 +54,18 @@ def summary(dataset, levels):
     yield from records.notes
 
 
+def box_sides(boxes):
+    """Boxes [N, 4] xyxy -> the sides [N] of squares of the same areas."""
+    return np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))
+
+
 def reach_lines(boxes, levels, resizable=True):
     """What share of the boxes, all of them and by size, some prior reaches; advice where it is low.
 
     resizable: whether the images may be made larger, unlike SSD's.
     """
     best = best_overlap(boxes, levels)
-    sides = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))
+    sides = box_sides(boxes)
     low, middle, high = np.percentile(sides, (5, 50, 95))
     parts = []
     for smallest, largest in SIZES:

@@ -6,7 +6,7 @@ from matplotlib.patches import FancyArrowPatch, Rectangle
 
 import retinanet
 import ssd
-from data.summary import REACHED, best_overlap, resized_boxes
+from data.summary import REACHED, best_overlap, box_sides, resized_boxes
 from layers.boxes import encode, xyxy_to_cxcywh
 from layers.priors import grid_size, level_sizes
 from lesson.example import NAMES, look, val_dataset
@@ -125,7 +125,7 @@ def draw_fit():
     recipe |= dict(finest_stride=8, prior_sizes=(), prior_ratios=())
     boxes = resized_boxes(dataset)
     changes, before, after = fit_priors(boxes, recipe)
-    sides = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))
+    sides = box_sides(boxes)
     figure, axes = new_figure(1, 2, height=3.4, sharey=True)
     for axis, priors, share, title in (
         (axes[0], recipe, before, "priors of the paper"),

@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-import numpy as np
-
-from data.summary import resized_boxes
+from data.summary import box_sides, resized_boxes
 from data.text import some
 from utils.build import SSD_SIDES
 from utils.evaluation.evaluate import with_errors
@@ -95,8 +93,7 @@ def size_lines(dataset, evaluation, recipe):
     if not groups:
         return
     small, _, large = list(groups.values())[:3]
-    boxes = resized_boxes(dataset)
-    side = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))[small].max()
+    side = box_sides(resized_boxes(dataset))[small].max()
     low, high = (
         group_ap50(dataset.classes, evaluation.explained, members) for members in (small, large)
     )

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from data.summary import box_sides
 from layers.boxes import iou
 from utils.evaluation.breakdown import CLASS, HIT, Explained, mean_ap50
 
@@ -83,7 +84,7 @@ def draw_groups(axes, classes, records, explained):
 def object_groups(records):
     """Name -> mask [K] of the objects: by size in thirds, and by overlap with another one."""
     real = ~records.ignore
-    sides = np.sqrt((records.boxes[:, 2:] - records.boxes[:, :2]).prod(axis=1))
+    sides = box_sides(records.boxes)
     if not real.any():
         return {}
     low, high = np.percentile(sides[real], (100 / 3, 200 / 3))
