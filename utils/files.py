@@ -35,7 +35,7 @@ def must_be_new(*paths):
             raise UserError(exists_message(path))
 
 
-def numbered(path):
+def numbered_paths(path):
     """The path itself, and then with numbers: detections, detections-2, detections-3, ..."""
     path = Path(path)
     yield path
@@ -45,10 +45,10 @@ def numbered(path):
 
 def new_name(path):
     """The first numbered path that does not exist yet."""
-    return next(candidate for candidate in numbered(path) if not candidate.exists())
+    return next(candidate for candidate in numbered_paths(path) if not candidate.exists())
 
 
 def latest_name(path):
     """The last numbered path that exists; the path itself where none does."""
-    existing = [*takewhile(Path.exists, numbered(path))]
+    existing = [*takewhile(Path.exists, numbered_paths(path))]
     return existing[-1] if existing else Path(path)
