@@ -64,6 +64,28 @@ def test_small_objects_that_are_missed_ask_for_larger_images():
     assert sentences([RIGHT] * 9, keep=2, resize=100) != [sentence], "they are large enough there"
 
 
+COARSE = RECIPE | dict(
+    prior_sizes=(43, 86, 172, 344, 688), prior_scales=(1.0,), prior_ratios=(1.0,)
+)
+
+
+@pytest.mark.parametrize(
+    "changes, flag",
+    (
+        (dict(weights="none"), "--fit-priors"),
+        (dict(weights="none", fit_priors=True), "--finest-stride 4"),
+        (dict(weights="mine.pth"), "--finest-stride 4"),
+    ),
+)
+def test_objects_that_priors_do_not_reach_ask_for_others(changes, flag):
+    """Of 40 px, priors of 43 px reach all; of 30 px, none."""
+    found = evaluated([RIGHT] * 9, keep=1)
+    (sentence,) = advice(*found, COARSE | changes, trained(0.4))
+    assert "reach 0% of the 9 cow" in sentence and f"others is 0.50: {flag}" in sentence
+    fitting = COARSE | changes | dict(prior_sizes=(35, 70, 140, 280, 560))
+    assert "priors reach" not in str(advice(*found, fitting, trained(0.4)))
+
+
 def test_a_high_learning_rate_is_named_with_a_lower_one():
     entries = [dict(iteration=20, lr=0.01, relative_step=0.2)]
     (sentence,) = sentences([RIGHT] * 9, entries, keep=1)

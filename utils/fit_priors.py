@@ -9,6 +9,7 @@ from utils.build import SSD_SIDES, build_levels
 
 ROUNDS = 50  # of k-means, at most
 MANY = 20_000  # boxes that are looked at
+WITHOUT_PRIORS = ("imagenet", "imagenet_v2", "none")  # weights of which no prior was learned
 LEAST_GAIN = 0.003  # the share of the boxes that a change must reach more
 
 
@@ -31,7 +32,7 @@ def fit_priors(boxes, recipe):
 
 def fitted_recipe(recipe, dataset):
     """The recipe with the priors that fit a dataset's objects, and a line that says which."""
-    if recipe.base_priors or recipe.weights not in ("imagenet", "imagenet_v2", "none"):
+    if recipe.base_priors or recipe.weights not in WITHOUT_PRIORS:
         raise UserError(
             f"--fit-priors with --weights {recipe.weights}: a trained detector has learned its own "
             "priors"

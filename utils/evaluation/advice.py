@@ -2,17 +2,19 @@
 
 from pathlib import Path
 
-from data.summary import box_sides, resized_boxes
+from data.summary import REACHED, best_overlap, box_sides, resized_boxes
 from data.text import some
-from utils.build import SSD_SIDES
+from utils.build import SSD_SIDES, build_levels
 from utils.evaluation.evaluate import with_errors
 from utils.evaluation.quality import group_ap50, object_groups
 from utils.evaluation.signs import common_offset, exchanged_classes, largest_step
+from utils.fit_priors import WITHOUT_PRIORS
 from utils.log import read_log
 
 HIGH_STEP = 0.06  # of the weights' length
 SMALL = 16  # pixels of an object's side as the network sees it
 WORSE = 0.8  # times the AP50 of large objects, below which that of small ones is worse
+FITTING = 0.8  # the share of objects that priors should reach
 GOOD = 0.9  # an AP50 that needs no advice
 LEARNED = 0.8  # the AP50 on training images from which on they count as learned
 OVERFITTED = 0.15  # what AP50 is higher by on training images
@@ -41,6 +43,7 @@ def advice(dataset, evaluation, recipe, entries, train=None):
     if evaluation.breakdown["AP50"] < GOOD:
         found = found or list(step_lines(recipe, entries))
         found = found or list(size_lines(dataset, evaluation, recipe))
+        found = found or list(prior_lines(dataset, evaluation, recipe))
         found = found or list(length_lines(evaluation, recipe, entries))
         found = found or list(cost_lines(evaluation))
     return found
@@ -108,6 +111,28 @@ def size_lines(dataset, evaluation, recipe):
         f"objects are small: a third of them has sides up to {side:.0f} px as the network sees "
         f"them, and their AP50 is {low:.2f}, where that of the largest third is {high:.2f}: {flags}"
     )
+
+
+def prior_lines(dataset, evaluation, recipe):
+    """Objects of a class or of a size that the priors do not fit and that are found less well."""
+    records, explained = dataset.records, evaluation.explained
+    real = ~records.ignore
+    reached = best_overlap(resized_boxes(dataset), build_levels(recipe)) >= REACHED
+    groups = {name: real & (records.labels == label) for label, name in enumerate(dataset.classes)}
+    sizes = list(object_groups(records).items())[:3]
+    groups |= {f"objects {name}": members for name, members in sizes}
+    worst = min(groups, key=lambda name: reached[groups[name]].mean() if groups[name].any() else 1)
+    members, others = groups[worst], real & ~groups[worst]
+    if not members.any() or not others.any() or reached[members].mean() >= FITTING:
+        return
+    low, high = (group_ap50(dataset.classes, explained, group) for group in (members, others))
+    if low < WORSE * high:
+        learned = recipe.fit_priors or recipe.weights not in WITHOUT_PRIORS
+        flags = "--finest-stride 4 or a larger --resize" if learned else "--fit-priors"
+        yield (
+            f"priors reach {reached[members].mean():.0%} of the {members.sum()} {worst} (an IoU of "
+            f"{REACHED}), and their AP50 is {low:.2f}, where that of others is {high:.2f}: {flags}"
+        )
 
 
 def length_lines(evaluation, recipe, entries):
