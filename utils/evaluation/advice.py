@@ -6,7 +6,7 @@ from data.summary import REACHED, best_overlap, box_sides, resized_boxes
 from data.text import some
 from utils.build import SSD_SIDES, build_levels
 from utils.evaluation.evaluate import with_errors
-from utils.evaluation.quality import group_ap50, object_groups
+from utils.evaluation.quality import group_ap50, size_groups
 from utils.evaluation.signs import common_offset, exchanged_classes, largest_step
 from utils.fit_priors import WITHOUT_PRIORS
 from utils.log import read_log
@@ -91,11 +91,10 @@ def step_lines(recipe, entries):
 
 def size_lines(dataset, evaluation, recipe):
     """Small objects that are found less well than large ones."""
-    records = dataset.records
-    groups = object_groups(records)
+    groups = size_groups(dataset.records)
     if not groups:
         return
-    small, _, large = list(groups.values())[:3]
+    small, _, large = groups.values()
     side = box_sides(resized_boxes(dataset))[small].max()
     low, high = (
         group_ap50(dataset.classes, evaluation.explained, members) for members in (small, large)
@@ -119,8 +118,8 @@ def prior_lines(dataset, evaluation, recipe):
     real = ~records.ignore
     reached = best_overlap(resized_boxes(dataset), build_levels(recipe)) >= REACHED
     groups = {name: real & (records.labels == label) for label, name in enumerate(dataset.classes)}
-    sizes = list(object_groups(records).items())[:3]
-    groups |= {f"objects {name}": members for name, members in sizes}
+    sizes = size_groups(records)
+    groups |= {f"objects {name}": members for name, members in sizes.items()}
     worst = min(groups, key=lambda name: reached[groups[name]].mean() if groups[name].any() else 1)
     members, others = groups[worst], real & ~groups[worst]
     if not members.any() or not others.any() or reached[members].mean() >= FITTING:

@@ -84,17 +84,23 @@ def draw_groups(axes, classes, records, explained):
 def object_groups(records):
     """Name -> mask [K] of the objects: by size in thirds, and by overlap with another one."""
     real = ~records.ignore
-    sides = box_sides(records.boxes)
     if not real.any():
         return {}
-    low, high = np.percentile(sides[real], (100 / 3, 200 / 3))
     crowded = overlap_with_others(records) > 0.1
+    return size_groups(records) | {"alone": real & ~crowded, "overlapping": real & crowded}
+
+
+def size_groups(records):
+    """Name -> mask [K] of the objects: the small, the middle and the large third; none of none."""
+    real = ~records.ignore
+    if not real.any():
+        return {}
+    sides = box_sides(records.boxes)
+    low, high = np.percentile(sides[real], (100 / 3, 200 / 3))
     return {
         f"up to {low:.0f} px": real & (sides <= low),
         f"{low:.0f} to {high:.0f} px": real & (sides > low) & (sides <= high),
         f"over {high:.0f} px": real & (sides > high),
-        "alone": real & ~crowded,
-        "overlapping": real & crowded,
     }
 
 
