@@ -38,7 +38,7 @@ def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resu
             print(*load_weights(model, train_dataset.classes, recipe, weights), "", sep="\n")
     model.to(device, memory_format=parallel.training_format(device)).train()
     optimizer = build_optimizer(recipe, model)
-    guard = Guard(model, optimizer, recipe.max_grad_norm, train_dataset.records.path)
+    guard = Guard(model, optimizer, recipe, train_dataset.records.path)
     network = parallel.wrap(
         parallel.Network(model, device, recipe.precision, recipe.compile), device
     )
@@ -59,7 +59,7 @@ def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resu
                 box_loss, class_loss = criterion(
                     box_deltas, class_logits, priors, targets, num_positives
                 )
-                (box_loss + class_loss).backward()
+                guard.scale(box_loss + class_loss).backward()
                 run.add_losses(box_loss, class_loss)
             grad_norm = guard.clip()
             optimizer.step()

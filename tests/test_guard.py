@@ -1,14 +1,17 @@
 """A gradient that is not finite changes nothing, and its images are named."""
 
+import math
+
 import pytest
 import torch
 
 from data.errors import UserError
 from tests.conftest import make_target
 from utils.build import build_detector, build_optimizer
-from utils.guard import Guard
+from utils.guard import MAX_SKIPPED, Guard
 from utils.recipes import RECIPES
 
+RECIPE = RECIPES["shapes"] | dict(max_grad_norm=1.0, precision="float32")
 BAD = float("nan")
 
 
@@ -17,7 +20,7 @@ BAD = float("nan")
 def test_no_step_is_made_with_it_nor_after_it(kind, bad):
     layer = torch.nn.Linear(2, 1, bias=False)
     optimizer = kind(layer.parameters(), lr=0.1, fused=True)
-    guard = Guard(layer, optimizer, max_norm=1.0, path=str)
+    guard = Guard(layer, optimizer, RECIPE, path=str)
     weights = []
     for values in ((3.0, 4.0), (bad, 1.0), (3.0, 4.0)):
         layer.weight.grad = torch.tensor([values])
@@ -34,9 +37,7 @@ def test_no_step_is_made_with_it_nor_after_it(kind, bad):
 def test_gradients_are_cut_to_the_norm_that_is_told_before():
     layer = torch.nn.Linear(2, 1, bias=False)
     layer.weight.grad = torch.tensor([[3.0, 4.0]])
-    guard = Guard(
-        layer, torch.optim.SGD(layer.parameters(), lr=1, fused=True), max_norm=1.0, path=str
-    )
+    guard = Guard(layer, torch.optim.SGD(layer.parameters(), lr=1, fused=True), RECIPE, path=str)
     assert guard.clip() == 5 and layer.weight.grad.tolist()[0] == pytest.approx([0.6, 0.8])
 
 
@@ -45,7 +46,7 @@ def test_the_images_of_the_first_bad_iteration_are_named():
     guard = Guard(
         layer,
         torch.optim.SGD(layer.parameters(), lr=1, fused=True),
-        max_norm=1.0,
+        RECIPE,
         path=lambda index: f"{index}.jpg",
     )
     for iteration, gradient in ((7, 1.0), (8, BAD), (9, BAD)):
@@ -65,9 +66,7 @@ def test_the_images_of_the_first_bad_iteration_are_named():
 def test_a_healthy_run_is_left_alone():
     layer = torch.nn.Linear(2, 1, bias=False)
     layer.weight.grad = torch.ones(1, 2)
-    guard = Guard(
-        layer, torch.optim.SGD(layer.parameters(), lr=1, fused=True), max_norm=1.0, path=str
-    )
+    guard = Guard(layer, torch.optim.SGD(layer.parameters(), lr=1, fused=True), RECIPE, path=str)
     guard.remember(1, [0], dict(grad_norm=guard.clip()))
     guard.raise_if_nonfinite()
     assert not guard.recent
@@ -87,7 +86,46 @@ def test_nothing_before_the_optimizer_s_step_waits_for_the_device(recipe, size):
         for objects in ([(1, 1, 9, 9, 0)] * 3, [])
     ]
     sum(criterion(*model(images), model.priors(size), targets)).backward()
-    guard = Guard(
-        model, build_optimizer(recipe | dict(optimizer="sgd"), model), recipe.max_grad_norm, str
-    )
+    recipe = recipe | dict(optimizer="sgd", precision="float32")
+    guard = Guard(model, build_optimizer(recipe, model), recipe, str)
     assert guard.clip().is_meta and all(parameter.grad.is_meta for parameter in model.parameters())
+
+
+def half_guard(layer):
+    """A guard of float16 on a CPU, and its optimizer."""
+    optimizer = torch.optim.SGD(layer.parameters(), lr=1, fused=True)
+    recipe = RECIPE | dict(max_grad_norm=1e6, precision="fp16")
+    return Guard(layer, optimizer, recipe, path=str), optimizer
+
+
+def test_float16_s_scale_is_gone_from_the_gradients_before_they_are_cut():
+    layer = torch.nn.Linear(2, 1, bias=False)
+    guard, _ = half_guard(layer)
+    guard.scale(layer(torch.tensor([3.0, 4.0])).sum()).backward()
+    assert layer.weight.grad.norm() > 1000 and guard.clip() == 5
+    assert layer.weight.grad.tolist() == [[3, 4]]
+
+
+def test_where_float16_s_scale_is_too_large_the_step_is_left_out_and_the_scale_halved():
+    layer = torch.nn.Linear(2, 1, bias=False)
+    guard, optimizer = half_guard(layer)
+    first, before = guard.scale(torch.ones(())).item(), layer.weight.detach().clone()
+    for gradient, is_stepped in ((math.inf, False), (1.0, True)):
+        layer.weight.grad = torch.full((1, 2), gradient)
+        guard.clip()
+        optimizer.step()
+        assert torch.equal(layer.weight, before) is not is_stepped
+    guard.raise_if_nonfinite()
+    assert guard.scale(torch.ones(())).item() == first / 2
+
+
+def test_a_loss_that_is_not_finite_at_any_scale_ends_a_run_in_float16():
+    layer = torch.nn.Linear(2, 1, bias=False)
+    guard, optimizer = half_guard(layer)
+    guard.scale(torch.ones(()))
+    for iteration in range(1 + MAX_SKIPPED):
+        guard.raise_if_nonfinite()
+        layer.weight.grad = torch.full((1, 2), BAD)
+        guard.remember(iteration, [iteration], dict(grad_norm=guard.clip()))
+    with pytest.raises(UserError, match="not finite"):
+        guard.raise_if_nonfinite()

@@ -124,7 +124,7 @@ def test_the_loop_itself_calls_network_criterion_backward_clip_and_step():
     for call in (
         "network",
         "criterion",
-        "(box_loss + class_loss).backward",
+        "guard.scale(box_loss + class_loss).backward",
         "guard.clip",
         "optimizer.step",
     ):

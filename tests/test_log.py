@@ -1,4 +1,5 @@
 import json
+import math
 
 import pytest
 
@@ -81,3 +82,11 @@ def test_without_a_terminal_each_line_says_where_it_stands_and_how_long_the_rest
     assert lines[0].startswith("iteration 3 of 21: ") and lines[0].endswith("to go")
     # 15 iterations are left after the sixth, which at 5 since the first took 60 s in all.
     assert lines[1].endswith("  0 h 03 min to go")
+
+
+def test_what_is_no_finite_number_is_none_in_the_log(tmp_path):
+    log = Log(tmp_path, RECIPES["shapes"] | dict(iterations=1, log_every=1), per_epoch=100)
+    log.step(1, box_loss=1.0, class_loss=2.0, lr=0.1, grad_norm=math.inf)
+    log.close()
+    (line,) = (tmp_path / "log.jsonl").read_text().splitlines()
+    assert json.loads(line)["grad_norm"] is None and "Infinity" not in line

@@ -168,3 +168,36 @@ def test_a_model_learns_with_channels_first_where_that_is_faster(monkeypatch, ca
     model.eval()
     network(images)
     assert seen == [first, False], "without gradients, images stay as the loader makes them"
+
+
+@pytest.mark.parametrize(
+    "has_bfloat16, capability, expected",
+    ((True, (9, 0), "bfloat16"), (False, (7, 5), "float16"), (False, (6, 1), "float32")),
+)
+def test_a_gpu_computes_in_the_half_precision_that_its_hardware_has(
+    monkeypatch, has_bfloat16, capability, expected
+):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_bfloat16)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert parallel.precision_of("auto", torch.device("cuda:0")) == expected
+
+
+class SeesItsType(torch.nn.Conv2d):
+    """A model that remembers the type of the numbers it computed."""
+
+    def __init__(self):
+        super().__init__(3, 1, 1)
+
+    def forward(self, images):
+        result = super().forward(images)
+        self.type = result.dtype
+        return result, result
+
+
+def test_every_precision_that_may_be_asked_for_is_what_a_network_computes_in():
+    types = torch.bfloat16, torch.float16, torch.float32
+    for name, expected in zip(parallel.PRECISIONS[1:], types):
+        model = SeesItsType()
+        predictions = parallel.Network(model, torch.device("cpu"), name)(torch.zeros(1, 3, 8, 8))
+        assert model.type == expected
+        assert all(prediction.dtype == torch.float32 for prediction in predictions)

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -57,3 +59,9 @@ def test_later_on_only_the_steps_of_lines_are_measured(monkeypatch):
     for iteration in range(step_size.FIRST + 1, step_size.FIRST + 41):
         size.since_last_line(iteration)
     assert len(asked) == 4
+
+
+def test_a_gradient_that_is_not_finite_makes_no_step():
+    weight = torch.nn.Parameter(torch.ones(2, 2))
+    (weight * math.inf).sum().backward()
+    assert relative_step(torch.optim.SGD([weight], 0.1)).item() == 0

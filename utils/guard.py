@@ -3,8 +3,14 @@
 import math
 
 import torch
+from torch.amp import GradScaler
 
 from data.errors import UserError
+from utils.parallel import precision_of
+
+# So many steps in a row may float16 leave out. Its scale begins at 2^16 and was halved each time:
+# what is not finite at less than 1 is so by itself.
+MAX_SKIPPED = 20
 
 
 class Guard:
@@ -13,19 +19,37 @@ class Guard:
 
     The device decides that by itself. The program only asks when it has to wait for the device
     anyway, and then stops.
+
+    In float16, small gradients become 0, so losses are scaled up, as far as none becomes infinite
+    (Micikevicius et al., 2018, arXiv:1710.03740, Sec. 3.2). A step at which one does is left out,
+    and the scale is halved; only many of them in a row end the run.
     """
 
-    def __init__(self, model, optimizer, max_norm, path):
+    def __init__(self, model, optimizer, recipe, path):
         self.parameters = [p for p in model.parameters() if p.requires_grad]
-        self.optimizer, self.max_norm, self.path = optimizer, max_norm, path
+        self.optimizer, self.max_norm, self.path = optimizer, recipe.max_grad_norm, path
+        device = self.parameters[0].device
+        is_scaled = precision_of(recipe.precision, device) == "float16"
+        self.scaler = GradScaler(device.type, enabled=is_scaled)
+        self.max_skipped = MAX_SKIPPED if is_scaled else 0
+        self.skipped = torch.zeros((), device=device)  # steps in a row
         self.recent = []  # of every iteration since it last asked: number, image numbers, values
-        self.found_inf = torch.zeros((), device=self.parameters[0].device)
+        self.found_inf = torch.zeros((), device=device)
+
+    def scale(self, loss):
+        """The loss to differentiate: as it is, but in float16."""
+        return self.scaler.scale(loss)
 
     def clip(self):
-        """Clip the gradients -> their norm before."""
+        """Clip the gradients -> their norm before, without the scale."""
+        self.scaler.unscale_(self.optimizer)
         grad_norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.max_norm)
-        found_inf = (~grad_norm.isfinite()).float()
-        self.found_inf = self.optimizer.found_inf = torch.maximum(self.found_inf, found_inf)
+        self.scaler.update()
+        is_infinite = (~grad_norm.isfinite()).float()
+        self.skipped = (self.skipped + 1) * is_infinite
+        is_hopeless = (self.skipped > self.max_skipped).float()
+        self.found_inf = torch.maximum(self.found_inf, is_hopeless)
+        self.optimizer.found_inf = torch.maximum(self.found_inf, is_infinite)
         return grad_norm
 
     def remember(self, iteration, indices, values):

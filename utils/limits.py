@@ -9,6 +9,7 @@ from data.errors import UserError
 from layers.resnet import DEPTHS
 from utils.build import MODELS, OPTIMIZERS, SSD_SIDES
 from utils.evaluation.metrics import METRICS
+from utils.parallel import PRECISIONS
 
 # The smallest values that make sense, and those that must be over 0.
 AT_LEAST = dict(
@@ -36,7 +37,7 @@ CHOICES = dict(
     box_loss=("smooth_l1", "giou"),
     metric=METRICS,
     topk_per=("level", "class"),
-    precision=("auto", "bf16", "float32"),
+    precision=PRECISIONS,
 )
 
 

@@ -80,7 +80,7 @@ class Log:
         seconds = time.perf_counter() - self.clock
         speed, waiting = self.images / seconds, self.waited / seconds
         measured = dict(images_per_second=round(speed, 1), data_wait=round(waiting, 3))
-        self.write(dict(iteration=iteration) | values | measured)
+        self.write(dict(iteration=iteration) | finite(values) | measured)
         losses = {name: values[name] for name in ("box_loss", "class_loss")}
         self.epoch_losses.append(sum(losses.values()))
         self.show("loss", iteration, **losses, total=sum(losses.values()))
@@ -94,10 +94,7 @@ class Log:
 
     def evaluation(self, iteration, evaluation, make_picture):
         """The result of an evaluation, whose time is not training's."""
-        known = {
-            name: None if math.isnan(value) else value for name, value in evaluation.metrics.items()
-        }
-        self.write(dict(iteration=iteration) | known)
+        self.write(dict(iteration=iteration) | finite(evaluation.metrics))
         first = dict(list(evaluation.metrics.items())[:2])
         self.bar.write(
             f"iteration {iteration}: "
@@ -142,6 +139,11 @@ class Log:
         if not self.silent:
             self.bar.close()
             draw_curves(self.path.with_name("curves.png"), read_log(self.path))
+
+
+def finite(values):
+    """The same values by name, None for those that JSON has no number for."""
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
 def in_words(seconds):

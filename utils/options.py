@@ -8,6 +8,7 @@ from layers.resnet import DEPTHS
 from retinanet import FINEST_STRIDES
 from utils.build import MODELS, OPTIMIZERS
 from utils.evaluation.metrics import METRICS
+from utils.parallel import PRECISIONS
 from utils.parser import Parser
 from utils.recipes import RECIPES
 
@@ -41,7 +42,7 @@ def add_device_flags(parser):
     add = parser.add_argument_group("where it runs").add_argument
     add("--device", help="cpu, cuda, cuda:1 or 1; a GPU where there is one")
     add("--workers", "--num-workers", type=int, metavar="N", help="processes that load images")
-    add("--precision", choices=("auto", "bf16", "float32"), help="auto: bf16 where it is fast")
+    add("--precision", choices=PRECISIONS, help="auto: bf16 or fp16 where it is fast")
     add("--full-precision", dest="precision", action="store_const", const="float32",
         help="the same as --precision float32")  # fmt: skip
 

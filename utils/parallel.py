@@ -12,6 +12,9 @@ from torch import nn
 
 from data.errors import UserError
 
+PRECISIONS = ("auto", "bf16", "fp16", "float32")  # of a recipe
+# The types of the numbers that a network computes with, beside float32.
+HALF_TYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 # A process that died is noticed at the others' next exchange; this is how long a delay may last.
 TIMEOUT = datetime.timedelta(minutes=30)
 
@@ -30,31 +33,36 @@ class Network(nn.Module):
         if compiled:
             # Weights and their names remain what they are, and model.forward remains the plain one.
             model.compile(dynamic=False)
-        self.in_bfloat16 = precision_of(precision, device) == "bfloat16"
+        self.half_type = HALF_TYPES.get(precision_of(precision, device))
         self.training_format = training_format(device)
 
     def forward(self, images):
         if self.model.training:
             images = images.contiguous(memory_format=self.training_format)
         forward = self.model if self.compiled else self.model.forward
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.in_bfloat16):
+        in_half = self.half_type is not None
+        with torch.autocast(images.device.type, self.half_type, enabled=in_half):
             box_deltas, class_logits = forward(images)
         return box_deltas.float(), class_logits.float()
 
 
 def precision_of(precision, device):
-    """bfloat16 or float32: what a recipe's precision means on a device."""
-    if precision == "bf16" or precision == "auto" and has_fast_bfloat16(device):
-        return "bfloat16"
-    return "float32"
+    """bfloat16, float16 or float32: what a recipe's precision means on a device."""
+    names = dict(bf16="bfloat16", fp16="float16", float32="float32")
+    return fastest_precision(device) if precision == "auto" else names[precision]
 
 
-def has_fast_bfloat16(device):
-    """Whether bfloat16 is the hardware's own, so that it is faster and not merely possible."""
+def fastest_precision(device):
+    """The half precision that is the hardware's own, not merely possible; else float32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return "bfloat16"
+        # The first tensor cores, of V100, T4 and RTX 20, know float16 alone.
+        has_tensor_cores = torch.cuda.get_device_capability(device) >= (7, 0)
+        return "float16" if has_tensor_cores else "float32"
     # Processors with AMX have AVX512_BF16 as well.
-    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+    is_fast = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+    return "bfloat16" if is_fast else "float32"
 
 
 def training_format(device):
@@ -81,12 +89,14 @@ def start(name=None):
     name = f"cuda:{name}" if str(name).isdecimal() else name
     try:
         device = torch.device(name)
+        if device.type == "cuda":
+            # First of all, or every process would take memory of the first GPU as well.
+            own = int(os.environ.get("LOCAL_RANK", 0)) if device.index is None else device.index
+            device = torch.device("cuda", own)
+            torch.cuda.set_device(device)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"--device {name}: {str(error).splitlines()[0]}") from None
-    if device.type == "cuda" and device.index is None:
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-        torch.cuda.set_device(device)
     return device
 
 

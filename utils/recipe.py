@@ -86,7 +86,7 @@ class Recipe:
     logdir: str = ""  # TensorBoard's folder
     workers: int = 4  # processes that load images
     seed: int = 0
-    precision: str = "auto"  # bfloat16 where the hardware has it; or bf16, or float32
+    precision: str = "auto"  # the hardware's half precision; or bf16, fp16, float32
     compile: bool = False  # network and loss, for few sizes of images, to which batches are padded
 
     def __or__(self, changes):

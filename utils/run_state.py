@@ -14,6 +14,7 @@ def state_of(run, iteration):
         stale=run.stale,
         epoch=iteration // run.per_epoch,
         plateau=run.plateau.state_dict(),
+        scaler=run.guard.scaler.state_dict(),
     )
     if run.ema:
         state |= dict(ema=run.ema.state_dict(), training=run.model.state_dict())
@@ -30,6 +31,9 @@ def restore(run, content):
         run.plateau.load_state_dict(content["plateau"])
         if run.ema:
             run.ema.load_state_dict(content["ema"])
+        if content.get("scaler"):
+            # It is empty where the run so far was not in float16.
+            run.guard.scaler.load_state_dict(content["scaler"])
         torch.set_rng_state(content["random"])
         run.done = run.saved = content["iteration"]
         run.best, run.stale = content["best"], content["stale"]

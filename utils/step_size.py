@@ -38,7 +38,9 @@ def relative_step(optimizer):
                 weights.append(parameter.detach().norm())
     if not steps:
         return torch.zeros(())
-    return torch.stack(steps).norm() / torch.stack(weights).norm()
+    step = torch.stack(steps).norm() / torch.stack(weights).norm()
+    # With gradients that are not finite, no step was made.
+    return step.where(step.isfinite(), 0)
 
 
 def last_step(parameter, state, group):
