@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-from tools import bench, measure, workloads
+from tools import bench, loading, measure, workloads
 from utils.recipes import RECIPES
 
 CPU = torch.device("cpu")
@@ -62,8 +62,8 @@ def test_a_step_changes_the_weights_and_the_bare_one_does_not():
 
 
 def test_the_loader_s_works_run():
-    with workloads.photographs(2) as records:
-        for work in (*workloads.loading(records).values(), *workloads.augmenting(records).values()):
+    with loading.photographs(2) as records:
+        for work in (*loading.reading(records).values(), *loading.augmenting(records).values()):
             assert len(work()) in (1, 2)
 
 
@@ -75,6 +75,7 @@ def test_what_is_ours_in_an_evaluation_is_counted_apart():
 def test_every_part_has_a_name():
     assert next(iter(bench.PARTS)) == "memory" and set(bench.PARTS) == {
         "loader",
+        "feed",
         "step",
         "loss",
         "detections",
@@ -109,3 +110,9 @@ def test_the_limits_of_a_gpu_are_told(monkeypatch, capsys):
 
     limits = measure.limits_of_a_gpu(waiting, work[1], seconds=1)
     assert "synchronizing" in limits["synchronisation"] and modes == ["error", "default"] * 2
+
+
+def test_a_loader_s_speed_counts_images_that_reached_the_device():
+    recipe = RECIPES["ssd300_voc"] | dict(batch=4, workers=1)
+    with loading.photographs(8) as records:
+        assert loading.loading_speed(recipe, records, CPU, seconds=0) > 0

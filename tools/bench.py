@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 import torch
 
 from tools import measure, workloads
-from tools.bench_parts import loader, loss, post_processing
+from tools.bench_parts import feeding, loader, loss, post_processing
 from tools.peers import theirs, training_theirs
 from tools.predicting import predicting_onnx, predicting_ours
 from tools.race import CASES, compare
@@ -148,6 +148,7 @@ def shapes(flags, *arguments):
 PARTS = dict(
     memory=memory,
     loader=loader,
+    feed=feeding,
     step=steps,
     loss=loss,
     detections=post_processing,

@@ -1,5 +1,7 @@
 """The parts of tools.bench that measure a single part of training: loss, loader, detections."""
 
+import os
+
 import torch
 
 from layers.boxes import DELTA_SCALE
@@ -7,9 +9,9 @@ from layers.detections import detections
 from layers.losses import FocalLoss
 from layers.priors import level_sizes
 from retinanet import RetinaNet
-from tools import measure, workloads
+from tools import loading, measure
 from tools.peers import theirs
-from tools.race import LARGE, compare
+from tools.race import CASES, LARGE, compare
 from tools.workloads import CLASSES, batch
 from utils.recipes import RECIPES
 
@@ -45,14 +47,28 @@ def loss(flags):
 def loader(flags):
     """From files to batches, in one process with one thread."""
     torch.set_num_threads(1)
-    with workloads.photographs() as records:
+    with loading.photographs() as records:
         yield from compare(
-            flags, "loader: 16 JPEG of 640 x 480 to short side 608", **workloads.loading(records)
+            flags, "loader: 16 JPEG of 640 x 480 to short side 608", **loading.reading(records)
         )
         yield from compare(
-            flags, "loader: SSD300's augmentation of 16 images", **workloads.augmenting(records)
+            flags, "loader: SSD300's augmentation of 16 images", **loading.augmenting(records)
         )
     torch.set_num_threads(flags.threads)
+
+
+def feeding(flags):
+    """Images a second from files into batches, by as many processes as there are cores."""
+    workers = os.cpu_count()
+    title = f"feed: JPEG of 640 x 480 into training batches, by {workers} processes"
+    print(f"\n{title}")
+    with loading.photographs(64) as records:
+        for name, (recipe, _, sizes) in CASES.items():
+            images, _ = sizes[flags.device.type]
+            recipe = recipe | dict(batch=images, workers=workers)
+            speed = loading.loading_speed(recipe, records, flags.device, flags.seconds)
+            print(f"    {name:16} {speed:8.0f} images/s", flush=True)
+            yield dict(title=title, work=name, images_per_second=speed)
 
 
 @torch.no_grad()
