@@ -4,6 +4,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from layers.boxes import area, intersection
+from layers.fast_matching import fast_best_priors
 
 BACKGROUND, IGNORED = -1, -2
 # How many pairs of an object and a prior are compared at a time on a GPU; it limits the memory.
@@ -18,6 +19,12 @@ def match(boxes, ignore, priors, positive_iou, negative_iou, force_match=True):
     inside one are IGNORED unless they have another object. RetinaNet's paper has no forced
     matches: with force_match=False, an object that no prior overlaps enough has none.
     """
+    matches, overlap = match_by_threshold(boxes, ignore, priors, positive_iou, negative_iou)
+    return force(matches, ignore, best_priors(overlap)) if force_match else matches
+
+
+def match_by_threshold(boxes, ignore, priors, positive_iou, negative_iou):
+    """match without forced matches; and the overlaps [..., N, A], -1 of objects to ignore."""
     shared = intersection(boxes[..., None, :], priors)
     overlap = shared / (area(boxes)[..., None] + area(priors) - shared)
     overlap = overlap.masked_fill_(ignore[..., None], -1)
@@ -26,15 +33,15 @@ def match(boxes, ignore, priors, positive_iou, negative_iou, force_match=True):
     matches = matches.where(best_overlap >= negative_iou, BACKGROUND)
 
     largest_share = shared.masked_fill_(~ignore[..., None], 0).amax(dim=-2) / area(priors)
-    matches = matches.masked_fill((largest_share > 0.5) & (matches == BACKGROUND), IGNORED)
+    is_covered = (largest_share > 0.5) & (matches == BACKGROUND)
+    return matches.masked_fill(is_covered, IGNORED), overlap
 
-    if force_match:
-        # However poor the overlap, every object keeps its best prior.
-        rows = torch.arange(boxes.shape[-2], device=boxes.device).where(~ignore, -1)
-        forced = torch.full_like(matches, -1)
-        forced = forced.scatter_reduce(-1, best_priors(overlap), rows, reduce="amax")
-        matches = forced.where(forced >= 0, matches)
-    return matches
+
+def force(matches, ignore, chosen):
+    """The matches [..., A], but every object keeps the prior chosen [..., N] for it."""
+    rows = torch.arange(ignore.shape[-1], device=ignore.device).where(~ignore, -1)
+    forced = torch.full_like(matches, -1).scatter_reduce(-1, chosen, rows, reduce="amax")
+    return forced.where(forced >= 0, matches)
 
 
 def best_priors(overlap):
@@ -72,10 +79,21 @@ def best_priors(overlap):
         chosen = wish.where(served, chosen)
         taken.scatter_reduce_(-1, wish, served.to(taken.dtype), reduce="amax")
         waiting = waiting & outbid
-        # Other devices are not asked, for the program would have to wait for their answer.
-        if waiting.device.type == "cpu" and not waiting.any():
+        if not waiting.any():
             break
     return chosen
+
+
+def match_together(boxes, ignore, priors, positive_iou, negative_iou, force_match=True):
+    """The same as match, for images [B, N, 4] on a GPU: with few, large operations."""
+    num_objects = boxes.shape[1]
+    images_at_once = max(CHUNK_SIZE // (len(priors) * num_objects), 1)
+    parts = []
+    for chunk in zip(boxes.split(images_at_once), ignore.split(images_at_once)):
+        matches, overlap = match_by_threshold(*chunk, priors, positive_iou, negative_iou)
+        parts.append((matches, *overlap.topk(num_objects)))
+    matches, best_overlaps, best = map(torch.cat, zip(*parts))
+    return force(matches, ignore, fast_best_priors(best_overlaps, best)) if force_match else matches
 
 
 def assign(targets, priors, positive_iou, negative_iou, force_match=True):
@@ -84,15 +102,14 @@ def assign(targets, priors, positive_iou, negative_iou, force_match=True):
     Returns labels [B, A], each a class, BACKGROUND or IGNORED; boxes [B, A, 4], each the matched
     object's, or the prior itself where there is none.
     """
-    max_objects = max(len(target["labels"]) for target in targets)
-    # A CPU is fastest one image at a time, within its cache; a GPU with few large operations.
-    images_at_once = 1
+    # A CPU is fastest one image at a time, within its cache.
+    parts, rule = [[target] for target in targets], match
     if priors.device.type != "cpu":
-        images_at_once = max(CHUNK_SIZE // (len(priors) * max(max_objects, 1)), 1)
+        parts, rule = [targets], match_together
     all_labels, all_boxes = [], []
-    for start in range(0, len(targets), images_at_once):
-        boxes, labels, ignore = stack_targets(targets[start : start + images_at_once])
-        matches = match(boxes, ignore, priors, positive_iou, negative_iou, force_match)
+    for part in parts:
+        boxes, labels, ignore = stack_targets(part)
+        matches = rule(boxes, ignore, priors, positive_iou, negative_iou, force_match)
         row = matches.clamp(min=0)
         has_object = matches >= 0
         matched_boxes = boxes.gather(1, row[..., None].expand(-1, -1, 4))

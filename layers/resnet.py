@@ -3,6 +3,8 @@
 from torch import nn
 from torchvision import models
 
+from layers.frozen_norm import FrozenBatchNorm2d
+
 DEPTHS = (18, 34, 50, 101, 152)
 
 
@@ -17,16 +19,14 @@ class ResNet(nn.Module):
 
     def __init__(self, depth, frozen_norm=False):
         super().__init__()
-        resnet = getattr(models, f"resnet{depth}")(weights=None)
+        norm = FrozenBatchNorm2d if frozen_norm else nn.BatchNorm2d
+        resnet = getattr(models, f"resnet{depth}")(weights=None, norm_layer=norm)
         self.conv1, self.bn1 = resnet.conv1, resnet.bn1
         self.relu, self.maxpool = resnet.relu, resnet.maxpool
         self.layer1, self.layer2 = resnet.layer1, resnet.layer2
         self.layer3, self.layer4 = resnet.layer3, resnet.layer4
         c5_channels = resnet.fc.in_features
         self.channels = [c5_channels // 8, c5_channels // 4, c5_channels // 2, c5_channels]
-        self.frozen_norm = frozen_norm
-        for norm in self.norms():
-            norm.requires_grad_(not frozen_norm)
 
     def stages(self):
         """Its parts from the pixels up; the first ones may be kept from learning."""
@@ -36,13 +36,6 @@ class ResNet(nn.Module):
     def norms(self):
         """All its batch norms."""
         return [module for module in self.modules() if isinstance(module, nn.BatchNorm2d)]
-
-    def train(self, mode=True):
-        """As every module's train(), but frozen batch norm stays as it is."""
-        super().train(mode)
-        for norm in self.norms():
-            norm.train(mode and not self.frozen_norm)
-        return self
 
     def forward(self, images):
         """[B, 3, H, W] -> c2, c3, c4, c5 at strides 4, 8, 16, 32."""

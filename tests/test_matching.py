@@ -1,8 +1,19 @@
+import pytest
 import torch
 
 import retinanet
+from layers import matching
 from layers.boxes import encode, iou
-from layers.matching import BACKGROUND, IGNORED, assign, best_priors, match, stack_targets
+from layers.fast_matching import fast_best_priors
+from layers.matching import (
+    BACKGROUND,
+    IGNORED,
+    assign,
+    best_priors,
+    match,
+    match_together,
+    stack_targets,
+)
 from layers.priors import make_level, pyramid_priors
 from tests.conftest import make_target
 
@@ -183,3 +194,24 @@ def test_images_matched_together_are_matched_as_each_alone():
 def test_best_priors_of_several_images_are_those_of_each():
     overlap = torch.rand(4, 5, 9)
     assert best_priors(overlap).tolist() == [best_priors(one).tolist() for one in overlap]
+
+
+@pytest.mark.parametrize("chunk_size", (1, 1 << 26))
+def test_images_matched_together_as_on_a_gpu_are_matched_as_each_alone(monkeypatch, chunk_size):
+    monkeypatch.setattr(matching, "CHUNK_SIZE", chunk_size)
+    priors = pyramid_priors((128, 128), retinanet.prior_levels())
+    for case in range(30):
+        boxes = torch.stack([crowd(objects=1 + case % 13, side=4 + case) for _ in range(3)])
+        ignore = torch.rand(boxes.shape[:2]) < 0.3
+        for force_match in (True, False):
+            rules = priors, 0.5, 0.4, force_match
+            together = match_together(boxes, ignore, *rules)
+            assert together.tolist() == match(boxes, ignore, *rules).tolist()
+
+
+def test_of_equal_overlaps_the_first_object_goes_first_on_a_gpu_too():
+    for _ in range(300):
+        overlap = torch.randint(0, 4, (2, 6, 9)) / 4
+        overlap[torch.rand(2, 6) < 0.2] = -1  # to ignore
+        chosen = fast_best_priors(*overlap.topk(6))
+        assert chosen.tolist() == best_priors(overlap).tolist()

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from layers.frozen_norm import FrozenBatchNorm2d
 from layers.resnet import DEPTHS, ResNet
 from tests.test_retinanet import tiny
 
@@ -39,3 +40,23 @@ def test_its_names_are_torchvision_s_but_for_the_classifier():
 
     names = {name for name in resnet50(weights=None).state_dict() if not name.startswith("fc.")}
     assert set(ResNet(50).state_dict()) == names
+
+
+@pytest.mark.parametrize("dtype", (torch.float32, torch.bfloat16))
+def test_the_gradient_of_frozen_norm_is_torch_s_in_the_format_of_the_images(dtype):
+    norm, plain = FrozenBatchNorm2d(5), torch.nn.BatchNorm2d(5).eval()
+    for value in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+        value.data.uniform_(0.5, 2)
+    plain.load_state_dict(norm.state_dict())
+    x = torch.randn(2, 5, 4, 6).to(dtype, memory_format=torch.channels_last)
+    results = []
+    for layer in (norm.train(), plain):
+        leaf = x.clone(memory_format=torch.preserve_format).requires_grad_()
+        y = layer(leaf)
+        (y.float() ** 2).sum().backward()
+        results.append((y, leaf.grad))
+    (y, gradient), (expected, expected_gradient) = results
+    assert torch.equal(y, expected) and y.dtype == gradient.dtype == dtype
+    tolerance = {} if dtype == torch.float32 else dict(rtol=0.02, atol=0.02)
+    torch.testing.assert_close(gradient, expected_gradient, **tolerance)
+    assert gradient.is_contiguous(memory_format=torch.channels_last)
