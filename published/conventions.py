@@ -19,8 +19,9 @@ CONVENTIONS = {
     ),
     "odtk": Conventions(**ODTK),
     "odtk 19.04": Conventions(**ODTK),
+    # torchvision has 0. No variance changes by as little as this, and torch before 2.12 refuses 0.
     "torchvision v1": Conventions(
-        fitted_stride=True, norm_epsilon=0.0, p6_from="p5", **TORCHVISION
+        fitted_stride=True, norm_epsilon=1e-30, p6_from="p5", **TORCHVISION
     ),
     "torchvision v2": Conventions(fitted_stride=True, **TORCHVISION),
     "torchvision ssd": Conventions(clamp="sizes", **TORCHVISION),

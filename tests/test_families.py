@@ -290,7 +290,7 @@ def test_torchvision_s_weights_of_coco_had_no_epsilon_in_their_batch_norm():
     ).state_dict()
     assert {norm.eps for norm in converted(state)[0].base.norms()} == {1e-5}
     frozen = {name: value for name, value in state.items() if "num_batches_tracked" not in name}
-    assert {norm.eps for norm in converted(frozen)[0].base.norms()} == {0.0}
+    assert {norm.eps for norm in converted(frozen)[0].base.norms()} == {1e-30}
 
 
 def test_an_unknown_file_says_which_keys_it_did_not_understand():

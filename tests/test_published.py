@@ -127,9 +127,9 @@ def test_vgg_s_file_is_taken_for_the_base_by_order(tmp_path, prefix):
 
 def test_a_fine_tuned_detector_keeps_priors_and_network_but_sees_our_images():
     own = with_our_images(CONVENTIONS["torchvision v1"])
-    assert own == Conventions(fitted_stride=True, norm_epsilon=0.0, p6_from="p5")
+    assert own == Conventions(fitted_stride=True, norm_epsilon=1e-30, p6_from="p5")
     assert (
-        describe(own) == "fitted_stride True, norm_epsilon 0.0, p6_from p5"
+        describe(own) == "fitted_stride True, norm_epsilon 1e-30, p6_from p5"
         and describe(Conventions()) == "ours"
     )
 
@@ -170,3 +170,10 @@ def test_a_url_is_fetched_once_or_is_one_line(tmp_path, monkeypatch):
     assert checkpoint_path("there/x.pth") == Path("there/x.pth")
     with pytest.raises(UserError, match="cannot be fetched from https://host/missing.pth"):
         checkpoint_path("https://host/missing.pth")
+
+
+@pytest.mark.parametrize("program", CONVENTIONS)
+def test_every_epsilon_is_one_that_torch_takes_and_as_small_as_the_program_s(program):
+    epsilon = CONVENTIONS[program].norm_epsilon
+    assert epsilon > 0, "torch 2.11 refuses 0, even of frozen batch norm"
+    assert epsilon == 1e-5 or torch.tensor(1e-20) + epsilon == torch.tensor(1e-20)
