@@ -50,6 +50,8 @@ def flags(folder, name, iterations):
         "--lr",
         "0.001",
         "--full-precision",
+        "--device",
+        "cpu",
         "--save-folder",
         str(folder),
         "--name",
@@ -113,12 +115,11 @@ def test_two_processes_have_the_losses_and_the_precision_of_one(folder):
         assert second.get("box_loss", 0) == pytest.approx(first.get("box_loss", 0), abs=1e-4)
         assert second.get("class_loss", 0) == pytest.approx(first.get("class_loss", 0), abs=1e-4)
 
+    same = ["--full-precision", "--device", "cpu"]
     # The same weights, judged on three images by one process and by two.
-    alone = run_script(
-        "eval.py", folder / "one/last.pth", "--output", folder / "alone", "--full-precision"
-    )
+    alone = run_script("eval.py", folder / "one/last.pth", "--output", folder / "alone", *same)
     process = torchrun(
-        [str(folder / "one/last.pth"), "--output", str(folder / "shared"), "--full-precision"],
+        [str(folder / "one/last.pth"), "--output", str(folder / "shared"), *same],
         script="eval.py",
     )
     shared = process.communicate(timeout=100)[0]

@@ -90,9 +90,12 @@ def start(name=None):
     try:
         device = torch.device(name)
         if device.type == "cuda":
+            if device.index is None:
+                device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+            count = torch.cuda.device_count()
+            if device.index >= count:
+                raise RuntimeError(f"there is no GPU {device.index}: PyTorch sees {count}")
             # First of all, or every process would take memory of the first GPU as well.
-            own = int(os.environ.get("LOCAL_RANK", 0)) if device.index is None else device.index
-            device = torch.device("cuda", own)
             torch.cuda.set_device(device)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
