@@ -9,6 +9,7 @@ import time
 import pytest
 import torch
 
+from data.errors import UserError
 from tests.conftest import ROOT, run_script, wait_for_log, write_coco
 from utils import checkpoint, parallel
 from utils.log import read_log
@@ -202,3 +203,9 @@ def test_every_precision_that_may_be_asked_for_is_what_a_network_computes_in():
         predictions = parallel.Network(model, torch.device("cpu"), name)(torch.zeros(1, 3, 8, 8))
         assert model.type == expected
         assert all(prediction.dtype == torch.float32 for prediction in predictions)
+
+
+def test_a_gpu_that_is_not_there_is_one_line_with_how_many_there_are(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(UserError, match="--device cuda:1: there is no GPU 1: PyTorch sees 1"):
+        parallel.start("1")
