@@ -91,9 +91,9 @@ def match_together(boxes, ignore, priors, positive_iou, negative_iou, force_matc
     parts = []
     for chunk in zip(boxes.split(images_at_once), ignore.split(images_at_once)):
         matches, overlap = match_by_threshold(*chunk, priors, positive_iou, negative_iou)
-        parts.append((matches, *overlap.topk(num_objects)))
-    matches, best_overlaps, best = map(torch.cat, zip(*parts))
-    return force(matches, ignore, fast_best_priors(best_overlaps, best)) if force_match else matches
+        parts.append((matches, *overlap.topk(num_objects)) if force_match else (matches,))
+    matches, *best = map(torch.cat, zip(*parts))
+    return force(matches, ignore, fast_best_priors(*best)) if force_match else matches
 
 
 def assign(targets, priors, positive_iou, negative_iou, force_match=True):

@@ -1,4 +1,4 @@
-"""The parts of tools.bench that measure a single part of training: loss, loader, detections."""
+"""The parts of tools.bench that measure one part of training: loss, loader, feed, detections."""
 
 import os
 

@@ -41,11 +41,12 @@ def boxes(objects, size):
 def training_ours(recipe, device, images, size, precision="auto", compiled=False):
     """A whole training step of a detector, which tells what it has done, and its bare network,
     forward and backward."""
-    model, criterion = build_detector(recipe | dict(compile=compiled), CLASSES)
+    recipe = recipe | dict(precision=precision, compile=compiled)
+    model, criterion = build_detector(recipe, CLASSES)
     model.to(device, memory_format=parallel.training_format(device)).train()
     optimizer = build_optimizer(recipe, model)
     network = parallel.Network(model, device, precision, compiled)
-    guard = Guard(model, optimizer, recipe | dict(precision=precision), str)
+    guard = Guard(model, optimizer, recipe, str)
     pixels, targets = batch(images, size, device)
 
     def step(done=lambda part: None):

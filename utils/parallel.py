@@ -12,7 +12,9 @@ from torch import nn
 
 from data.errors import UserError
 
-PRECISIONS = ("auto", "bf16", "fp16", "float32")  # of a recipe
+# What a recipe may ask for -> its name.
+PRECISION_NAMES = dict(bf16="bfloat16", fp16="float16", float32="float32")
+PRECISIONS = ("auto", *PRECISION_NAMES)
 # The types of the numbers that a network computes with, beside float32.
 HALF_TYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 # A process that died is noticed at the others' next exchange; this is how long a delay may last.
@@ -48,8 +50,7 @@ class Network(nn.Module):
 
 def precision_of(precision, device):
     """bfloat16, float16 or float32: what a recipe's precision means on a device."""
-    names = dict(bf16="bfloat16", fp16="float16", float32="float32")
-    return fastest_precision(device) if precision == "auto" else names[precision]
+    return fastest_precision(device) if precision == "auto" else PRECISION_NAMES[precision]
 
 
 def fastest_precision(device):
