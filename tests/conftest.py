@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -100,22 +99,6 @@ def wait_for_log(process, folder, entries):
     while len(read_log(folder / "log.jsonl")) < entries:
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.1)
-
-
-def run_script(script, *arguments, code=0, cwd=ROOT, module=False):
-    """Run a script of the project as a user does -> what it printed; its exit code must be the
-    expected one."""
-    how = ["-m", script.removesuffix(".py").replace("/", ".")] if module else [str(ROOT / script)]
-    done = subprocess.run(
-        [sys.executable, *how, *map(str, arguments)],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=1200,  # a slow machine is no failure
-        env=os.environ | dict(PYTHONPATH=str(ROOT)),
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout + done.stderr
 
 
 @pytest.fixture(autouse=True)

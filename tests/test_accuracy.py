@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from data.dataset import Dataset
-from tests.conftest import read_split, run_script, write_coco
+from tests.conftest import read_split, write_coco
+from tests.scripts import run_script
 from tools import accuracy
 from utils.build import build_transform
 from utils.recipes import RECIPES

@@ -3,7 +3,8 @@ import json
 import pytest
 from PIL import Image
 
-from tests.conftest import read_split, run_script, write_coco, write_image
+from tests.conftest import read_split, write_coco, write_image
+from tests.scripts import run_script
 from tools.check import hardest_images
 
 OBJECTS = [[(10, 20, 30, 40, 1)], [], [(0, 0, 50, 50, 0), (5, 5, 9, 9, 1)]]

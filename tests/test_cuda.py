@@ -16,7 +16,8 @@ from layers.fast_focal import fast_focal_loss
 from layers.focal import focal_loss
 from layers.matching import assign
 from layers.priors import level_sizes
-from tests.conftest import make_target, run_script
+from tests.conftest import make_target
+from tests.scripts import run_script
 from utils import parallel
 from utils.build import build_detector, build_optimizer
 from utils.guard import Guard

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 import detect
-from tests.conftest import run_script, write_coco
+from tests.conftest import write_coco
+from tests.scripts import run_script
 from tests.test_detector import save_random_detector
 from tests.test_video import write_video
 from utils.video import VideoReader

@@ -6,7 +6,8 @@ import re
 import pytest
 
 from data import shapes
-from tests.conftest import run_script, write_coco
+from tests.conftest import write_coco
+from tests.scripts import run_script
 
 FLAGS = "--resize 64 --batch 4 --workers 0 --iters 30 --eval-every 30 --no-augment --warmup 5"
 

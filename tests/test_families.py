@@ -15,8 +15,9 @@ from published.conventions import mmdetection_sizes
 from published.families import ODTK_ORDER, convert, family_of
 from published.load import convert_checkpoint
 from ssd import SIZES
-from tests.conftest import run_script, write_coco
+from tests.conftest import write_coco
 from tests.figures import assert_relative, figures, pixels, published_state
+from tests.scripts import run_script
 from utils.build import build_collate, build_detector, build_transform
 from utils.checkpoint import recipe_of
 from utils.predict import predict, to_original

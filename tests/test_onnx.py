@@ -16,7 +16,8 @@ from layers.priors import grid_priors
 from published.conventions import CONVENTIONS
 from published.detector import Detector
 from published.load import load_detector
-from tests.conftest import ROOT, run_script, write_image
+from tests.conftest import ROOT, write_image
+from tests.scripts import run_script
 from utils import checkpoint, onnx, onnx_export
 from utils.build import build_detector, build_levels
 from utils.recipes import RECIPES

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from data.errors import UserError
-from tests.conftest import ROOT, run_script, wait_for_log, write_coco
+from tests.conftest import ROOT, wait_for_log, write_coco
+from tests.scripts import run_script
 from utils import checkpoint, parallel
 from utils.log import read_log
 

@@ -14,7 +14,8 @@ import torch
 
 import train
 from data.dataset import Dataset
-from tests.conftest import ROOT, run_script, wait_for_log, write_coco
+from tests.conftest import ROOT, wait_for_log, write_coco
+from tests.scripts import run_script
 from utils import checkpoint, script
 from utils.log import read_log
 

@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from tests.conftest import ROOT, run_script, wait_for_log, write_coco
+from tests.conftest import ROOT, wait_for_log, write_coco
+from tests.scripts import run_script
 from utils import build, checkpoint
 from utils.recipes import RECIPES
 

@@ -5,7 +5,7 @@ from data.errors import UserError
 from published.conventions import CONVENTIONS
 from published.families import retinanet_state, ssd_state
 from published.to_torchvision import torchvision_code, torchvision_state
-from tests.conftest import run_script
+from tests.scripts import run_script
 from utils import checkpoint
 from utils.build import build_detector
 from utils.checkpoint import LoadedDetector

@@ -5,7 +5,8 @@ import json
 import pytest
 import torch
 
-from tests.conftest import run_script, write_coco, write_image
+from tests.conftest import write_coco, write_image
+from tests.scripts import run_script
 from utils import checkpoint
 from utils.log import read_log
 

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.conftest import ROOT, run_script, write_coco
+from tests.conftest import ROOT, write_coco
+from tests.scripts import run_script
 from utils import watch
 from utils.log import read_log
 
