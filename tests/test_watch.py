@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -99,7 +100,7 @@ def test_the_points_on_the_server_are_those_of_the_log(server, tmp_path):
     windows = {
         "loss": ("box_loss", "class_loss", "total"),
         "learning rate": ("lr",),
-        "speed": ("images_per_second",),
+        "images per second": ("speed",),
     }
     for title, names in windows.items():
         curves = window(server[1], title)
@@ -152,17 +153,20 @@ def test_curves_of_an_earlier_run_of_this_name_are_replaced_and_a_resumed_one_go
 
 
 @pytest.mark.long
-def test_a_wide_picture_is_made_as_small_as_its_window(server):
+def test_a_picture_is_whole_and_shrinks_with_its_window(server):
     visdom = watch.Visdom(f"localhost:{server[1]}", "run")
-    visdom.picture("detections", np.zeros((700, 1400, 3), np.uint8), 20)
+    visdom.picture("detections", np.full((700, 1400, 3), (250, 0, 0), np.uint8), 20)
     request = urllib.request.Request(
         f"http://localhost:{server[1]}/win_data",
         json.dumps(dict(win="detections", eid="run")).encode(),
     )
     shown = json.loads(urllib.request.urlopen(request).read())
-    picture = base64.b64decode(shown["content"]["src"].partition(",")[2])
-    assert cv2.imdecode(np.frombuffer(picture, np.uint8), -1).shape[:2] == (450, 900)
-    assert (shown["width"], shown["height"]) == (900, 450) and "20" in shown["title"]
+    source, style = re.fullmatch('<img src="(.*)" style="(.*)">', shown["content"]).groups()
+    assert style == "width: 100%" and source.startswith("data:image/jpeg;base64,")
+    data = base64.b64decode(source.partition(",")[2])
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert picture.shape == (700, 1400, 3) and picture[0, 0].tolist()[2] > 240, "red stays red"
+    assert shown["width"] == 900 and 450 < shown["height"] < 500 and "20" in shown["title"]
 
 
 def test_runs_of_one_name_stay_apart_in_a_logdir(tmp_path):
@@ -184,6 +188,6 @@ def test_tensorboard_gets_its_files(tmp_path):
     assert [point.value for point in board.Scalars("loss/box_loss")] == pytest.approx(expected)
     assert [point.step for point in board.Scalars("average precision/AP")] == [3]
     assert [point.step for point in board.Images("detections")] == [3]
-    assert {"loss/total", "speed/images_per_second", "waiting for data/share"} <= set(
+    assert {"loss/total", "images per second/speed", "waiting for data/share"} <= set(
         board.Tags()["scalars"]
     )

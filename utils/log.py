@@ -85,7 +85,7 @@ class Log:
         self.epoch_losses.append(sum(losses.values()))
         self.show("loss", iteration, **losses, total=sum(losses.values()))
         self.show("learning rate", iteration, lr=values["lr"])
-        self.show("speed", iteration, images_per_second=speed)
+        self.show("images per second", iteration, speed=speed)
         self.show("waiting for data", iteration, share=waiting)
         shown = {name: value for name, value in values.items() if name != "relative_step"}
         report = "  ".join(f"{name} {value:.3g}" for name, value in shown.items())

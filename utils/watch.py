@@ -1,5 +1,6 @@
 """Watching a run from elsewhere: visdom and TensorBoard."""
 
+import base64
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -9,7 +10,8 @@ import numpy as np
 from data.errors import UserError
 from utils.files import latest_name, new_name
 
-PICTURE_WIDTH = 900  # pixels, at most, of a picture on visdom
+PICTURE_WIDTH = 900  # pixels of visdom's window with a picture
+BORDER = 20  # pixels that such a window is higher than its picture
 
 
 class Visdom:
@@ -61,12 +63,13 @@ class Visdom:
 
     def picture(self, window, image, iteration):
         """[H, W, 3] RGB uint8 in a window, instead of the picture before."""
-        scale = PICTURE_WIDTH / image.shape[1]
-        if scale < 1:  # visdom would cut it at its window's border
-            image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         height, width = image.shape[:2]
-        opts = dict(title=f"{window} at iteration {iteration}", width=width, height=height)
-        self.call("image", np.ascontiguousarray(image.transpose(2, 0, 1)), win=window, opts=opts)
+        opts = dict(title=f"{window} at iteration {iteration}", width=PICTURE_WIDTH)
+        opts["height"] = round(height / width * PICTURE_WIDTH) + BORDER
+        # visdom cuts an image where its window is narrower, as on a small screen; HTML shrinks it.
+        source = base64.b64encode(cv2.imencode(".jpg", image[..., ::-1])[1]).decode()
+        html = f'<img src="data:image/jpeg;base64,{source}" style="width: 100%">'
+        self.call("text", html, win=window, opts=opts)
 
     def call(self, method, *arguments, **options):
         if not self.alive:
