@@ -72,12 +72,6 @@ def start(arguments):
     )
 
 
-def run(arguments):
-    process = start(arguments)
-    printed = process.communicate(timeout=300)[0]
-    assert process.returncode == 0, printed
-
-
 def interrupted(arguments, folder, kills, longest):
     """Train to the end, through so many kills, each at most so many seconds after the run's first
     sign of life."""
@@ -91,7 +85,8 @@ def interrupted(arguments, folder, kills, longest):
         time.sleep(dice.uniform(0, longest))
         process.kill()
         process.communicate()
-    run(["--resume", str(folder / "last.pth")] if (folder / "last.pth").exists() else arguments)
+    rest = ["--resume", folder / "last.pth"] if (folder / "last.pth").exists() else arguments
+    run_script("train.py", *rest)
 
 
 def compare(straight, broken):
@@ -125,14 +120,15 @@ def test_a_killed_and_resumed_run_ends_with_the_same_weights_and_log(
     data, tmp_path, recipe, workers, iterations, kills, longest
 ):
     arguments = [*flags(data, recipe, workers, iterations), "--save-folder", str(tmp_path)]
-    run([*arguments, "--name", "straight"])
+    run_script("train.py", *arguments, "--name", "straight")
     interrupted([*arguments, "--name", "broken"], tmp_path / "broken", kills, longest)
     compare(tmp_path / "straight", tmp_path / "broken")
 
 
 @pytest.fixture
 def finished(data, tmp_path):
-    run([*flags(data, "shapes", 0, 4), "--save-folder", str(tmp_path), "--name", "run"])
+    saved_as = ("--save-folder", tmp_path, "--name", "run")
+    run_script("train.py", *flags(data, "shapes", 0, 4), *saved_as)
     return tmp_path / "run"
 
 
@@ -248,17 +244,8 @@ def test_nan_in_an_image_stops_before_the_step_and_names_its_file(
 
 
 def test_periodic_checkpoints_are_kept_as_many_as_asked(data, tmp_path):
-    run(
-        [
-            *flags(data, "shapes", 0, 8),
-            "--keep-checkpoints",
-            "2",
-            "--save-folder",
-            str(tmp_path),
-            "--name",
-            "run",
-        ]
-    )
+    saved_as = ("--save-folder", tmp_path, "--name", "run")
+    run_script("train.py", *flags(data, "shapes", 0, 8), "--keep-checkpoints", "2", *saved_as)
     assert sorted(path.name for path in (tmp_path / "run").glob("iteration_*")) == [
         "iteration_0000006.pth",
         "iteration_0000008.pth",
@@ -267,23 +254,15 @@ def test_periodic_checkpoints_are_kept_as_many_as_asked(data, tmp_path):
 
 def test_patience_ends_a_run_that_does_not_improve(data, tmp_path):
     arguments = [*flags(data, "shapes", 0, 50), "--lr", "0", "--eval-every", "2", "--patience", "3"]
-    run([*arguments, "--save-folder", str(tmp_path), "--name", "run"])
+    run_script("train.py", *arguments, "--save-folder", tmp_path, "--name", "run")
     assert checkpoint.load(tmp_path / "run/last.pth")["iteration"] <= 10
 
 
 @pytest.mark.long
 def test_a_moving_average_is_judged_and_saved_beside_the_weights(data, tmp_path):
-    arguments = [
-        *flags(data, "shapes", 0, 4),
-        "--ema",
-        "0.9",
-        "--save-folder",
-        str(tmp_path),
-        "--name",
-        "run",
-    ]
-    run(arguments)
-    run(["--resume", str(tmp_path / "run/last.pth"), "--iters", "6"])
+    saved_as = ("--save-folder", tmp_path, "--name", "run")
+    run_script("train.py", *flags(data, "shapes", 0, 4), "--ema", "0.9", *saved_as)
+    run_script("train.py", "--resume", tmp_path / "run/last.pth", "--iters", "6")
     content = checkpoint.load(tmp_path / "run/last.pth")
     assert content["iteration"] == 6 and content["ema"]["n_averaged"] == 6
     assert not torch.equal(

@@ -49,12 +49,13 @@ def test_an_image_that_becomes_unreadable_ends_the_training_in_one_line(folder, 
 
 
 def test_an_unreadable_image_is_found_before_training_and_evaluation(folder):
-    process = start(folder, f"{SMALL} --iters 2 --workers 0")
-    process.communicate(timeout=100)
+    where = ["--root", folder / "data", "--save-folder", folder]
+    short = [*SMALL.split(), "--iters", "2", "--workers", "0", *where]
+    run_script("train.py", *short, "--name", "run")
     (folder / "data/val2017/3.jpg").write_bytes(b"text")
     for script, *arguments in (
         ("eval.py", folder / "run/last.pth", "--output", folder / "eval"),
-        ("train.py", *SMALL.split(), "--root", folder / "data", "--save-folder", folder),
+        ("train.py", *short),
     ):
         printed = run_script(script, *arguments, code=2)
         assert "3.jpg: not a readable image" in printed.splitlines()[-1]
