@@ -80,6 +80,18 @@ def test_so_does_an_ssd_of_random_weights():
     assert pretrained.vgg_norm == "none" and not pretrained.fit_priors
 
 
+@pytest.mark.parametrize("model", ("ssd300", "ssd512"))
+def test_without_a_gpu_an_ssd_of_random_weights_makes_more_and_smaller_steps(model):
+    typed = ("--root", "mine", "--weights", "none", "--model", model)
+    small, reason = fitted(*typed, has_gpu=False)
+    assert (small.batch, small.lr) == (4, 1e-3) and "without a GPU" in reason
+    large, _ = fitted(*typed, has_gpu=True)
+    assert (large.batch, large.lr) == (8, 1e-3)
+    assert fitted(*typed, "--batch", "8", has_gpu=False)[0].batch == 8
+    pretrained, _ = fitted("--root", "mine", "--model", model, has_gpu=False)
+    assert pretrained.batch == 16
+
+
 def test_priors_are_fitted_if_asked_for_but_those_of_loaded_weights_never_by_a_recipe():
     none = ("--root", "mine", "--weights", "none")
     assert not fitted(*none, "--no-fit-priors")[0].fit_priors

@@ -17,6 +17,17 @@ from utils.recipes import RECIPES
 SOURCE = ("dataset", "root", "images", "annotations", "val_images", "val_annotations", "class_list")
 MANY_IMAGES = 1000  # from so many on, a dataset gets the recipe of its name
 
+# Without a GPU, RetinaNet is smaller; from random weights, so are its heads: the paper's would take
+# two thirds of the time. SSD makes few passes there: of as many images, twice as many steps of half
+# the batch learn far more.
+SMALL = dict(depth=18, resize=320, jitter=(256, 320), max_size=534)
+WITHOUT_GPU = dict(
+    retinanet_custom=SMALL,
+    retinanet_scratch=SMALL | dict(channels=64, head_convs=2),
+    ssd300_scratch=dict(batch=4),
+    ssd512_scratch=dict(batch=4),
+)
+
 
 def starting_recipe(flags, model=None):
     """The recipe to start from: the one that was asked for, or else that of model and dataset."""
@@ -71,14 +82,10 @@ def by_data(recipe, classes, num_images, has_gpu, from_scratch):
     if dataset == "shapes" or published and num_images >= MANY_IMAGES:
         return recipe, f"recipe {recipe_name(recipe)}: it is made for {dataset}"
     name = f"{model}_scratch" if from_scratch else f"{model}_custom"
-    custom = RECIPES[name] | dict(dataset=dataset)
-    where = "own data"
-    if not has_gpu and model == "retinanet":
-        custom |= dict(depth=18, resize=320, jitter=(256, 320), max_size=534)
+    custom, where = RECIPES[name] | dict(dataset=dataset), "own data"
+    if not has_gpu and name in WITHOUT_GPU:
+        custom |= WITHOUT_GPU[name]
         where = "own data on a machine without a GPU"
-        if from_scratch:
-            # The paper's heads would take two thirds of the time.
-            custom |= dict(channels=64, head_convs=2)
     # 80 passes over 300 images; over four times as many, half the passes.
     iterations = custom.iterations * math.sqrt(num_images / 300)
     iterations = min(max(round(iterations, -2), 1000), 30_000)
