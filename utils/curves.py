@@ -3,10 +3,10 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-PANELS = (
-    ("loss", ("box_loss", "class_loss")),
-    ("learning rate", ("lr",)),
-    ("average precision", ("AP", "AP50", "mAP")),
+PANELS = (  # title, names, and the corner that the lines leave to the legend
+    ("loss", ("box_loss", "class_loss"), "upper right"),
+    ("learning rate", ("lr",), "upper right"),
+    ("average precision", ("AP", "AP50", "mAP"), "upper left"),
 )
 WINDOW = 0.05  # the share of a curve's points that a mean is taken over
 FEW = 20  # points of a curve that are drawn as such
@@ -18,7 +18,8 @@ def draw_curves(path, entries):
     A batch's loss says little: the strong line is the mean of several.
     """
     figure = Figure(figsize=(12, 3.2), layout="constrained")
-    for axes, (title, names) in zip(figure.subplots(1, len(PANELS)), PANELS):
+    panels = figure.subplots(1, len(PANELS), sharex=True)
+    for axes, (title, names, corner) in zip(panels, PANELS):
         for name in names:
             points = [
                 (entry["iteration"], entry[name])
@@ -27,7 +28,7 @@ def draw_curves(path, entries):
             ]
             if points:
                 draw_line(axes, name, *np.transpose(points), averaged=title == "loss")
-                axes.legend()
+                axes.legend(loc=corner)
         axes.set(title=title, xlabel="iteration")
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
