@@ -97,6 +97,7 @@ def test_the_points_on_the_server_are_those_of_the_log(server, tmp_path):
     entries = [entry for entry in read_log(tmp_path / "run/log.jsonl") if "lr" in entry]
     for entry in entries:
         entry["total"] = entry["box_loss"] + entry["class_loss"]
+        entry["speed"] = entry["images_per_second"]
     windows = {
         "loss": ("box_loss", "class_loss", "total"),
         "learning rate": ("lr",),
