@@ -1,5 +1,6 @@
 """Boxes on pictures."""
 
+import base64
 import colorsys
 
 import cv2
@@ -102,11 +103,22 @@ def sheet(images, caption="", columns=4, width=320):
 
 def save_picture(path, image, replace=False):
     """Write a picture [H, W, 3] RGB in the format of its name, as files.write does."""
-    quality = [cv2.IMWRITE_JPEG_QUALITY, 85] if path.suffix.lower() in (".jpg", ".jpeg") else []
     try:
-        bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-        _, data = cv2.imencode(path.suffix, bgr, quality)
+        data = encode_picture(image, path.suffix)
     except cv2.error:
         ending = repr(path.suffix)
         raise UserError(f"{path}: no picture has the ending {ending}; use .png or .jpg") from None
-    write(path, data.tobytes(), replace)
+    write(path, data, replace)
+
+
+def encode_picture(image, ending):
+    """The bytes of a file with this ending of a picture [H, W, 3] RGB."""
+    quality = [cv2.IMWRITE_JPEG_QUALITY, 85] if ending.lower() in (".jpg", ".jpeg") else []
+    _, data = cv2.imencode(ending, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), quality)
+    return data.tobytes()
+
+
+def embedded(data, ending):
+    """A picture file's bytes as an address that holds them, for HTML."""
+    kind = "png" if ending == ".png" else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

@@ -1,13 +1,12 @@
 """Watching a run from elsewhere: visdom and TensorBoard."""
 
-import base64
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import cv2
 import numpy as np
 
 from data.errors import UserError
+from utils.draw import embedded, encode_picture
 from utils.files import latest_name, new_name
 
 PICTURE_WIDTH = 900  # pixels of visdom's window with a picture
@@ -67,8 +66,8 @@ class Visdom:
         opts = dict(title=f"{window} at iteration {iteration}", width=PICTURE_WIDTH)
         opts["height"] = round(height / width * PICTURE_WIDTH) + BORDER
         # visdom cuts an image where its window is narrower, as on a small screen; HTML shrinks it.
-        source = base64.b64encode(cv2.imencode(".jpg", image[..., ::-1])[1]).decode()
-        html = f'<img src="data:image/jpeg;base64,{source}" style="width: 100%">'
+        source = embedded(encode_picture(image, ".jpg"), ".jpg")
+        html = f'<img src="{source}" style="width: 100%">'
         self.call("text", html, win=window, opts=opts)
 
     def call(self, method, *arguments, **options):

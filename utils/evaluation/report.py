@@ -1,7 +1,8 @@
 """An evaluation as one HTML file, with its pictures inside, to send to somebody."""
 
-import base64
 import html
+
+from utils.draw import embedded
 
 PICTURES = {
     "curves.png": "The training",
@@ -24,10 +25,10 @@ def report(described, table, folder):
         for name, value in described.items()
         if value not in ([], None)
     )
+    found = {folder / name: title for name, title in PICTURES.items() if (folder / name).exists()}
     pictures = "".join(
-        f"<h2>{title}</h2><img alt='{title}' src='{embedded(folder / name)}'>"
-        for name, title in PICTURES.items()
-        if (folder / name).exists()
+        f"<h2>{title}</h2><img alt='{title}' src='{embedded(path.read_bytes(), path.suffix)}'>"
+        for path, title in found.items()
     )
     return (
         "<!doctype html><html lang='en'><meta charset='utf-8'>"
@@ -35,9 +36,3 @@ def report(described, table, folder):
         f"<title>Evaluation</title><style>{STYLE}</style><h1>Evaluation</h1>"
         f"<table>{rows}</table><pre>{html.escape(table)}</pre>{pictures}</html>"
     )
-
-
-def embedded(path):
-    """A picture as an address that holds it."""
-    kind = "png" if path.suffix == ".png" else "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
