@@ -20,7 +20,7 @@ from tests.conftest import ROOT
 TIMEOUT = 1200  # seconds: a slow machine is no failure
 
 
-def run_script(script, *arguments, code=0, cwd=ROOT, module=False):
+def run_script(script, *arguments, code=0, cwd=ROOT):
     """Run a script of the project as a user does -> what it printed; its exit code must be the
     expected one."""
     context = multiprocessing.get_context("forkserver")
@@ -30,9 +30,7 @@ def run_script(script, *arguments, code=0, cwd=ROOT, module=False):
         forkserver.ensure_running()
         outputs = [Path(folder, name) for name in ("stdout", "stderr")]
         words = [script, *map(str, arguments)]
-        process = context.Process(
-            target=run_here, args=(words, module, cwd, outputs, dict(os.environ))
-        )
+        process = context.Process(target=run_here, args=(words, cwd, outputs, dict(os.environ)))
         process.start()
         process.join(TIMEOUT)
         if process.is_alive():
@@ -43,8 +41,9 @@ def run_script(script, *arguments, code=0, cwd=ROOT, module=False):
     return printed
 
 
-def run_here(words, module, cwd, outputs, environment):
-    """Run a script in this process, which is its own, in a folder and with an environment."""
+def run_here(words, cwd, outputs, environment):
+    """Run a script in this process, which is its own, in a folder and with an environment: one of a
+    room of ours, as tools/check.py, by its module's name, as tools.check."""
     for stream, output in zip((sys.stdout, sys.stderr), outputs):
         file = os.open(output, os.O_WRONLY | os.O_CREAT)
         os.dup2(file, stream.fileno())
@@ -53,11 +52,10 @@ def run_here(words, module, cwd, outputs, environment):
     os.environ.update(environment)
     os.chdir(cwd)
     script = words[0]
-    if module:
+    if "/" in script:
         sys.argv = words
-        runpy.run_module(
-            script.removesuffix(".py").replace("/", "."), run_name="__main__", alter_sys=True
-        )
+        name = script.removesuffix(".py").replace("/", ".")
+        runpy.run_module(name, run_name="__main__", alter_sys=True)
     else:
         sys.argv = [str(ROOT / script), *words[1:]]
         runpy.run_path(sys.argv[0], run_name="__main__")

@@ -74,7 +74,7 @@ def test_a_short_training_ends_with_metrics(tmp_path):
     write_coco(tmp_path, OBJECTS)
     write_coco(tmp_path, OBJECTS, split="val")
     flags = "--recipe shapes --dataset coco --batch 2 --workers 0 --iters 2 --lr 0.001".split()
-    printed = run_script("tools/accuracy.py", *flags, "--root", tmp_path, module=True)
+    printed = run_script("tools/accuracy.py", *flags, "--root", tmp_path)
     assert "2 iterations, lr 0.001" in printed and "val AP 0." in printed
 
 

@@ -20,7 +20,6 @@ def test_a_clean_dataset_ends_with_zero_and_a_sheet(tmp_path):
         tmp_path / "data",
         "--sheet",
         tmp_path / "sheet.png",
-        module=True,
     )
     assert "0 problems" in printed and Image.open(tmp_path / "sheet.png").size[0] > 1000
 
@@ -42,9 +41,7 @@ def spoilt(tmp_path):
 
 
 def test_every_wrong_file_is_one_line(spoilt):
-    printed = run_script(
-        "tools/check.py", "--dataset", "coco", "--root", spoilt, code=1, module=True
-    )
+    printed = run_script("tools/check.py", "--dataset", "coco", "--root", spoilt, code=1)
     for words in (
         "0.jpg: ",
         "1.jpg: an empty file",
@@ -99,7 +96,7 @@ def test_a_picture_that_is_in_train_and_in_val_is_reported(tmp_path):
         (tmp_path / f"{split}.json").write_text(json.dumps(content))
     path = tmp_path / "val2017/c.png"
     path.write_bytes(path.read_bytes() + b"\0")
-    printed = run_script("tools/check.py", "--root", tmp_path, module=True)
+    printed = run_script("tools/check.py", "--root", tmp_path)
     line = next(line for line in printed.splitlines() if "the same picture" in line)
     assert "train2017/b.png" in line and "val2017/c.png" in line
 
@@ -110,7 +107,7 @@ def test_the_check_proposes_priors_and_draws_the_hardest_cases_last(tmp_path):
     objects[7] = [(0, 0, 2, 60, 1)]
     write_coco(tmp_path / "data", objects)
     flags = ("--root", tmp_path / "data", "--resize", "64")
-    printed = run_script("tools/check.py", *flags, module=True)
+    printed = run_script("tools/check.py", *flags)
     assert "priors: " in printed and "of the objects, instead of" in printed
     records = read_split("coco", tmp_path / "data")[1]
     assert 7 in hardest_images(records, 3) and len(hardest_images(records, 3)) == 3

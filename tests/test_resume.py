@@ -77,18 +77,20 @@ def start(arguments):
 def interrupted(arguments, folder, kills, longest):
     """Train to the end, through so many kills, each at most so many seconds after the run's first
     sign of life."""
+
+    def rest():
+        last = folder / "last.pth"
+        return ["--resume", last] if last.exists() else arguments
+
     dice = random.Random(0)
     for _ in range(kills):
-        process = start(
-            ["--resume", str(folder / "last.pth")] if (folder / "last.pth").exists() else arguments
-        )
+        process = start(rest())
         while process.poll() is None and "iteration" not in process.stdout.readline():
             pass
         time.sleep(dice.uniform(0, longest))
         process.kill()
         process.communicate()
-    rest = ["--resume", folder / "last.pth"] if (folder / "last.pth").exists() else arguments
-    run_script("train.py", *rest)
+    run_script("train.py", *rest())
 
 
 def compare(straight, broken):

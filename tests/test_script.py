@@ -67,10 +67,9 @@ def test_a_batch_that_does_not_fit_into_memory_is_one_line(tmp_path):
     assert done.returncode == 2 and done.stderr.startswith("error: out of memory")
 
 
-@pytest.mark.parametrize("script", ("eval.py", "export.py", "tools/check.py"))
-def test_a_script_imports_what_it_needs_by_itself(script, tmp_path):
+@pytest.mark.parametrize("script", ("eval", "export", "tools.check"))
+def test_a_script_imports_what_it_needs_by_itself(script):
     """In a new Python, where no other script has imported anything before it."""
-    name = script.removesuffix(".py").replace("/", ".")
-    command = [sys.executable, "-m", name, "--help"]
+    command = [sys.executable, "-m", script, "--help"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and "usage" in done.stdout.lower(), done.stderr

@@ -102,7 +102,7 @@ def test_the_tool_writes_the_file_and_prints_lines_that_load_it(tmp_path):
     content = checkpoint.detector_content(detector.model, detector.recipe, detector.classes)
     checkpoint.save(tmp_path / "best.pth", content)
     arguments = (tmp_path / "best.pth", "--to", "torchvision", "--output", tmp_path / "theirs.pth")
-    printed = run_script("tools/convert.py", *arguments, module=True)
+    printed = run_script("tools/convert.py", *arguments)
     code = printed[printed.index("from functools") : printed.index("saved ")]
     scope = {}
     exec(code, scope)
