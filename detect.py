@@ -22,7 +22,7 @@ from utils.files import must_be_new, new_name, write
 from utils.inputs import named_files, open_inputs
 from utils.parser import Parser
 from utils.pipeline import Background, batches, read_ahead
-from utils.script import run_script
+from utils.stop import run_script
 
 CHANGES = ("resize", "max_size")  # flags that change the checkpoint's recipe
 

@@ -6,79 +6,50 @@ python train.py --root my/folder                 # your own images
 torchrun --nproc-per-node 8 train.py --dataset coco
 """
 
-import torch
+import math
 
-from data.batch import TrainBatches
-from data.dataset import Dataset
-from data.summary import describe
+import torch
+from torch import nn
+from torch.amp import GradScaler
+from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import clip_grad_norm_
+
+from data.errors import UserError
 from layers.losses import count_batch_positives
 from published.weights import find_weights, load_weights
 from utils import checkpoint, options, parallel, resolve
-from utils.build import build_detector, build_loader, build_optimizer, build_transform
-from utils.datasets import read_records
-from utils.finish import finish
+from utils.build import build_average, build_detector, build_optimizer, build_train_loader
+from utils.datasets import describe_datasets, make_datasets, read_records
+from utils.evaluation.evaluate import evaluate
+from utils.finish import report_training
 from utils.fit_priors import fitted_recipe
-from utils.guard import Guard
+from utils.log import Log
 from utils.recipe_text import describe_recipe
-from utils.run import Run
-from utils.run_folder import checkpoint_to_resume, new_folder
+from utils.saver import Saver, checkpoint_to_resume, new_folder
 from utils.schedule import in_iterations
-from utils.script import run_script
-
-
-def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resume=None):
-    """Train on train_dataset, validate on val_dataset, keep everything in folder -> exit code."""
-    torch.manual_seed(recipe.seed)
-
-    # What learns, what measures its error, and what corrects it.
-    model, criterion = build_detector(recipe, len(train_dataset.classes))
-    print(*describe(train_dataset, val_dataset, recipe, model.levels), sep="\n")
-    if weights:
-        with parallel.rank0_first():
-            print(*load_weights(model, train_dataset.classes, recipe, weights), "", sep="\n")
-    model.to(device, memory_format=parallel.training_format(device)).train()
-    optimizer = build_optimizer(recipe, model)
-    guard = Guard(model, optimizer, recipe, train_dataset.records.path)
-    network = parallel.wrap(
-        parallel.Network(model, device, recipe.precision, recipe.compile), device
-    )
-
-    # What it learns from, and where it stands.
-    batches = TrainBatches(train_dataset, recipe.batch, recipe.accumulate, recipe.seed)
-    run = Run(folder, recipe, model, optimizer, guard, batches, val_dataset, device, resume)
-    loader = build_loader(train_dataset, batches, recipe, device)
-
-    with run:
-        for iteration, micro_batches in run.iterations(loader):
-            run.set_lr(iteration)
-            optimizer.zero_grad()
-            num_positives = count_batch_positives(criterion, model, micro_batches)
-            for images, targets in micro_batches:
-                box_deltas, class_logits = network(images)
-                priors = model.priors(images.shape[-2:])
-                box_loss, class_loss = criterion(
-                    box_deltas, class_logits, priors, targets, num_positives
-                )
-                guard.scale(box_loss + class_loss).backward()
-                run.add_losses(box_loss, class_loss)
-            grad_norm = guard.clip()
-            optimizer.step()
-
-            run.after_step(iteration, micro_batches, grad_norm)
-            if run.should_evaluate(iteration):
-                run.evaluate(iteration)
-            if run.should_save(iteration):
-                run.save(iteration)
-
-    return finish(run)
+from utils.steps import FiniteCheck, Plateau, learning_rate
+from utils.stop import Stop, read_batches, run_script
 
 
 def main():
     flags = options.train_parser(__doc__).parse()
+    # Under torchrun, this process meets the others here.
     device = parallel.start(flags.device)
-    if flags.resume is not None:
-        return resume(flags, device)
+    begin = new_run if flags.resume is None else resumed_run
+    recipe, folder, datasets, start = begin(flags, device)
+    print(*describe_datasets(recipe, *datasets), sep="\n")
+    iteration, stop, evaluation = train(recipe, folder, device, *datasets, **start)
+    if stop:
+        return stop.exit_code(iteration, folder / "last.pth")
+    if iteration < recipe.iterations:
+        reason = f"{recipe.patience} evaluations without a better result"
+        print(f"stopped after iteration {iteration}: {reason}")
+    report_training(recipe, folder, device, *datasets, evaluation)
+    return 0
 
+
+def new_run(flags, device):
+    """A new training -> its recipe, its folder, its datasets, and what it starts from."""
     recipe = resolve.resolve(flags, resolve.starting_recipe(flags))
     with parallel.rank0_first():
         weights = find_weights(recipe)
@@ -96,11 +67,11 @@ def main():
     folder = parallel.broadcast_from_rank0(
         lambda: new_folder(flags.save_folder, flags.name, f"{recipe.model}_{recipe.dataset}")
     )
-    return train(recipe, folder, device, *datasets, weights)
+    return recipe, folder, datasets, dict(weights=weights)
 
 
-def resume(flags, device):
-    """Go on with a run where its checkpoint left it."""
+def resumed_run(flags, device):
+    """A training where its checkpoint left it -> the same."""
     path = checkpoint_to_resume(flags.save_folder, flags.name, flags.resume)
     content = checkpoint.load(path)
     stored = checkpoint.recipe_of(content, path)
@@ -113,15 +84,176 @@ def resume(flags, device):
     if content.get("iteration", 0) >= recipe.iterations:
         print(f"all {recipe.iterations} iterations are done; a larger --iters goes on")
     datasets = make_datasets(recipe, classes, train_records, val_records)
-    return train(recipe, path.parent, device, *datasets, resume=content)
+    return recipe, path.parent, datasets, dict(resumed=content)
 
 
-def make_datasets(recipe, classes, train_records, val_records):
-    """train_dataset, and val_dataset, never augmented, or None where nothing is validated."""
-    augmented, plain = build_transform(recipe, augment=recipe.augment), build_transform(recipe)
-    train_dataset = Dataset(classes, train_records, augmented, recipe.seed)
-    val_dataset = Dataset(classes, val_records, plain, recipe.seed) if val_records else None
-    return train_dataset, val_dataset
+class Autocast(nn.Module):
+    """The model in half precision, unless half_type is None; its predictions are float32.
+
+    autocast stands in here, not around the call: nn.DataParallel calls its replicas in threads, and
+    a new thread is told that autocast is on, but takes float16 where bfloat16 was asked for.
+    """
+
+    def __init__(self, model, half_type):
+        super().__init__()
+        self.model, self.half_type = model, half_type
+
+    def forward(self, images):
+        is_half = self.half_type is not None
+        with torch.autocast(images.device.type, self.half_type, enabled=is_half):
+            box_deltas, class_logits = self.model(images)
+        return box_deltas.float(), class_logits.float()
+
+
+def build(recipe, classes, device, weights=None):
+    """The model, its network on all devices, what measures its error, and what corrects it:
+    model, network, criterion, optimizer, scaler."""
+    torch.manual_seed(recipe.seed)
+    model, criterion = build_detector(recipe, len(classes))
+    if weights:
+        with parallel.rank0_first():
+            print(*load_weights(model, classes, recipe, weights), "", sep="\n")
+    if recipe.weights != "none":
+        # A batch of a few images estimates statistics badly, so pretrained ones are kept; and what
+        # the first stages see in pixels serves every dataset. Random ones must be free to change.
+        for stage in model.base.stages()[: recipe.frozen_stages]:
+            stage.requires_grad_(False)
+    model.to(device, memory_format=parallel.training_format(device)).train()
+    optimizer = build_optimizer(recipe, model)
+
+    half_type = parallel.half_type_of(recipe.precision, device)
+    # float16 turns small gradients into 0, so the loss is scaled up as far as none becomes infinite
+    # (Micikevicius et al., 2018, arXiv:1710.03740, Sec. 3.2). Elsewhere the scaler does nothing.
+    scaler = GradScaler(device.type, enabled=half_type == torch.float16)
+    network = Autocast(model, half_type)
+    if recipe.compile:
+        # Evaluation calls the model itself, which stays as it is.
+        network.compile(dynamic=False)
+    if parallel.world_size() > 1:
+        device_ids = [device] if device.type == "cuda" else None
+        network = DistributedDataParallel(network, device_ids=device_ids)
+    elif device.type == "cuda" and device.index is None and torch.cuda.device_count() > 1:
+        # No GPU was named, so all of them share the batch.
+        network = nn.DataParallel(network)
+    return model, network, criterion, optimizer, scaler
+
+
+def state_to_resume(parts, best, stale):
+    """All that a training needs to go on, beside its model, as tensors and plain values."""
+    state = {name: part.state_dict() for name, part in parts.items()}
+    return state | dict(random=torch.get_rng_state(), best=best, stale=stale)
+
+
+def resume_from(content, model, parts):
+    """Put everything back where a checkpoint left it -> iteration, best result, and how many
+    evaluations ago that was."""
+    if "optimizer" not in content:
+        raise UserError("this checkpoint holds no optimizer to go on with: resume from last.pth")
+    try:
+        model.load_state_dict(content["model"])
+        for name, part in parts.items():
+            # A scaler that had nothing to scale has no state.
+            if content[name]:
+                part.load_state_dict(content[name])
+        torch.set_rng_state(content["random"])
+        return content["iteration"], content["best"], content["stale"]
+    except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"--resume with another detector or optimizer than the checkpoint's: {reason}"
+        ) from None
+
+
+def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resumed=None):
+    """Train on train_dataset, validate on val_dataset, keep everything in folder.
+
+    It starts from weights, or goes on from resumed, the content of a checkpoint. Returns the last
+    iteration, whether it was stopped, and the best evaluation, or None where none was better.
+    """
+    classes = train_dataset.classes
+    model, network, criterion, optimizer, scaler = build(recipe, classes, device, weights)
+    sampler, loader = build_train_loader(train_dataset, recipe, device)
+    plateau = Plateau(recipe, sampler.per_epoch)
+    parts = dict(optimizer=optimizer, scaler=scaler, plateau=plateau)
+    kept_model = model
+    if recipe.ema:
+        average = build_average(model, recipe.ema)
+        parts |= dict(ema=average, training=model)
+        kept_model = average.module
+
+    # Where it stands: at the start, or where the checkpoint left it.
+    iteration, best, stale = 0, -1.0, 0
+    if resumed:
+        iteration, best, stale = resume_from(resumed, model, parts)
+    sampler.done = iteration
+    best_evaluation = None
+    patience = recipe.patience or math.inf
+    finite = FiniteCheck(train_dataset.records.path, device, scaler.is_enabled())
+    saver = Saver(folder, recipe, classes, iteration)
+    with Stop() as stop, Log(folder, recipe, sampler.per_epoch, iteration) as log:
+        batches = log.watch(read_batches(loader, device))
+        while iteration < recipe.iterations and stale < patience and not stop:
+            with stop.interruptible():
+                micro_batches = [next(batches) for _ in range(recipe.accumulate)]
+            iteration += 1
+            lr = learning_rate(iteration, recipe) * plateau.factor
+            for group in optimizer.param_groups:
+                group["lr"] = lr
+            optimizer.zero_grad()
+
+            # A batch goes through the network at once, or in several parts to save memory.
+            losses = torch.zeros(2, device=device)
+            num_positives = count_batch_positives(criterion, model, micro_batches)
+            for images, targets in micro_batches:
+                box_deltas, class_logits = network(images)
+                priors = model.priors(images.shape[-2:])
+                box_loss, class_loss = criterion(
+                    box_deltas, class_logits, priors, targets, num_positives
+                )
+                scaler.scale(box_loss + class_loss).backward()
+                losses += torch.stack([box_loss, class_loss]).detach()
+
+            scaler.unscale_(optimizer)
+            grad_norm = clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
+            # Where found_inf is 1, the fused optimizer makes no step. The device decides it alone:
+            # the program would wait for the device in every iteration if it had to know.
+            optimizer.found_inf = finite.found_inf(grad_norm)
+            optimizer.step()
+            scaler.update()
+            if recipe.ema:
+                average.update_parameters(model)
+
+            box_loss, class_loss = parallel.mean(losses)
+            plateau.update(iteration, box_loss + class_loss)
+            numbers = dict(box_loss=box_loss, class_loss=class_loss, grad_norm=grad_norm, lr=lr)
+            finite.remember(iteration, micro_batches, numbers)
+            is_last = iteration == recipe.iterations
+            should_evaluate = val_dataset and (is_last or iteration % recipe.eval_every == 0)
+            # A number that the program asks for makes it wait: only where it waits anyway.
+            if device.type == "cpu" or should_evaluate or iteration % recipe.log_every == 0:
+                finite.raise_if_nonfinite()
+            stop.agree()
+            with stop.interruptible():
+                log.step(iteration, numbers, optimizer)
+                if should_evaluate:
+                    evaluation = evaluate(kept_model, val_dataset, recipe, device)
+                    log.evaluation(iteration, evaluation, val_dataset)
+            if should_evaluate:
+                stale += 1
+                if evaluation.result > best:
+                    best, best_evaluation, stale = evaluation.result, evaluation, 0
+                    saver.save_best(kept_model, iteration, evaluation.facts())
+            if iteration % recipe.save_every == 0:
+                finite.raise_if_nonfinite()
+                saver.save_last(kept_model, iteration, state_to_resume(parts, best, stale))
+
+    # However the loop ended, what was trained since the last checkpoint is kept.
+    with stop.ignoring_signals():
+        if iteration > saver.iteration:
+            finite.raise_if_nonfinite()
+            saver.save_last(kept_model, iteration, state_to_resume(parts, best, stale))
+    saver.raise_if_lost()
+    return iteration, stop, best_evaluation
 
 
 if __name__ == "__main__":

@@ -15,21 +15,18 @@ class TrainBatches(torch.utils.data.Sampler):
     all parts are padded to the batch's largest image, so that it does not matter how it is cut.
     """
 
-    def __init__(self, dataset, batch, accumulate=1, seed=0):
+    def __init__(self, dataset, batch, accumulate=1, seed=0, rank=0, world_size=1):
+        if batch % (world_size * accumulate):
+            raise UserError(
+                f"--batch {batch} cannot be shared by {world_size} processes "
+                f"and --accumulate {accumulate}"
+            )
         height, width = dataset.records.sizes.T
         self.dataset, self.tall = dataset, height > width
         self.batch, self.accumulate, self.seed = batch, accumulate, seed
+        self.rank, self.world_size = rank, world_size
         self.per_epoch = max(len(dataset) // batch, 1)  # batches
-        self.start()
-
-    def start(self, done=0, rank=0, world_size=1):
-        """Go on behind so many batches, as one of so many processes."""
-        if self.batch % (world_size * self.accumulate):
-            raise UserError(
-                f"--batch {self.batch} cannot be shared by {world_size} processes "
-                f"and --accumulate {self.accumulate}"
-            )
-        self.done, self.rank, self.world_size = done, rank, world_size
+        self.done = 0  # batches that are left out, for they were trained on before
 
     def __iter__(self):
         epoch, first = divmod(self.done, self.per_epoch)

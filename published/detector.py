@@ -43,6 +43,8 @@ class Detector:
         if score_threshold is None:
             self.score_threshold = loaded.show_threshold or 0.5
         self.recipe = loaded.recipe | (changes or {})
+        if precision is not None:
+            self.recipe |= dict(precision=precision)
         self.max_detections = max_detections or self.recipe.max_detections
         # The network's detections hold all that are shown.
         self.recipe = checked(
@@ -53,8 +55,6 @@ class Detector:
             )
         )
         self.shown_labels = labels_of(shown_classes, self.classes)
-        precision = precision or self.recipe.precision
-        self.network = parallel.Network(self.model, self.device, precision).eval()
         self.transform, self.collate = build_transform(self.recipe), build_collate(self.recipe)
 
     def __call__(self, images):
@@ -76,7 +76,7 @@ class Detector:
         for numbers in groups.values():
             batch = self.collate([samples[number] for number in numbers])
             images, targets = parallel.to_device(*batch, self.device)
-            results = predict(self.network, self.model, images, targets, self.recipe)
+            results = predict(self.model, images, targets, self.recipe)
             for number, result, target in zip(numbers, results, targets):
                 result = to_original(result, target["size"], arrays[number].shape[:2])
                 detections[number] = self.shown(result)

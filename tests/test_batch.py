@@ -25,8 +25,8 @@ class Sizes:
 
 def take(count, images, batch, seed, sizes=None, done=0, rank=0, world_size=1, accumulate=1):
     dataset = Sizes([[10, 20]] * images if sizes is None else sizes)
-    batches = TrainBatches(dataset, batch, accumulate, seed)
-    batches.start(done, rank, world_size)
+    batches = TrainBatches(dataset, batch, accumulate, seed, rank, world_size)
+    batches.done = done
     return list(islice(batches, count))
 
 

@@ -10,6 +10,9 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.amp import GradScaler
+from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import clip_grad_norm_
 
 from layers.detections import detections
 from layers.fast_focal import fast_focal_loss
@@ -18,11 +21,12 @@ from layers.matching import assign
 from layers.priors import level_sizes
 from tests.conftest import make_target
 from tests.scripts import run_script
+from train import Autocast
 from utils import parallel
 from utils.build import build_detector, build_optimizer
-from utils.guard import Guard
 from utils.log import read_log
 from utils.recipes import RECIPES
+from utils.steps import FiniteCheck
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 GPU = torch.device("cuda", 0)
@@ -51,16 +55,21 @@ def make_step(name, size, device, precision="float32"):
     model, criterion = build_detector(recipe, 2)
     model.to(device, memory_format=parallel.training_format(device)).train()
     optimizer = build_optimizer(recipe, model)
-    network = parallel.Network(model, device, precision)
-    guard = Guard(model, optimizer, recipe | dict(precision=precision), str)
+    half_type = parallel.half_type_of(precision, device)
+    network = Autocast(model, half_type)
+    scaler = GradScaler(device.type, enabled=half_type == torch.float16)
+    finite = FiniteCheck(str, device, scaler.is_enabled())
     images, targets = parallel.to_device(*make_batch(size), device)
 
     def step():
         optimizer.zero_grad()
         box_loss, class_loss = criterion(*network(images), model.priors(size), targets)
-        guard.scale(box_loss + class_loss).backward()
-        grad_norm = guard.clip()
+        scaler.scale(box_loss + class_loss).backward()
+        scaler.unscale_(optimizer)
+        grad_norm = clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
+        optimizer.found_inf = finite.found_inf(grad_norm)
         optimizer.step()
+        scaler.update()
         return torch.stack([box_loss, class_loss, grad_norm]).detach()
 
     return step
@@ -131,7 +140,7 @@ def test_data_parallel_has_the_losses_and_gradients_of_a_plain_network(name, siz
     torch.manual_seed(0)
     model, criterion = build_detector(RECIPES[name] | dict(weights="imagenet"), 2)
     # Of this batch norm, each replica would have statistics of its own.
-    network = parallel.Network(model.to(GPU).train(), GPU, "float32")
+    network = Autocast(model.to(GPU).train(), None)
     for norm in model.base.norms():
         norm.eval()
     images, targets = parallel.to_device(*make_batch(size), GPU)
@@ -158,8 +167,8 @@ def test_a_process_of_nccl_has_the_gradients_of_a_plain_network(monkeypatch):
     try:
         assert dist.get_backend() == "nccl"
         results = []
-        plain = parallel.Network(copy.deepcopy(model), GPU, "float32")
-        for network in (plain, parallel.wrap(parallel.Network(model, GPU, "float32"), GPU)):
+        plain = Autocast(copy.deepcopy(model), None)
+        for network in (plain, DistributedDataParallel(Autocast(model, None), [GPU])):
             losses = criterion(*network(images), model.priors((128, 160)), targets)
             sum(losses).backward()
             results.append([*losses, *(p.grad for p in network.parameters())])

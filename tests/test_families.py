@@ -66,7 +66,7 @@ def test_pytorch_retinanet(name):
 def test_pytorch_retinanet_s_detections(name):
     """Every class's NMS at 0.5 over all priors, cut at the stack_targets input; no limit."""
     numbers, model, recipe, _, _ = outputs(name)
-    found = predict(model, model, pixels(numbers, model)[:1], [dict(size=(10, 10))], recipe)[0]
+    found = predict(model, pixels(numbers, model)[:1], [dict(size=(10, 10))], recipe)[0]
     assert len(found["scores"]) == len(numbers["det_scores"]) > 1000
     # It cuts left and top at 0 and right and bottom at the border, and lets boxes beside the
     # image lie inside out.
@@ -222,7 +222,7 @@ def assert_same_detections(theirs, image, least):
         deltas_logits[0] * (1 if recipe.model == "ssd300" else UNSCALED), raw["bbox_regression"]
     )
     found = to_original(
-        predict(model, model, images, targets, recipe)[0], targets[0]["size"], image.shape[:2]
+        predict(model, images, targets, recipe)[0], targets[0]["size"], image.shape[:2]
     )
     assert len(found["scores"]) == len(expected["scores"]) >= least
     torch.testing.assert_close(found["scores"], expected["scores"], rtol=1e-4, atol=1e-5)

@@ -2,10 +2,13 @@ import json
 import math
 
 import pytest
+import torch
 
 from utils.curves import draw_curves
 from utils.log import Log, forget_after, read_log
 from utils.recipes import RECIPES
+
+OPTIMIZER = torch.optim.SGD([torch.zeros(1)], 0.1)
 
 
 def write(path, *lines):
@@ -58,7 +61,7 @@ def test_after_a_few_iterations_it_is_said_once_how_long_it_will_take(
     monkeypatch.setattr("time.time", lambda: next(clock))
     log = Log(tmp_path, RECIPES["shapes"] | dict(iterations=iterations), per_epoch=5, start=7)
     for iteration in range(8, 60):
-        log.step(iteration, box_loss=1.0, class_loss=1.0, lr=0.1)
+        log.step(iteration, dict(box_loss=1.0, class_loss=1.0, lr=0.1), OPTIMIZER)
     printed = capsys.readouterr()
     (line,) = [line for line in (printed.out + printed.err).splitlines() if "about" in line]
     # A minute for ten iterations.
@@ -76,7 +79,7 @@ def test_without_a_terminal_each_line_says_where_it_stands_and_how_long_the_rest
     monkeypatch.setattr("utils.log.time.time", lambda: next(clock))
     log = Log(tmp_path, RECIPES["shapes"] | dict(iterations=21, log_every=3), per_epoch=100)
     for iteration in range(1, 7):
-        log.step(iteration, box_loss=1.0, class_loss=2.0, lr=0.1)
+        log.step(iteration, dict(box_loss=1.0, class_loss=2.0, lr=0.1), OPTIMIZER)
     log.close()
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("iteration")]
     assert lines[0].startswith("iteration 3 of 21: ") and lines[0].endswith("to go")
@@ -86,7 +89,7 @@ def test_without_a_terminal_each_line_says_where_it_stands_and_how_long_the_rest
 
 def test_what_is_no_finite_number_is_none_in_the_log(tmp_path):
     log = Log(tmp_path, RECIPES["shapes"] | dict(iterations=1, log_every=1), per_epoch=100)
-    log.step(1, box_loss=1.0, class_loss=2.0, lr=0.1, grad_norm=math.inf)
+    log.step(1, dict(box_loss=1.0, class_loss=2.0, lr=0.1, grad_norm=math.inf), OPTIMIZER)
     log.close()
     (line,) = (tmp_path / "log.jsonl").read_text().splitlines()
     assert json.loads(line)["grad_norm"] is None and "Infinity" not in line

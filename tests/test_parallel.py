@@ -159,18 +159,24 @@ def test_both_processes_stop_after_the_same_iteration_and_save(folder):
 
 
 @pytest.mark.parametrize(
-    "capability, first", (("AVX2", True), ("AVX512", False), ("DEFAULT", False))
+    "capability, expected",
+    (
+        ("AVX2", torch.contiguous_format),
+        ("AVX512", torch.channels_last),
+        ("DEFAULT", torch.channels_last),
+    ),
 )
-def test_a_model_learns_with_channels_first_where_that_is_faster(monkeypatch, capability, first):
+def test_a_model_learns_with_channels_first_where_that_is_faster(monkeypatch, capability, expected):
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    model, seen = torch.nn.Identity(), []
-    model.forward = lambda images: (seen.append(images.is_contiguous()), images, images)[1:]
-    network = parallel.Network(model, torch.device("cpu"))
+    assert parallel.training_format(torch.device("cpu")) == expected
+
+
+def test_images_reach_the_device_in_the_memory_format_that_was_asked_for():
     images = torch.zeros(2, 3, 8, 8).contiguous(memory_format=torch.channels_last)
-    network(images)
-    model.eval()
-    network(images)
-    assert seen == [first, False], "without gradients, images stay as the loader makes them"
+    moved, _ = parallel.to_device(images, [], "cpu", torch.contiguous_format)
+    assert moved.is_contiguous() and moved.shape == images.shape
+    kept, _ = parallel.to_device(images, [], "cpu")
+    assert kept.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize(
@@ -185,28 +191,23 @@ def test_a_gpu_computes_in_the_half_precision_that_its_hardware_has(
     assert parallel.precision_of("auto", torch.device("cuda:0")) == expected
 
 
-class SeesItsType(torch.nn.Conv2d):
-    """A model that remembers the type of the numbers it computed."""
-
-    def __init__(self):
-        super().__init__(3, 1, 1)
-
-    def forward(self, images):
-        result = super().forward(images)
-        self.type = result.dtype
-        return result, result
-
-
-def test_every_precision_that_may_be_asked_for_is_what_a_network_computes_in():
-    types = torch.bfloat16, torch.float16, torch.float32
-    for name, expected in zip(parallel.PRECISIONS[1:], types):
-        model = SeesItsType()
-        predictions = parallel.Network(model, torch.device("cpu"), name)(torch.zeros(1, 3, 8, 8))
-        assert model.type == expected
-        assert all(prediction.dtype == torch.float32 for prediction in predictions)
+@pytest.mark.parametrize("named, all_of_them", ((None, True), ("cuda", True), ("0", False)))
+def test_a_named_gpu_is_that_one_alone(monkeypatch, named, all_of_them):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda number: None)
+    monkeypatch.setattr(torch, "empty", lambda *size, device: None)
+    assert (parallel.start(named).index is None) == all_of_them
 
 
 def test_a_gpu_that_is_not_there_is_one_line_with_how_many_there_are(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(UserError, match="--device cuda:1: there is no GPU 1: PyTorch sees 1"):
         parallel.start("1")
+
+
+def test_the_mean_over_processes_leaves_its_argument_alone(monkeypatch):
+    monkeypatch.setattr(parallel, "world_size", lambda: 2)
+    monkeypatch.setattr(parallel.dist, "all_reduce", lambda values: values.mul_(3))
+    values = torch.tensor([2.0, 4.0])
+    assert parallel.mean(values).tolist() == [3, 6] and values.tolist() == [2, 4]

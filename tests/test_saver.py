@@ -1,25 +1,28 @@
-"""A full disk ends no training, loses no old checkpoint, and is told at the end."""
+"""A full disk loses no checkpoint that was written before, and is told."""
 
 import errno
-from types import SimpleNamespace
 
 import pytest
 import torch
 
 from data.errors import UserError
 from utils import checkpoint
-from utils.finish import finish
 from utils.recipes import RECIPES
 from utils.saver import Saver
 
 
 @pytest.fixture
 def saver(tmp_path):
-    return Saver(tmp_path, RECIPES["shapes"] | dict(save_every=1))
+    (tmp_path / "run").mkdir()
+    return Saver(tmp_path / "run", RECIPES["shapes"] | dict(save_every=1), ["cat"])
 
 
-def content(iteration):
-    return dict(model=dict(a=torch.zeros(9)), recipe={}, classes=[], iteration=iteration)
+MODEL = torch.nn.Linear(2, 1)
+
+
+def save(saver, *iterations):
+    for iteration in iterations:
+        saver.save_last(MODEL, iteration, dict(best=0.5))
 
 
 @pytest.fixture
@@ -36,50 +39,50 @@ def full(monkeypatch):
     return reasons
 
 
-def test_the_checkpoint_before_the_last_is_kept(saver, tmp_path):
-    for iteration in (1, 2, 3):
-        saver.save_last(content(iteration), iteration)
-    iterations = [checkpoint.load(tmp_path / f"{n}.pth")["iteration"] for n in ("last", "previous")]
-    assert iterations == [3, 2]
+def test_the_checkpoint_before_the_last_is_kept(saver):
+    save(saver, 1, 2, 3)
+    folder = saver.folder
+    iterations = [checkpoint.load(folder / f"{n}.pth")["iteration"] for n in ("last", "previous")]
+    assert iterations == [3, 2] and saver.iteration == 3
 
 
-def test_a_full_disk_keeps_the_last_checkpoint_and_is_said_once(saver, full, tmp_path, capsys):
-    saver.save_last(content(1), 1)
+def test_a_full_disk_keeps_the_last_checkpoint_and_there_may_be_room_by_the_next(
+    saver, full, capsys
+):
+    save(saver, 1)
     full.append("full")
-    for iteration in (2, 3):
-        saver.save_last(content(iteration), iteration)
-    assert checkpoint.load(tmp_path / "last.pth")["iteration"] == saver.last_iteration() == 1
+    save(saver, 2)
+    assert checkpoint.load(saver.folder / "last.pth")["iteration"] == saver.iteration == 1
     assert capsys.readouterr().out.count("No space left on device") == 1
-    assert saver.failure and not list(tmp_path.glob("*.unfinished"))
-
-
-def test_it_is_tried_again_as_soon_as_there_is_room(saver, full, tmp_path, monkeypatch):
-    full.append("full")
-    saver.save_last(content(1), 1)
-    monkeypatch.setattr("os.statvfs", lambda _: SimpleNamespace(f_bavail=1, f_frsize=100))
-    assert not saver.should_try_again()
-    monkeypatch.setattr("os.statvfs", lambda _: SimpleNamespace(f_bavail=1000, f_frsize=100))
-    assert saver.should_try_again()
+    assert saver.failure and not list(saver.folder.glob("*.unfinished"))
     full.clear()
-    saver.save_last(content(5), 5)
-    assert not saver.failure and not saver.should_try_again() and saver.last_iteration() == 5
+    save(saver, 3)
+    saver.raise_if_lost()
+    assert checkpoint.load(saver.folder / "last.pth")["iteration"] == saver.iteration == 3
 
 
-def test_a_run_that_could_not_save_ends_with_an_error_that_says_what_is_lost(saver, full, tmp_path):
-    saver.save_last(content(4), 4)
+def test_a_second_checkpoint_that_cannot_be_written_ends_the_run_and_says_what_is_lost(saver, full):
+    save(saver, 4)
     full.append("full")
-    saver.save_last(content(9), 9)
+    save(saver, 9)
     with pytest.raises(UserError, match=r"No space left.* trained after iteration 4 is lost"):
-        finish(SimpleNamespace(saver=saver, folder=tmp_path))
+        save(saver, 14)
 
 
-def test_a_folder_that_was_deleted_is_made_again(saver, tmp_path):
-    saver.save_last(content(1), 1)
-    for path in tmp_path.iterdir():
+def test_a_run_whose_last_checkpoint_is_missing_ends_with_an_error(saver, full):
+    full.append("full")
+    save(saver, 4)
+    with pytest.raises(UserError, match=r"trained after iteration 0 is lost"):
+        saver.raise_if_lost()
+
+
+def test_a_folder_that_was_deleted_is_made_again(saver):
+    save(saver, 1)
+    for path in saver.folder.iterdir():
         path.unlink()
-    tmp_path.rmdir()
-    saver.save_last(content(2), 2)
-    assert saver.last_iteration() == 2
+    saver.folder.rmdir()
+    save(saver, 2)
+    assert saver.iteration == 2
 
 
 def test_what_torch_says_of_a_full_disk_is_said_in_words(tmp_path, monkeypatch):
@@ -88,5 +91,10 @@ def test_what_torch_says_of_a_full_disk_is_said_in_words(tmp_path, monkeypatch):
 
     monkeypatch.setattr(torch, "save", save)
     with pytest.raises(OSError, match="No space left on device") as full:
-        checkpoint.save(tmp_path / "last.pth", content(1))
+        checkpoint.save(tmp_path / "last.pth", dict(model={}))
     assert full.value.errno == errno.ENOSPC and not list(tmp_path.iterdir())
+
+
+def test_two_trainings_never_share_a_folder(saver):
+    with pytest.raises(UserError, match="another training is running in"):
+        Saver(saver.folder, saver.recipe, ["cat"])

@@ -59,7 +59,7 @@ def test_torchvision_finds_the_same(detector):
     size = (300, 300) if is_ssd else (128, 160)
     images = torch.randint(0, 256, (2, 3, *size), dtype=torch.uint8)
     theirs = model(list(images.float() / 255))
-    ours = predict(detector.model, detector.model, images, [dict(size=size)] * 2, recipe)
+    ours = predict(detector.model, images, [dict(size=size)] * 2, recipe)
     for our, their in zip(ours, theirs):
         assert len(our["scores"]) == 50
         torch.testing.assert_close(our["scores"], their["scores"], atol=1e-5, rtol=1e-4)

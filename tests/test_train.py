@@ -5,10 +5,15 @@ import json
 import pytest
 import torch
 
+from data.errors import UserError
 from tests.conftest import write_coco, write_image
 from tests.scripts import run_script
-from utils import checkpoint
+from train import Autocast, build, resume_from, state_to_resume
+from utils import checkpoint, parallel
 from utils.log import read_log
+from utils.predict import forward
+from utils.recipes import RECIPES
+from utils.steps import Plateau
 
 OBJECTS = [[(10, 20, 30, 40, 1)], [], [(0, 0, 50, 50, 0), (5, 5, 9, 9, 1)], [(40, 10, 50, 50, 0)]]
 SMALL = "--recipe shapes --dataset coco --weights none --resize 64 --batch 2 --workers 0".split()
@@ -228,11 +233,9 @@ def some_shapes(folder, count):
 
 
 def test_weights_that_cannot_be_fetched_are_named(monkeypatch, tmp_path):
-    from data.errors import UserError
     from published import fetch
     from published import weights as pretrained
     from retinanet import RetinaNet
-    from utils.recipes import RECIPES
 
     def offline(*arguments, **options):
         raise OSError("no network")
@@ -245,3 +248,73 @@ def test_weights_that_cannot_be_fetched_are_named(monkeypatch, tmp_path):
         pretrained.load_weights(
             RetinaNet(2), ["a", "b"], RECIPES["retinanet_coco"], pretrained.Weights({})
         )
+
+
+class SeesItsType(torch.nn.Conv2d):
+    """A model that remembers the type of the numbers it computed."""
+
+    def __init__(self):
+        super().__init__(3, 1, 1)
+
+    def forward(self, images):
+        result = super().forward(images)
+        self.type = result.dtype
+        return result, result
+
+
+@pytest.mark.parametrize(
+    "precision, expected",
+    (("bf16", torch.bfloat16), ("fp16", torch.float16), ("float32", torch.float32)),
+)
+def test_every_precision_that_may_be_asked_for_is_what_a_network_computes_in(precision, expected):
+    model, images = SeesItsType(), torch.zeros(1, 3, 8, 8)
+    half_type = parallel.half_type_of(precision, images.device)
+    for predictions in (Autocast(model, half_type)(images), forward(model, images, precision)):
+        assert model.type == expected
+        assert all(prediction.dtype == torch.float32 for prediction in predictions)
+
+
+def build_parts(precision):
+    recipe = RECIPES["shapes"] | dict(precision=precision)
+    model, _, _, optimizer, scaler = build(recipe, ["cat"], torch.device("cpu"))
+    return model, dict(optimizer=optimizer, scaler=scaler, plateau=Plateau(recipe, per_epoch=1))
+
+
+def content_of(model, parts):
+    return dict(model=model.state_dict(), iteration=3) | state_to_resume(parts, 0.5, 1)
+
+
+def scale_of(parts):
+    return parts["scaler"].scale(torch.ones(())).item()
+
+
+def test_float16_s_scale_is_what_it_was():
+    model, parts = build_parts("fp16")
+    untouched = scale_of(parts)
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, torch.inf)
+    parts["scaler"].unscale_(parts["optimizer"])
+    parts["scaler"].update()
+    other, other_parts = build_parts("fp16")
+    assert resume_from(content_of(model, parts), other, other_parts) == (3, 0.5, 1)
+    assert scale_of(other_parts) == scale_of(parts) == untouched / 2
+
+
+@pytest.mark.parametrize("before, after", (("fp16", "float32"), ("float32", "fp16")))
+def test_a_run_may_go_on_where_another_precision_is_fast(before, after):
+    model, parts = build_parts(after)
+    assert resume_from(content_of(*build_parts(before)), model, parts)[0] == 3
+    assert scale_of(parts) == scale_of(build_parts(after)[1])
+
+
+def test_what_a_run_reports_is_its_best_checkpoint_and_a_finished_run_reports_again(trained):
+    run, _, _ = trained
+    before = json.loads((run / "metrics.json").read_text())
+    best = checkpoint.load(run / "best.pth")
+    assert (
+        before["iteration"] == best["iteration"]
+        and before["metrics"]["AP"] == best["metrics"]["AP"]
+    )
+    (run / "metrics.json").unlink()
+    run_script("train.py", "--resume", run / "last.pth")
+    assert json.loads((run / "metrics.json").read_text())["metrics"] == before["metrics"]

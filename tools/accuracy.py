@@ -24,8 +24,9 @@ from utils.build import build_loader, build_transform
 from utils.datasets import eval_dataset, read_records
 from utils.evaluation.evaluate import collect_detections
 from utils.evaluation.metrics import compute_metrics
-from utils.schedule import in_iterations, learning_rate
-from utils.script import run_script
+from utils.schedule import in_iterations
+from utils.steps import learning_rate
+from utils.stop import run_script
 
 # torchvision's references/detection: lr per image of a batch, decay of the weights, and the epochs
 # after which lr drops to a tenth, as shares of all.
@@ -84,7 +85,6 @@ def train_peer(recipe, model, dataset, device):
     decay = recipe.weight_decay
     optimizer = torch.optim.SGD(parameters, recipe.lr, momentum=0.9, weight_decay=decay)
     batches = TrainBatches(dataset, recipe.batch, seed=recipe.seed)
-    batches.start()
     loader = iter(build_loader(dataset, batches, recipe, device))
     model.train()
     bar = tqdm(range(1, recipe.iterations + 1), desc="training")

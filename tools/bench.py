@@ -30,7 +30,7 @@ from utils.files import must_be_new, write
 from utils.log import read_log
 from utils.parser import Parser
 from utils.recipes import RECIPES
-from utils.script import run_script
+from utils.stop import run_script
 
 
 def steps(flags):

@@ -12,7 +12,7 @@ from published.to_torchvision import torchvision_code, torchvision_state
 from utils import checkpoint, conventions
 from utils.files import must_be_new
 from utils.parser import Parser
-from utils.script import run_script
+from utils.stop import run_script
 
 
 def main():

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from data.errors import UserError
 from utils.parser import Parser
-from utils.script import run_script
+from utils.stop import run_script
 
 # Archive, and the md5 that its publisher or, where none is published, long use has given it.
 ARCHIVES = {

@@ -7,20 +7,21 @@ from pathlib import Path
 import torch
 
 from tools.workloads import CLASSES
-from utils import parallel
 from utils.build import build_detector
 from utils.checkpoint import LoadedDetector
 from utils.onnx import load_onnx
 from utils.onnx_export import export
-from utils.predict import predict
+from utils.predict import forward, predict
 
 
 def predicting_ours(recipe, device, pixels, targets, compiled=False):
     """The network alone, and all of it from bytes to detections."""
     model, _ = build_detector(recipe, CLASSES)
     model.to(device, memory_format=torch.channels_last).eval()
-    network = parallel.Network(model, device, compiled=compiled)
-    return partial(network, pixels), partial(predict, network, model, pixels, targets, recipe)
+    if compiled:
+        model.compile(dynamic=False)
+    network = partial(forward, model, pixels, recipe.precision)
+    return network, partial(predict, model, pixels, targets, recipe)
 
 
 def predicting_onnx(recipe, device, pixels, targets):
@@ -31,4 +32,4 @@ def predicting_onnx(recipe, device, pixels, targets):
         path = Path(folder, "detector.onnx")
         export(LoadedDetector(model.eval(), recipe, classes, None, None), path)
         model = load_onnx(path).model
-    return partial(predict, model, model, pixels, targets, recipe)
+    return partial(predict, model, pixels, targets, recipe)

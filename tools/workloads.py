@@ -7,12 +7,13 @@ import numpy as np
 import torch
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from torch.nn.utils import clip_grad_norm_
 
 from data.records import Entry, Object, pack
 from utils import parallel
 from utils.build import build_detector, build_optimizer
 from utils.evaluation import metrics
-from utils.guard import Guard
+from utils.steps import FiniteCheck
 
 CLASSES = 80
 
@@ -45,9 +46,17 @@ def training_ours(recipe, device, images, size, precision="auto", compiled=False
     model, criterion = build_detector(recipe, CLASSES)
     model.to(device, memory_format=parallel.training_format(device)).train()
     optimizer = build_optimizer(recipe, model)
-    network = parallel.Network(model, device, precision, compiled)
-    guard = Guard(model, optimizer, recipe, str)
+    finite = FiniteCheck(str, device)
+    half_type = parallel.half_type_of(precision, device)
+    if compiled:
+        model.compile(dynamic=False)
     pixels, targets = batch(images, size, device)
+    pixels = pixels.contiguous(memory_format=parallel.training_format(device))
+
+    def network(pixels):
+        with torch.autocast(device.type, half_type, enabled=half_type is not None):
+            box_deltas, class_logits = model(pixels)
+        return box_deltas.float(), class_logits.float()
 
     def step(done=lambda part: None):
         optimizer.zero_grad()
@@ -55,9 +64,10 @@ def training_ours(recipe, device, images, size, precision="auto", compiled=False
         done("forward")
         box_loss, class_loss = criterion(box_deltas, class_logits, model.priors(size), targets)
         done("loss")
-        guard.scale(box_loss + class_loss).backward()
+        (box_loss + class_loss).backward()
         done("backward")
-        guard.clip()
+        grad_norm = clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
+        optimizer.found_inf = finite.found_inf(grad_norm)
         done("clip")
         optimizer.step()
         done("step")

@@ -3,15 +3,17 @@
 import os
 
 import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 import retinanet
 import ssd
 from data.augment import RetinaNetAugmentation, SSDAugmentation
-from data.batch import Collate, round_up
+from data.batch import Collate, TrainBatches, round_up
 from data.resize import Resize, Stretch
 from layers.losses import FocalLoss, MultiBoxLoss
 from layers.priors import Level
+from utils import parallel
 from utils.conventions import apply_conventions
 from utils.stop import leave_signals_to_parent
 
@@ -125,6 +127,19 @@ def pixel_mean(recipe):
     return recipe.conventions.mean or (ssd.MEAN if recipe.model in SSD_SIDES else retinanet.MEAN)
 
 
+def build_train_loader(dataset, recipe, device):
+    """The sampler that says which images are in a batch, and the loader of its micro-batches."""
+    sampler = TrainBatches(
+        dataset,
+        recipe.batch,
+        recipe.accumulate,
+        recipe.seed,
+        parallel.rank(),
+        parallel.world_size(),
+    )
+    return sampler, build_loader(dataset, sampler, recipe, device)
+
+
 def build_loader(dataset, batches, recipe, device):
     """The batches as tensors, loaded by no more processes than there are cores."""
     workers = min(recipe.workers, os.cpu_count() or 1)
@@ -170,3 +185,9 @@ def build_optimizer(recipe, model):
     ]
     momentum = dict(momentum=recipe.momentum) if recipe.optimizer == "sgd" else {}
     return OPTIMIZERS[recipe.optimizer](groups, recipe.lr, fused=True, **momentum)
+
+
+def build_average(model, decay):
+    """A moving average of a model's weights and statistics, in a model of its own: .module."""
+    average_fn = get_ema_multi_avg_fn(decay)
+    return AveragedModel(model, multi_avg_fn=average_fn, use_buffers=True)

@@ -40,9 +40,14 @@ def save(path, content):
         raise OSError(number, reason or str(error).splitlines()[0]) from None
 
 
-def detector_content(model, recipe, classes):
-    """All that is needed to use a model."""
-    return dict(model=model.state_dict(), recipe=asdict(recipe), classes=list(classes))
+def detector_content(model, recipe, classes, iteration=0):
+    """All that is needed to use a model, and how many iterations it was trained for."""
+    return dict(
+        model=model.state_dict(),
+        recipe=asdict(recipe),
+        classes=list(classes),
+        iteration=iteration,
+    )
 
 
 def load(path):

@@ -9,7 +9,8 @@ from data.formats import coco, csv_file
 from data.headers import unreadable_images
 from data.records import pack
 from data.splits import choose_splits, unique
-from utils.build import build_transform
+from data.summary import describe
+from utils.build import build_levels, build_transform
 
 
 def read_records(recipe, classes=None):
@@ -34,6 +35,22 @@ def read_records(recipe, classes=None):
     if not splits["val"]:
         return classes, train_records, None
     return classes, train_records, make_records(source, splits["val"], classes, recipe, "val")
+
+
+def make_datasets(recipe, classes, train_records, val_records):
+    """What is trained on and what is validated on, never augmented, or None -> two
+    Datasets."""
+    train_transform = build_transform(recipe, augment=recipe.augment)
+    train_dataset = Dataset(classes, train_records, train_transform, recipe.seed)
+    val_dataset = None
+    if val_records:
+        val_dataset = Dataset(classes, val_records, build_transform(recipe), recipe.seed)
+    return train_dataset, val_dataset
+
+
+def describe_datasets(recipe, train_dataset, val_dataset):
+    """Lines about what is trained on, and what a recipe's priors reach of it."""
+    return describe(train_dataset, val_dataset, recipe, build_levels(recipe))
 
 
 def eval_dataset(recipe, split, classes):

@@ -8,7 +8,11 @@ import time
 
 from tqdm import tqdm
 
+from data.errors import UserError
+from utils import parallel
 from utils.curves import draw_curves
+from utils.evaluation.results import prediction_sheet
+from utils.steps import StepSize
 from utils.watch import watchers
 
 LONG = 12 * 3600  # seconds, from which on a training's length is worth a remark
@@ -21,13 +25,14 @@ class Log:
     Of several processes only the first writes; the others' log is silent.
     """
 
-    def __init__(self, folder, recipe, per_epoch, start=0, silent=False):
+    def __init__(self, folder, recipe, per_epoch, start=0):
         self.path, self.recipe, self.per_epoch = folder / "log.jsonl", recipe, per_epoch
-        self.silent, self.failed = silent, False
+        self.silent, self.failed = parallel.rank() > 0, False
         self.epoch_losses = []
+        self.step_size = StepSize(recipe.log_every)
         self.start, self.started = start, None
         self.restart_clock()
-        if silent:
+        if self.silent:
             return
         self.watchers = watchers(recipe, folder.name, resumed=start > 0)
         # What a stopped run did after its last checkpoint is about to happen again.
@@ -36,22 +41,24 @@ class Log:
             total=recipe.iterations, initial=start, unit="it", disable=None, dynamic_ncols=True
         )
 
-    def watch(self, loader):
-        """The loader's batches, while counting images and the seconds spent waiting for them."""
+    def watch(self, batches):
+        """The same batches, while counting images and the seconds spent waiting for them."""
         asked = time.perf_counter()
-        for images, targets in loader:
+        for images, targets in batches:
             self.waited += time.perf_counter() - asked
             self.images += len(images)
             yield images, targets
             asked = time.perf_counter()
 
-    def step(self, iteration, **values):
+    def step(self, iteration, values, optimizer):
         """Every so often, write the values; only then is the device asked for them."""
+        relative_step = self.step_size.since_last_line(iteration, optimizer)
         if self.silent:
             return
         self.bar.update(1)
         self.tell_duration(iteration)
         if iteration % self.recipe.log_every == 0:
+            values = values | dict(relative_step=relative_step)
             self.write_step(iteration, {name: float(value) for name, value in values.items()})
         if iteration % self.per_epoch == 0 and self.epoch_losses:
             loss = sum(self.epoch_losses) / len(self.epoch_losses)
@@ -92,8 +99,10 @@ class Log:
         self.report(iteration, f"{report}  {speed:.1f} images/s  waiting for data {waiting:.0%}")
         self.restart_clock()
 
-    def evaluation(self, iteration, evaluation, make_picture):
-        """The result of an evaluation, whose time is not training's."""
+    def evaluation(self, iteration, evaluation, dataset):
+        """The result of an evaluation of a dataset; its time does not count as training's."""
+        if self.silent:
+            return
         self.write(dict(iteration=iteration) | finite(evaluation.metrics))
         first = dict(list(evaluation.metrics.items())[:2])
         self.bar.write(
@@ -103,7 +112,8 @@ class Log:
         known_first = {name: value for name, value in first.items() if value == value}
         self.show("average precision", iteration, **known_first)
         if self.watchers:
-            picture = make_picture()
+            threshold = evaluation.operation.threshold
+            picture = prediction_sheet(dataset, evaluation.detections, threshold)
             for watcher in self.watchers:
                 watcher.picture("detections", picture, iteration)
         self.restart_clock()
@@ -125,20 +135,34 @@ class Log:
             self.bar.set_postfix_str(text, refresh=False)
 
     def write(self, entry):
-        """Append an entry. A full disk ends no training: it is said once."""
+        """Append an entry. A full disk ends no training; it is said once."""
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with open(self.path, "a", encoding="utf-8") as file:
-                file.write(json.dumps(entry) + "\n")
-        except OSError as error:
+            append_entry(self.path, entry)
+        except UserError as error:
             if not self.failed:
-                self.bar.write(f"warning: {self.path}: cannot be written ({error.strerror})")
+                self.bar.write(f"warning: {error}")
             self.failed = True
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.close()
 
     def close(self):
         if not self.silent:
             self.bar.close()
             draw_curves(self.path.with_name("curves.png"), read_log(self.path))
+
+
+def append_entry(path, entry):
+    """Add a line to a log."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from None
 
 
 def finite(values):

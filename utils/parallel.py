@@ -8,7 +8,6 @@ from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
-from torch import nn
 
 from data.errors import UserError
 
@@ -21,36 +20,14 @@ HALF_TYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 TIMEOUT = datetime.timedelta(minutes=30)
 
 
-class Network(nn.Module):
-    """The model in the precision of its device, its predictions in float32.
-
-    The precision is chosen inside forward, for DataParallel's replicas do not inherit it. compiled:
-    by torch.compile, anew for every size of images. A model that learns gets its images in the
-    memory format that its weights should have, training_format.
-    """
-
-    def __init__(self, model, device, precision="auto", compiled=False):
-        super().__init__()
-        self.model, self.compiled = model, compiled
-        if compiled:
-            # Weights and their names remain what they are, and model.forward remains the plain one.
-            model.compile(dynamic=False)
-        self.half_type = HALF_TYPES.get(precision_of(precision, device))
-        self.training_format = training_format(device)
-
-    def forward(self, images):
-        if self.model.training:
-            images = images.contiguous(memory_format=self.training_format)
-        forward = self.model if self.compiled else self.model.forward
-        in_half = self.half_type is not None
-        with torch.autocast(images.device.type, self.half_type, enabled=in_half):
-            box_deltas, class_logits = forward(images)
-        return box_deltas.float(), class_logits.float()
-
-
 def precision_of(precision, device):
     """bfloat16, float16 or float32: what a recipe's precision means on a device."""
     return fastest_precision(device) if precision == "auto" else PRECISION_NAMES[precision]
+
+
+def half_type_of(precision, device):
+    """torch.bfloat16 or torch.float16, or None for float32: what autocast is to use."""
+    return HALF_TYPES.get(precision_of(precision, device))
 
 
 def fastest_precision(device):
@@ -78,7 +55,10 @@ def training_format(device):
 
 
 def start(name=None):
-    """The device this process works on, after meeting the other processes that torchrun started."""
+    """The device that this process works on; where torchrun started others, it meets them first.
+
+    name is as in --device. A GPU without a number is all that there are, for what can use several.
+    """
     if "RANK" in os.environ and not dist.is_initialized():
         use_gpu = torch.cuda.is_available() and name != "cpu"
         dist.init_process_group("nccl" if use_gpu else "gloo", timeout=TIMEOUT)
@@ -91,23 +71,29 @@ def start(name=None):
     try:
         device = torch.device(name)
         if device.type == "cuda":
-            if device.index is None:
-                device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-            count = torch.cuda.device_count()
-            if device.index >= count:
-                raise RuntimeError(f"there is no GPU {device.index}: PyTorch sees {count}")
-            # First of all, or every process would take memory of the first GPU as well.
-            torch.cuda.set_device(device)
+            device = choose_gpu(device)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"--device {name}: {str(error).splitlines()[0]}") from None
     return device
 
 
+def choose_gpu(device):
+    """Make a GPU the current one: that which was named, else torchrun's, else the first."""
+    number = device.index
+    if number is None:
+        number = int(os.environ.get("LOCAL_RANK", 0))
+    count = torch.cuda.device_count()
+    if number >= count:
+        raise RuntimeError(f"there is no GPU {number}: PyTorch sees {count}")
+    # Before anything else, or every process would take memory of the first GPU as well.
+    torch.cuda.set_device(number)
+    return torch.device("cuda", number) if dist.is_initialized() else device
+
+
 @contextmanager
 def rank0_first():
-    """What is within is done by the first process, then by the others: it may have files
-    to make."""
+    """For work that may write files: the first process does it, then the others find them."""
     if rank() > 0:
         dist.barrier()
     yield
@@ -116,7 +102,7 @@ def rank0_first():
 
 
 def broadcast_from_rank0(make):
-    """What the first process makes, for all."""
+    """What make() returns in the first process, for all of them."""
     made = [make() if rank() == 0 else None]
     if world_size() > 1:
         dist.broadcast_object_list(made)
@@ -132,21 +118,12 @@ def world_size():
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def wrap(network, device):
-    """The network as several devices run it, each on its part of the batch."""
-    if dist.is_initialized():
-        device_ids = [device] if device.type == "cuda" else None
-        return nn.parallel.DistributedDataParallel(network, device_ids=device_ids)
-    if device.type == "cuda" and torch.cuda.device_count() > 1:
-        return nn.DataParallel(network)
-    return network
-
-
 def mean(values):
     """A tensor's mean over all processes."""
+    total = values.clone()
     if world_size() > 1:
-        dist.all_reduce(values)
-    return values / world_size()
+        dist.all_reduce(total)
+    return total / world_size()
 
 
 def gather_detections(detections):
@@ -159,8 +136,8 @@ def gather_detections(detections):
     return dict(sorted((image, result) for part in parts for image, result in part.items()))
 
 
-def to_device(images, targets, device):
-    """Bytes travel, without synchronisation with the device."""
+def to_device(images, targets, device, memory_format=torch.preserve_format):
+    """Images and targets on the device, without waiting for it. Images travel as bytes."""
     moved = []
     for target in targets:
         tensors = {
@@ -168,4 +145,4 @@ def to_device(images, targets, device):
             for name in ("boxes", "labels", "ignore")
         }
         moved.append(target | tensors)
-    return images.to(device, non_blocking=True), moved
+    return images.to(device, non_blocking=True, memory_format=memory_format), moved

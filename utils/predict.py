@@ -5,14 +5,24 @@ import torch
 from layers.boxes import clip
 from layers.detections import detections
 from layers.priors import level_sizes
+from utils.parallel import half_type_of
+
+
+def forward(model, images, precision):
+    """A model's predictions in the precision that a recipe asks for, as float32."""
+    device = images.device
+    half_type = half_type_of(precision, device)
+    with torch.autocast(device.type, half_type, enabled=half_type is not None):
+        box_deltas, class_logits = model(images)
+    return box_deltas.float(), class_logits.float()
 
 
 @torch.no_grad()
-def predict(network, model, images, targets, recipe):
+def predict(model, images, targets, recipe):
     """The detections of every image of a batch, in its pixels: B dicts as
     layers.detections makes."""
     image_size = tuple(images.shape[-2:])
-    box_deltas, class_logits = network(images)
+    box_deltas, class_logits = forward(model, images, recipe.precision)
     priors = model.priors(image_size)
     levels = level_sizes(image_size, model.levels) if recipe.topk_per == "level" else None
     results = []

@@ -1,39 +1,120 @@
-"""Writing checkpoints into a run's folder, also when the disk is full for a while."""
+"""The folder of a run, and the checkpoints in it."""
 
 import errno
+import json
 import os
 from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
 
 from data.errors import UserError
-from utils import checkpoint
+from utils import checkpoint, parallel
+from utils.files import write
+
+try:
+    import fcntl
+except ImportError:  # Windows has none, and so no lock
+    fcntl = None
+
+# What a run that ended before its first checkpoint leaves behind.
+OWN_FILES = {"recipe.json", "log.jsonl", "curves.png", ".lock"}
+
+
+def new_folder(parent, name, default):
+    """Make the folder of a new run.
+
+    name is the user's; where it is None, the folder gets the default and the first free number.
+    """
+    folder, number = parent / (name or default), 2
+    while True:
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            if name and folder.is_dir() and is_unbegun(folder):
+                return folder
+            if name:
+                raise UserError(name_taken(folder, name)) from None
+        except OSError as error:
+            raise UserError(
+                f"{folder}: cannot be made ({error.strerror}); choose another --save-folder"
+            ) from None
+        folder, number = parent / f"{default}-{number}", number + 1
+
+
+def is_unbegun(folder):
+    """Whether a folder is empty, or of a run that ended before its first checkpoint."""
+    names = {path.name for path in folder.iterdir()}
+    return all(name in OWN_FILES or name.endswith(".unfinished") for name in names)
+
+
+def name_taken(folder, name):
+    if any(folder.glob("*.pth")):
+        return f"{folder} holds a run: go on with --resume --name {name}, or choose another --name"
+    return f"{folder} holds other files, and a run begins in a new folder: choose another --name"
+
+
+def checkpoint_to_resume(parent, name, path):
+    """The path of the checkpoint that was named; without a path, of the last one of the run of
+    this name, or of the latest run."""
+    if path:
+        path = Path(path)
+        return path / "last.pth" if path.is_dir() else path
+    found = sorted(parent.glob(f"{name or '*'}/last.pth"), key=os.path.getmtime)
+    if not found:
+        raise UserError(f"nothing to resume: no {parent / (name or '*') / 'last.pth'}")
+    return found[-1]
 
 
 class Saver:
-    """last.pth, best.pth and periodic checkpoints; the last.pth before is kept as previous.pth.
+    """Writes last.pth, best.pth and periodic checkpoints; the last.pth before is previous.pth.
 
-    A disk that is full ends no training: the old files stay whole, and it is tried again later.
+    A disk that is full leaves the old files whole. The first checkpoint that cannot be written is a
+    warning, for there may be room again by the next; the second in a row ends the training. Of
+    several processes only the first writes.
     """
 
-    def __init__(self, folder, recipe):
-        self.folder, self.recipe = folder, recipe
-        self.failure = None  # why the last checkpoint could not be written
-        self.needed_bytes = 0
+    def __init__(self, folder, recipe, classes, iteration=0):
+        self.folder, self.recipe, self.classes = folder, recipe, classes
+        self.iteration = iteration  # of the last checkpoint that is whole
+        self.failure = None  # why the latest one could not be written
+        if parallel.rank() == 0:
+            self.lock = claim(folder)
+            content = asdict(recipe) | dict(classes=classes)
+            write(folder / "recipe.json", json.dumps(content, indent=1), replace=True)
 
-    def save_last(self, content, iteration):
-        """Write last.pth, and keep as many periodic checkpoints as the recipe says."""
+    def save_last(self, model, iteration, state):
+        """Write last.pth, a model and the state of its training; and as many periodic checkpoints
+        as the recipe keeps."""
+        if parallel.rank() > 0:
+            return
         last, previous = self.folder / "last.pth", self.folder / "previous.pth"
-        if not self.failure:
+        has_failed_before = self.failure is not None
+        if not has_failed_before:
             with suppress(OSError):
                 previous.unlink(missing_ok=True)
                 os.link(last, previous)
+        content = checkpoint.detector_content(model, self.recipe, self.classes, iteration) | state
+        self.failure = self.write("last.pth", content)
+        if self.failure and has_failed_before:
+            self.raise_if_lost()
+        if self.failure:
+            return
+        self.iteration = iteration
         keep = self.recipe.keep_checkpoints
-        if self.write("last.pth", content) and keep and iteration % self.recipe.save_every == 0:
+        if keep and iteration % self.recipe.save_every == 0:
             self.write(f"iteration_{iteration:07d}.pth", content)
             for old in sorted(self.folder.glob("iteration_*.pth"))[:-keep]:
                 old.unlink()
 
+    def save_best(self, model, iteration, facts):
+        """Write best.pth, a model and what its evaluation found."""
+        if parallel.rank() == 0:
+            content = checkpoint.detector_content(model, self.recipe, self.classes, iteration)
+            self.write("best.pth", content | facts)
+
     def write(self, name, content):
-        """Write a checkpoint -> whether it could be written."""
+        """Write a checkpoint -> None, or why it could not be written, which is printed."""
         path = self.folder / name
         try:
             try:
@@ -46,28 +127,27 @@ class Saver:
                 checkpoint.save(path, content)
         except OSError as error:
             reason = error.strerror or str(error)
-            if not self.failure:
-                print(f"warning: {path}: cannot be written ({reason}); training goes on")
-            self.failure = reason
-            self.needed_bytes = 3 * sum(value.nbytes for value in content["model"].values())
-            return False
-        self.failure = None
-        return True
+            print(f"warning: {path}: cannot be written ({reason}); training goes on")
+            return reason
+        return None
 
-    def should_try_again(self):
-        """Whether a checkpoint is missing and would fit on the disk: weights and two
-        copies more."""
-        if not self.failure:
-            return False
-        try:
-            status = os.statvfs(self.folder)
-        except (OSError, AttributeError):
-            return True
-        return status.f_bavail * status.f_frsize > self.needed_bytes
+    def raise_if_lost(self):
+        """An error where the latest checkpoint could not be written."""
+        if self.failure:
+            raise UserError(
+                f"{self.folder}: the last checkpoint could not be written ({self.failure}); "
+                f"what was trained after iteration {self.iteration} is lost"
+            )
 
-    def last_iteration(self):
-        """The iteration of the last checkpoint that is whole."""
-        try:
-            return checkpoint.load(self.folder / "last.pth")["iteration"]
-        except UserError:
-            return 0
+
+def claim(folder):
+    """Keep other trainings out of a folder as long as this process lives -> the open lock."""
+    try:
+        lock = open(folder / ".lock", "w")
+        if fcntl:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UserError(f"another training is running in {folder}") from None
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({error.strerror})") from None
+    return lock

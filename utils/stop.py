@@ -1,74 +1,168 @@
-"""Stopping: a signal asks, and the loop answers when its iteration is done."""
+"""How a script ends: when it is done, when a signal asks for it, or when something goes wrong."""
 
+import multiprocessing
 import signal
+import sys
+from contextlib import contextmanager, suppress
 
 import torch
 import torch.distributed as dist
 
+from data.errors import UserError
 from utils import parallel
 
 # Ctrl-C, a polite kill, and a terminal that was closed.
 SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]
-
-
-# Requests from before a run could answer them.
+OUT_OF_MEMORY = (
+    "out of memory: a smaller --batch, a larger --accumulate (the same batch in more parts) or a "
+    "smaller --resize need less; what was saved is kept, and --resume goes on from it"
+)
+# Signals that arrived before the training could answer them.
 early_requests = []
 
 
-def stop_early(number, frame):
-    """Before there is a run: end at once, or else after its first iteration."""
-    early_requests.append(number)
-    raise KeyboardInterrupt
+class LoaderDied(Exception):
+    """A process that loads images died, or stands still."""
 
 
 class Stop:
-    """Whether the run was asked to stop.
+    """A flag that Ctrl-C and other signals raise; the loop looks at it after every iteration.
 
-    A second request is obeyed at once, by a KeyboardInterrupt, unless the run is busy changing or
-    saving weights.
+    A second signal does not wait for that: inside interruptible() it is a KeyboardInterrupt.
+    The context manager ends with it, and with a LoaderDied, and raises neither: the training goes
+    on with what is to be done at its end.
     """
 
     def __init__(self):
-        self.signal, self.asked = None, early_requests[-1] if early_requests else None
-        self.busy = False
+        self.signal = None  # as all processes agreed
+        self.asked = early_requests[-1] if early_requests else None
+        self.can_interrupt = False
+        self.loader_died = False
         self.former = {number: signal.signal(number, self.ask) for number in SIGNALS}
-        # Between processes on the host: no GPU has to be waited for.
+        # Through the CPU, or each question would wait for the GPUs.
         self.group = dist.new_group(backend="gloo") if parallel.world_size() > 1 else None
 
     def ask(self, number, frame):
-        is_second, self.asked = self.asked is not None, number
-        if is_second and not self.busy:
+        is_second = self.asked is not None
+        self.asked = number
+        if is_second and self.can_interrupt:
             raise KeyboardInterrupt
 
+    @contextmanager
+    def interruptible(self):
+        """For what may take long and changes no weights: a second signal interrupts it."""
+        self.can_interrupt = True
+        try:
+            yield
+        finally:
+            self.can_interrupt = False
+
     def agree(self):
-        """After each iteration: of several processes, all stop after the same one."""
+        """Let all processes stop after the same iteration."""
         if self.group:
             asked = torch.tensor(self.asked or 0)
             dist.all_reduce(asked, dist.ReduceOp.MAX, group=self.group)
             self.asked = asked.item() or None
         self.signal = self.asked
 
+    @contextmanager
+    def ignoring_signals(self):
+        """For what must not be disturbed."""
+        former = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS}
+        yield
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+    def exit_code(self, iteration, last):
+        """Say after which iteration a training was stopped, and how to go on -> its exit code."""
+        go_on = f"go on with: python train.py --resume {last}"
+        if self.loader_died:
+            raise UserError(
+                f"a process that loads images died or stood still after iteration {iteration} (out "
+                f"of memory? try --workers 0); {go_on}"
+            )
+        print(f"stopped after iteration {iteration}; {go_on}")
+        return 128 + self.signal
+
     def __bool__(self):
-        return self.signal is not None
+        return self.signal is not None or self.loader_died
 
-    def ignore(self):
-        """Let no further request interrupt what saves the run."""
-        for number in SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
+    def __enter__(self):
+        return self
 
-    def restore(self):
-        """Give the signals back to their former handlers."""
+    def __exit__(self, kind, error, traceback):
         for number, handler in self.former.items():
             signal.signal(number, handler)
+        if kind is KeyboardInterrupt:
+            self.signal = self.asked or signal.SIGINT
+        if kind is LoaderDied:
+            # Ctrl-C may have reached it, too.
+            self.signal = self.asked
+            self.loader_died = self.asked is None
+        return kind in (KeyboardInterrupt, LoaderDied)
+
+
+def read_batches(loader, device):
+    """A loader's batches, on the device; a LoaderDied where one of its processes dies."""
+    batches = iter(loader)
+    # PyTorch would raise an error as soon as a process dies, in the middle of a step. It is noticed
+    # here as well, when the next batch is asked for. (Not everywhere is there such a signal.)
+    with suppress(ValueError, AttributeError):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        for images, targets in batches:
+            yield parallel.to_device(images, targets, device, parallel.training_format(device))
+    except RuntimeError as error:
+        if "DataLoader" in str(error):
+            raise LoaderDied from None
+        raise
 
 
 def leave_signals_to_parent(worker):
-    """For loader processes: Ctrl-C reaches them, too, but they are needed until the iteration is
-    done.
-
-    When the program ends, run_script kills them.
-    """
+    """For processes that load images: Ctrl-C reaches them as well, but they are needed until the
+    iteration is done. run_script ends them with the program."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+
+
+def stop_early(number, frame):
+    """The answer to Ctrl-C before the training: end at once, or else after its first iteration."""
+    early_requests.append(number)
+    raise KeyboardInterrupt
+
+
+def run_script(main):
+    """Run a script and exit. A user's mistake is one line and exit code 2; a bug keeps its
+    traceback."""
+    signal.signal(signal.SIGINT, stop_early)
+    try:
+        code = main()
+    except UserError as mistake:
+        # One that happened in a loader's process arrives with that process's traceback before it.
+        line = str(mistake).strip().splitlines()[-1].removeprefix("data.errors.UserError: ")
+        print(f"error: {line}", file=sys.stderr)
+        code = 2
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        print(f"error: {OUT_OF_MEMORY}", file=sys.stderr)
+        code = 2
+    except KeyboardInterrupt:
+        print("stopped before the training began", file=sys.stderr)
+        code = 128 + signal.SIGINT
+    finally:
+        # Processes that load images wait for a signal that they ignore: they would never end.
+        if hasattr(signal, "SIGCHLD"):
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for process in multiprocessing.active_children():
+            process.kill()
+    sys.exit(code)
+
+
+def is_out_of_memory(error):
+    """Whether an error says that the computer's or the GPU's memory is used up."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
+        "DefaultCPUAllocator" in str(error)
+    )

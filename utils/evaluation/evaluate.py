@@ -30,6 +30,19 @@ class Evaluation(NamedTuple):
     explained: Explained = None  # what is wrong with each detection
     advice: tuple = ()  # sentences
 
+    @property
+    def result(self):
+        """The first metric, by which evaluations are compared; 0 where there is no object."""
+        first = next(iter(self.metrics.values()))
+        return 0.0 if math.isnan(first) else first
+
+    def facts(self):
+        """What a checkpoint tells of itself: its metrics, and the score to show detections from."""
+        threshold = self.operation.threshold
+        return dict(
+            metrics=self.metrics, show_threshold=None if math.isnan(threshold) else threshold
+        )
+
 
 def evaluate(model, dataset, recipe, device):
     """Evaluate a model on a dataset by the recipe's metric -> Evaluation.
@@ -55,10 +68,9 @@ def with_errors(evaluation, dataset):
 
 def detect_all(model, dataset, recipe, device):
     """The detections on this process's share of a dataset, by image number."""
-    network = parallel.Network(model, device, recipe.precision)
 
     def predict_batch(images, targets):
-        return predict(network, model, images, targets, recipe)
+        return predict(model, images, targets, recipe)
 
     was_training = model.training
     model.eval()

@@ -1,0 +1,200 @@
+"""The learning rate, the size of a step, and gradients that are not finite: they change nothing,
+and their images are named."""
+
+import math
+
+import pytest
+import torch
+
+from data.errors import UserError
+from tests.conftest import make_target
+from utils import steps
+from utils.build import build_detector
+from utils.recipe import Recipe
+from utils.recipes import RECIPES
+from utils.schedule import in_iterations
+from utils.steps import (
+    MAX_SKIPPED,
+    FiniteCheck,
+    Plateau,
+    StepSize,
+    learning_rate,
+    relative_step,
+)
+
+BAD = float("nan")
+CPU = torch.device("cpu")
+
+
+def test_the_rate_climbs_and_drops():
+    recipe = Recipe(lr=1.0, warmup=10, milestones=(50, 80), iterations=100)
+    rates = [learning_rate(i, recipe) for i in (1, 5, 10, 50, 51, 81)]
+    assert rates == pytest.approx([0.1, 0.5, 1, 1, 0.1, 0.01])
+
+
+def test_the_cosine_ends_near_zero():
+    recipe = Recipe(lr=1.0, warmup=0, schedule="cosine", iterations=100)
+    assert learning_rate(1, recipe) == 1
+    assert learning_rate(51, recipe) == pytest.approx(0.5)
+    assert learning_rate(100, recipe) < 1e-3
+
+
+def test_a_plateau_lowers_the_rate_once_epochs_bring_nothing():
+    plateau = Plateau(Recipe(schedule="plateau", plateau_patience=2, gamma=0.1), per_epoch=2)
+    for iteration, loss in enumerate((4, 4, 3, 3, 3, 3, 3, 3, 3, 3), start=1):
+        assert plateau.factor == 1
+        plateau.update(iteration, loss)
+    assert plateau.factor == pytest.approx(0.1)
+    again = Plateau(Recipe(schedule="plateau"), per_epoch=2)
+    again.load_state_dict(plateau.state_dict())
+    assert again.factor == plateau.factor and again.best == 3
+
+
+def test_epochs_are_counted_in_iterations_with_their_milestones():
+    recipe = in_iterations(Recipe(epochs=10, milestone_epochs=(6, 8), batch=4, iterations=0), 42)
+    assert (recipe.iterations, recipe.milestones, recipe.epochs) == (100, (60, 80), 0)
+    assert in_iterations(recipe, 7) == recipe
+
+
+OPTIMIZERS = {
+    "sgd": lambda weights: torch.optim.SGD(weights, 0.1),
+    "momentum": lambda weights: torch.optim.SGD(weights, 0.1, momentum=0.9),
+    "adam": lambda weights: torch.optim.Adam(weights, 0.1),
+    "adamw": lambda weights: torch.optim.AdamW(weights, 0.1, weight_decay=0.0),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_it_is_what_the_weights_were_moved_by(name):
+    layers = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Linear(3, 2))
+    optimizer = OPTIMIZERS[name](layers.parameters())
+    for _ in range(3):
+        optimizer.zero_grad()
+        layers(torch.randn(5, 4)).square().sum().backward()
+        before = [layer.weight.detach().clone() for layer in layers]
+        optimizer.step()
+    moved = [(layer.weight - old).norm() ** 2 for layer, old in zip(layers, before)]
+    weights = [layer.weight.norm() ** 2 for layer in layers]
+    expected = (sum(moved) / sum(weights)).sqrt().item()
+    assert relative_step(optimizer).item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_before_the_first_step_it_is_nothing():
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(2, 2))], 0.1)
+    assert relative_step(optimizer).item() == 0
+
+
+def test_frozen_weights_do_not_count():
+    frozen, free = (torch.nn.Parameter(torch.full((2, 2), value)) for value in (100.0, 1.0))
+    frozen.requires_grad_(False)
+    optimizer = torch.optim.SGD([frozen, free], 0.1)
+    free.sum().backward()
+    optimizer.step()
+    assert relative_step(optimizer).item() == pytest.approx(0.1 / 0.9)
+
+
+def test_a_line_of_the_log_holds_the_largest_step_since_the_one_before(monkeypatch):
+    sizes = iter(map(torch.tensor, (0.1, 0.9, 0.2, 0.3, 0.1, 0.4)))
+    monkeypatch.setattr(steps, "relative_step", lambda optimizer: next(sizes))
+    size = StepSize(log_every=2)
+    values = [size.since_last_line(iteration, None) for iteration in range(1, 7)]
+    assert [value.item() for value in values[1::2]] == pytest.approx([0.9, 0.3, 0.4])
+    assert values[0::2] == [None] * 3
+
+
+def test_later_on_only_the_steps_of_lines_are_measured(monkeypatch):
+    asked = []
+    monkeypatch.setattr(steps, "relative_step", lambda _: asked.append(1) or torch.ones(()))
+    size = StepSize(log_every=10)
+    first = steps.FIRST_ITERATIONS + 1
+    for iteration in range(first, first + 40):
+        size.since_last_line(iteration, None)
+    assert len(asked) == 4
+
+
+def test_a_gradient_that_is_not_finite_makes_no_step():
+    weight = torch.nn.Parameter(torch.ones(2, 2))
+    (weight * math.inf).sum().backward()
+    assert relative_step(torch.optim.SGD([weight], 0.1)).item() == 0
+
+
+@pytest.mark.parametrize("kind", (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW))
+@pytest.mark.parametrize("bad", (float("nan"), float("inf")))
+def test_no_step_is_made_with_a_gradient_that_is_not_finite_nor_after_it(kind, bad):
+    layer = torch.nn.Linear(2, 1, bias=False)
+    optimizer = kind(layer.parameters(), lr=0.1, fused=True)
+    finite = FiniteCheck(str, CPU)
+    weights = []
+    for values in ((3.0, 4.0), (bad, 1.0), (3.0, 4.0)):
+        layer.weight.grad = torch.tensor([values])
+        optimizer.found_inf = finite.found_inf(layer.weight.grad.norm())
+        optimizer.step()
+        weights.append(layer.weight.detach().clone())
+    assert (
+        weights[0].isfinite().all()
+        and torch.equal(weights[0], weights[1])
+        and torch.equal(weights[0], weights[2])
+    )
+
+
+def batch_of(*indices):
+    return [(None, [dict(index=index) for index in indices])]
+
+
+def test_the_images_of_the_first_bad_iteration_are_named():
+    finite = FiniteCheck(lambda index: f"{index}.jpg", CPU)
+    for iteration, value in ((7, 1.0), (8, BAD), (9, BAD)):
+        grad_norm = torch.tensor(value)
+        finite.found_inf(grad_norm)
+        numbers = dict(box_loss=torch.tensor(0.5), grad_norm=grad_norm, lr=0.1)
+        finite.remember(iteration, batch_of(iteration, 10 * iteration), numbers)
+    with pytest.raises(
+        UserError,
+        match="iteration 8: box_loss 0.5, grad_norm nan, lr 0.1, images 8.jpg, 80.jpg;",
+    ):
+        finite.raise_if_nonfinite()
+
+
+def test_a_healthy_run_is_left_alone():
+    finite = FiniteCheck(str, CPU)
+    assert finite.found_inf(torch.tensor(1.0)) == 0
+    finite.remember(1, batch_of(0), dict(grad_norm=torch.tensor(1.0)))
+    finite.raise_if_nonfinite()
+    assert not finite.recent
+
+
+@pytest.mark.parametrize(
+    "recipe, size", (("retinanet_coco", (64, 96)), ("ssd300_coco", (300, 300)))
+)
+def test_nothing_before_the_optimizer_s_step_waits_for_the_device(recipe, size):
+    """The meta device has no numbers to wait for: whatever asks for one fails on it."""
+    recipe = RECIPES[recipe] | dict(weights="none", depth=18)
+    model, criterion = build_detector(recipe, 3)
+    model.to("meta", memory_format=torch.channels_last).train()
+    images = torch.empty(2, 3, *size, dtype=torch.uint8, device="meta")
+    targets = [
+        {name: value.to("meta") for name, value in make_target(*objects).items()}
+        for objects in ([(1, 1, 9, 9, 0)] * 3, [])
+    ]
+    sum(criterion(*model(images), model.priors(size), targets)).backward()
+    grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
+    assert FiniteCheck(str, "meta").found_inf(grad_norm).is_meta
+    assert all(parameter.grad.is_meta for parameter in model.parameters())
+
+
+def test_float16_leaves_a_few_steps_out_while_its_scale_finds_its_way_down():
+    finite = FiniteCheck(str, CPU, is_float16=True)
+    found = [finite.found_inf(torch.tensor(norm)).item() for norm in (math.inf, 1.0, BAD, 2.0)]
+    assert found == [1, 0, 1, 0]
+    finite.raise_if_nonfinite()
+
+
+def test_a_loss_that_is_not_finite_at_any_scale_ends_a_run_in_float16():
+    finite = FiniteCheck(str, CPU, is_float16=True)
+    for iteration in range(1 + MAX_SKIPPED):
+        finite.raise_if_nonfinite()
+        grad_norm = torch.tensor(BAD)
+        assert finite.found_inf(grad_norm) == 1
+        finite.remember(iteration, batch_of(iteration), dict(grad_norm=grad_norm))
+    with pytest.raises(UserError, match="not finite"):
+        finite.raise_if_nonfinite()

@@ -1,0 +1,167 @@
+"""What is computed around a step of the optimizer: its learning rate, its size, and whether its
+gradients are finite."""
+
+import math
+
+import torch
+
+from data.errors import UserError
+
+# How many steps in a row float16 may leave out. Its scale begins at 2^16 and is halved each time:
+# gradients that are still infinite at a scale below 1 are not infinite because of the scale.
+MAX_SKIPPED = 20
+# Iterations in which a learning rate that is too high shows, before the weights have grown.
+FIRST_ITERATIONS = 100
+
+
+def learning_rate(iteration, recipe):
+    """The learning rate of iteration 1, 2, ...: it climbs during the warm-up, then drops at
+    milestones or falls to zero along half a cosine."""
+    lr = recipe.lr * min(1, iteration / max(recipe.warmup, 1))
+    if recipe.schedule == "cosine":
+        progress = (iteration - 1) / recipe.iterations
+        return lr * (1 + math.cos(math.pi * progress)) / 2
+    if recipe.schedule == "milestones":
+        drops = sum(iteration > milestone for milestone in recipe.milestones)
+        return lr * recipe.gamma**drops
+    return lr
+
+
+class Plateau:
+    """A factor of the learning rate that drops when the mean loss of an epoch no longer falls.
+
+    With other schedules than "plateau" it stays 1.
+    """
+
+    def __init__(self, recipe, per_epoch):
+        self.recipe, self.per_epoch = recipe, per_epoch
+        self.factor = 1.0
+        self.best = math.inf
+        self.stale_epochs = 0
+        self.sum = 0.0
+
+    def update(self, iteration, loss):
+        """Add the loss of an iteration; after the last one of an epoch, compare the mean."""
+        if self.recipe.schedule != "plateau":
+            return
+        self.sum = self.sum + loss
+        if iteration % self.per_epoch:
+            return
+        mean = float(self.sum) / self.per_epoch
+        self.sum = 0.0
+        self.stale_epochs += 1
+        if mean < self.best * (1 - 1e-4):
+            self.best = mean
+            self.stale_epochs = 0
+        if self.stale_epochs > self.recipe.plateau_patience:
+            self.factor *= self.recipe.gamma
+            self.stale_epochs = 0
+
+    def state_dict(self):
+        return dict(
+            factor=self.factor, best=self.best, stale_epochs=self.stale_epochs, sum=float(self.sum)
+        )
+
+    def load_state_dict(self, state):
+        self.factor = state["factor"]
+        self.best = state["best"]
+        self.stale_epochs = state["stale_epochs"]
+        self.sum = state["sum"]
+
+
+class FiniteCheck:
+    """Notices the first gradient that is not finite, without making the program wait for the
+    device.
+
+    path(index) names an image's file. In float16 a step may be left out, even a few in a row, while
+    the loss's scale finds its way down.
+    """
+
+    def __init__(self, path, device, is_float16=False):
+        self.path = path
+        self.max_skipped = MAX_SKIPPED if is_float16 else 0
+        self.has_failed = torch.zeros((), device=device)
+        self.skipped = torch.zeros((), device=device)  # steps in a row
+        self.recent = []  # (iteration, targets, values) of those that were not asked about yet
+
+    def found_inf(self, grad_norm):
+        """1 where this step must not be made, 0 where it may: a number on the device.
+
+        After too many of them in a row it stays 1: no later step hides what happened.
+        """
+        is_infinite = (~grad_norm.isfinite()).float()
+        self.skipped = (self.skipped + 1) * is_infinite
+        is_hopeless = (self.skipped > self.max_skipped).float()
+        self.has_failed = torch.maximum(self.has_failed, is_hopeless)
+        return torch.maximum(self.has_failed, is_infinite)
+
+    def remember(self, iteration, micro_batches, values):
+        """Keep what a message would say of an iteration: numbers by name, and its images."""
+        indices = [target["index"] for _, targets in micro_batches for target in targets]
+        self.recent.append((iteration, indices, values))
+
+    def raise_if_nonfinite(self):
+        """An error that names the images of the first iteration that was not finite, if there was
+        one. This waits for the device."""
+        recent, self.recent = self.recent, []
+        if not self.has_failed:
+            return
+        nonfinite = [
+            entry for entry in recent if not math.isfinite(sum(map(float, entry[2].values())))
+        ]
+        iteration, indices, values = (nonfinite or recent)[0]
+        report = ", ".join(f"{name} {float(value):.3g}" for name, value in values.items())
+        paths = ", ".join(self.path(index) for index in indices)
+        raise UserError(
+            f"the loss is not finite at iteration {iteration}: {report}, images {paths}; "
+            "a lower --lr or a longer --warmup may help"
+        )
+
+
+class StepSize:
+    """The largest relative step since the last line of the log, in the first iterations; later the
+    one of the line's own iteration, for measuring takes some time."""
+
+    def __init__(self, log_every):
+        self.log_every = log_every
+        self.steps = []
+
+    def since_last_line(self, iteration, optimizer):
+        """A tensor where a line of the log is due, else None. To be called in every iteration."""
+        is_line = iteration % self.log_every == 0
+        if iteration <= FIRST_ITERATIONS or is_line:
+            self.steps.append(relative_step(optimizer))
+        if not is_line:
+            return None
+        steps, self.steps = self.steps, []
+        return torch.stack(steps).max()
+
+
+def relative_step(optimizer):
+    """How far the last step moved the weights, as a share of their length: |step| / |weights|.
+
+    A hundredth or less is usual; where a step is a tenth of the weights, the learning rate is too
+    high. Biases and normalisation, which begin at 0 and 1, do not count.
+    """
+    steps, weights = [], []
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if parameter.ndim > 1 and parameter.grad is not None:
+                steps.append(last_step(parameter, optimizer.state[parameter], group).norm())
+                weights.append(parameter.detach().norm())
+    if not steps:
+        return torch.zeros(())
+    step = torch.stack(steps).norm() / torch.stack(weights).norm()
+    # With gradients that are not finite, no step was made.
+    return step.where(step.isfinite(), 0)
+
+
+def last_step(parameter, state, group):
+    """What a parameter was just changed by, but for the sign and weight decay."""
+    if "exp_avg" in state:
+        mean_decay, square_decay = group["betas"]
+        mean = state["exp_avg"] / (1 - mean_decay ** state["step"])
+        square = state["exp_avg_sq"] / (1 - square_decay ** state["step"])
+        return group["lr"] * mean / (square.sqrt() + group["eps"])
+    momentum = state.get("momentum_buffer")
+    return group["lr"] * (parameter.grad if momentum is None else momentum)
