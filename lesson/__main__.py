@@ -29,7 +29,7 @@ from lesson.text import refresh
 from utils import parallel
 from utils.evaluation.certainty import best_operation
 from utils.evaluation.evaluate import detect_all
-from utils.evaluation.matches import match_detections
+from utils.evaluation.metrics import match_detections
 from utils.parser import Parser
 from utils.script import run_script
 

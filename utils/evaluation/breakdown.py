@@ -11,7 +11,7 @@ import torch
 
 from data.records import ANY_CLASS
 from layers.boxes import area, intersection, iou
-from utils.evaluation.matches import ap_at_101_recalls
+from utils.evaluation.metrics import ap_at_101_recalls
 
 POSITIVE_IOU, BACKGROUND_IOU = 0.5, 0.1  # a hit; less than the second touches nothing
 KINDS = ("class", "box", "both", "duplicate", "background", "missed")

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from utils.evaluation.matches import ap_at_101_recalls, match_detections
+from utils.evaluation.metrics import ap_at_101_recalls, match_detections
 
 ROUNDS = 200
 MANY_IMAGES = 1000  # of so many, an average is certain enough, and resampling slow
