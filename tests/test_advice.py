@@ -9,8 +9,7 @@ from data.dataset import Dataset
 from data.resize import Resize
 from tests.test_signs import EXCHANGED, NAMES, RIGHT, scene
 from utils.evaluation.advice import advice
-from utils.evaluation.certainty import Operation
-from utils.evaluation.evaluate import Evaluation, with_errors
+from utils.evaluation.evaluate import Evaluation, Operation, with_errors
 from utils.recipes import RECIPES
 
 RECIPE = RECIPES["retinanet_custom"]

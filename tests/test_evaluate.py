@@ -5,7 +5,7 @@ import pytest
 
 from tests.conftest import make_records
 from tests.test_metrics import detected
-from utils.evaluation.certainty import best_f1, best_operation, interval, weighted_precision
+from utils.evaluation.evaluate import best_f1, best_operation, interval, weighted_precision
 from utils.evaluation.metrics import average_precision, coco_metrics, match_detections
 
 
