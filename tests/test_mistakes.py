@@ -3,7 +3,7 @@ import numpy as np
 from data.dataset import Dataset
 from tests.conftest import read_split, write_coco
 from utils.evaluation import mistakes
-from utils.evaluation.breakdown import BACKGROUND, CLASS, explain
+from utils.evaluation.errors import BACKGROUND, CLASS, explain
 
 
 def dataset_of(folder):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import make_records
-from utils.evaluation.breakdown import explain
+from utils.evaluation.errors import explain
 from utils.evaluation.signs import common_offset, exchanged_classes, go_together, largest_step
 
 NAMES = ("cat", "cow", "dog")

@@ -5,8 +5,8 @@ from pathlib import Path
 from data.summary import REACHED, best_overlap, box_sides, resized_boxes
 from data.text import some
 from utils.build import SSD_SIDES, build_levels
+from utils.evaluation.errors import group_ap50, size_groups
 from utils.evaluation.evaluate import with_errors
-from utils.evaluation.quality import group_ap50, size_groups
 from utils.evaluation.signs import common_offset, exchanged_classes, largest_step
 from utils.fit_priors import WITHOUT_PRIORS
 from utils.log import read_log

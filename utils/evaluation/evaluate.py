@@ -10,7 +10,7 @@ from tqdm import tqdm
 from data.batch import EvalBatches
 from utils import parallel
 from utils.build import build_loader
-from utils.evaluation.breakdown import Explained, breakdown, breakdown_lines, explain
+from utils.evaluation.errors import Explained, breakdown, breakdown_lines, explain
 from utils.evaluation.metrics import ap_at_101_recalls, compute_metrics, match_detections
 from utils.predict import predict, to_original
 

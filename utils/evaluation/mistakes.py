@@ -8,7 +8,7 @@ import torch
 
 from layers.boxes import paired_iou
 from utils import draw
-from utils.evaluation.breakdown import BACKGROUND, BOX, CLASS, is_missed
+from utils.evaluation.errors import BACKGROUND, BOX, CLASS, is_missed
 
 SIDE, STRIP = 320, 24  # pixels of a picture, and of the text below it
 MARGIN = 1.0  # what is shown around a box, times its larger side

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from utils.evaluation.breakdown import BOX, CLASS, HIT
+from utils.evaluation.errors import BOX, CLASS, HIT
 
 FEW = 20  # of so few detections, a median says nothing
 FEW_IMAGES = 3  # whose names are exchanged may be chance
