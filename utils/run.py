@@ -12,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from data.errors import UserError
 from utils import checkpoint, parallel
 from utils.evaluation.evaluate import evaluate
-from utils.evaluation.results import prediction_sheet
+from utils.evaluation.pictures import prediction_sheet
 from utils.files import write
 from utils.log import Log
 from utils.run_folder import claim

@@ -1,13 +1,11 @@
 """The files that an evaluation leaves: detections, metrics, and pictures of both."""
 
 import json
-import math
 
 from utils import draw
 from utils.evaluation.detection_files import coco_rows
 from utils.evaluation.evaluate import table
-from utils.evaluation.mistakes import mistake_sheet
-from utils.evaluation.quality import draw_quality
+from utils.evaluation.pictures import draw_quality, mistake_sheet, prediction_sheet
 from utils.evaluation.report import report
 from utils.files import write
 
@@ -51,21 +49,3 @@ def save_results(folder, dataset, evaluation, described, replace=False):
     text = table(evaluation, dataset.records)
     write(folder / "report.html", report(described, text, folder), replace)
     return [folder / name for name in RESULTS if (folder / name).exists()]
-
-
-def prediction_sheet(dataset, detections, threshold, count=16):
-    """The first images with the detections over the threshold; the truth is white."""
-    threshold = 0.5 if math.isnan(threshold) else threshold
-    pictures = []
-    for index in range(min(count, len(dataset))):
-        image, target = dataset.read(index)
-        image_detections = detections[index]
-        shown = image_detections["scores"] >= threshold
-        boxes, labels, scores = (
-            image_detections[name][shown] for name in ("boxes", "labels", "scores")
-        )
-        picture = draw.draw(image, boxes, labels, dataset.classes, scores, target["boxes"])
-        pictures.append(picture)
-    return draw.sheet(
-        pictures, f"white: truth; coloured: detections with a score over {threshold:.2f}"
-    )
