@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-from torchvision.models import get_model_weights
-
-from data.formats.coco import is_official
+from data.formats.coco import is_official, names_by_id
 
 
 def plain_results(found):
@@ -62,8 +60,3 @@ def named_id(source):
         return source["frame"]
     stem = Path(source["image"]).stem
     return int(stem) if stem.isdecimal() else Path(source["image"]).name
-
-
-def names_by_id():
-    """COCO's names in the places of their ids, N/A where there is none, as torchvision has them."""
-    return get_model_weights("retinanet_resnet50_fpn").COCO_V1.meta["categories"]
