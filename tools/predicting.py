@@ -10,8 +10,7 @@ from tools.workloads import CLASSES
 from utils import parallel
 from utils.build import build_detector
 from utils.checkpoint import LoadedDetector
-from utils.onnx import load_onnx
-from utils.onnx_export import export
+from utils.onnx import export, load_onnx
 from utils.predict import predict
 
 
