@@ -17,11 +17,10 @@ from published.detector import Detector
 from published.fetch import checkpoint_path
 from utils import options, resolve
 from utils.datasets import eval_dataset
-from utils.evaluation.detection_files import coco_results, image_numbers, plain_results
 from utils.files import must_be_new, new_name, write
-from utils.inputs import named_files, open_inputs
+from utils.media import Background, batches, named_files, open_inputs, read_ahead
 from utils.parser import Parser
-from utils.pipeline import Background, batches, read_ahead
+from utils.predict import coco_results, image_numbers, plain_results
 from utils.stop import run_script
 
 CHANGES = ("resize", "max_size")  # flags that change the checkpoint's recipe

@@ -11,8 +11,7 @@ from data.errors import UserError
 from published.fetch import checkpoint_path
 from published.load import load_detector
 from utils.files import must_be_new
-from utils.onnx import OUTPUTS
-from utils.onnx_export import export, largest_differences
+from utils.onnx import OUTPUTS, export, largest_differences
 from utils.parser import Parser
 from utils.stop import run_script
 

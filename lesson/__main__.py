@@ -27,9 +27,8 @@ from lesson.numbers import example_numbers, paper_numbers, save_numbers
 from lesson.runs import RETINANET, run_folder, snapshots
 from lesson.text import refresh
 from utils import parallel
-from utils.evaluation.certainty import best_operation
-from utils.evaluation.evaluate import detect_all
-from utils.evaluation.matches import match_detections
+from utils.evaluation.evaluate import best_operation, detect_all
+from utils.evaluation.metrics import match_detections
 from utils.parser import Parser
 from utils.stop import run_script
 

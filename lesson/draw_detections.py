@@ -16,7 +16,7 @@ from lesson.style import (
     save_figure,
     show_image,
 )
-from utils.evaluation.matches import average_precision
+from utils.evaluation.metrics import average_precision
 
 SHOWN = 0.3  # the least score of a detection in these pictures
 

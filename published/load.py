@@ -6,10 +6,10 @@ import torch
 
 from data.errors import UserError
 from data.formats import voc
+from data.formats.coco import names_by_id
 from published.conventions import mmdetection_sizes
 from published.families import convert
 from utils import checkpoint
-from utils.evaluation.detection_files import names_by_id
 from utils.onnx import load_onnx
 from utils.recipes import RECIPES
 

@@ -20,7 +20,7 @@ import torch
 
 from data.dataset import read_folder, select_classes
 from data.records import Entry, Object, pack
-from utils.evaluation import evaluate  # noqa: F401  so that layers and matches are imported
+from utils.evaluation import evaluate  # noqa: F401  so that layers and metrics are imported
 from utils.log import read_log
 
 ROOT = Path(__file__).parent.parent

@@ -8,8 +8,8 @@ import detect
 from tests.conftest import write_coco
 from tests.scripts import run_script
 from tests.test_detector import save_random_detector
-from tests.test_video import write_video
-from utils.video import VideoReader
+from tests.test_media import write_video
+from utils.media import VideoReader
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ EXERCISES = {
     "mining": ("test_losses", "layers.losses", ("mine_hard_negatives",)),
     "focal": ("test_focal", "layers.focal", ("focal_loss",)),
     "nms": ("test_nms", "layers.detections", ("batched_nms",)),
-    "average_precision": ("test_matches", "utils.evaluation.matches", ("average_precision",)),
+    "average_precision": ("test_metrics", "utils.evaluation.metrics", ("average_precision",)),
 }
 PLUS_ONE = """
 import torch

@@ -18,7 +18,7 @@ from published.detector import Detector
 from published.load import load_detector
 from tests.conftest import ROOT, write_image
 from tests.scripts import run_script
-from utils import checkpoint, onnx, onnx_export
+from utils import checkpoint, onnx
 from utils.build import build_detector, build_levels
 from utils.recipes import RECIPES
 
@@ -72,7 +72,7 @@ def test_any_number_of_images_goes_in_and_retinanet_takes_any_size(folder):
     for height, width in sizes:
         images = torch.randint(0, 256, (3, 3, height, width), dtype=torch.uint8)
         with torch.no_grad():
-            expected = onnx_export.BoxesAndScores(model)(images)
+            expected = onnx.BoxesAndScores(model)(images)
         for ours, theirs in zip(expected, other(images)):
             torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-4)
 

@@ -9,8 +9,7 @@ import torch
 from tools.workloads import CLASSES
 from utils.build import build_detector
 from utils.checkpoint import LoadedDetector
-from utils.onnx import load_onnx
-from utils.onnx_export import export
+from utils.onnx import export, load_onnx
 from utils.predict import forward, predict
 
 

@@ -1,18 +1,142 @@
-"""Detectors that are ONNX files, in the place of a model of ours."""
+"""Detectors as ONNX files: written, and run in the place of a model of ours."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import torch
 from torch import nn
 
 from data.errors import UserError
-from utils.build import build_levels
+from layers.boxes import decode
+from layers.priors import grid_priors
+from utils.build import SSD_SIDES, build_levels, pixel_mean
 from utils.checkpoint import LoadedDetector, recipe_of
+from utils.files import write
 
 INPUT, OUTPUTS, SELECTED = "images", ["boxes", "scores"], "selected"
 KEPT = ("recipe", "classes", "iteration", "show_threshold")  # metadata that a detector needs
 PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")  # of onnxruntime, the fastest first
+OPSET = 18  # of ONNX's operators; onnxruntime runs it since 1.14
+
+
+class BoxesAndScores(nn.Module):
+    """A model with what follows it up to non-maximum suppression.
+
+    Pixels [B, 3, H, W] -> boxes [B, A, 4], xyxy in pixels of these images, and scores [B, A, C].
+    """
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, images):
+        box_deltas, class_logits = self.model(images)
+        image_size = images.shape[-2:]
+        # Not model.priors(), which remembers what it made for a size: here the size is a symbol.
+        priors = torch.cat([grid_priors(image_size, level) for level in self.model.levels])
+        return decode(box_deltas, priors), self.model.scores(class_logits)
+
+
+def export(loaded, path, with_nms=False):
+    """Write a LoadedDetector as an ONNX file.
+
+    The input is uint8 pixels, or float32 where the detector's program resizes to floats. Any
+    number of images goes in; RetinaNet's may have any sides that are multiples of 32.
+    """
+    onnx, _ = import_optional("onnx"), import_optional("onnxscript")
+    model, recipe = BoxesAndScores(loaded.model).eval(), loaded.recipe
+    program = torch.onnx.export(
+        model,
+        (example_images(recipe),),
+        input_names=[INPUT],
+        output_names=OUTPUTS,
+        dynamic_shapes=dynamic_shapes(recipe),
+        opset_version=OPSET,
+        dynamo=True,
+        verbose=False,
+    )
+    file = program.model_proto
+    if with_nms:
+        add_nms(file, recipe)
+    for name, value in metadata(loaded).items():
+        file.metadata_props.add(key=name, value=value)
+    onnx.checker.check_model(file, full_check=True)
+    write(path, file.SerializeToString())
+
+
+def example_images(recipe, batch=2):
+    """Pixels [B, 3, H, W] of a size that the detector takes."""
+    side = SSD_SIDES.get(recipe.model)
+    height, width = (side, side) if side else (256, 320)
+    conventions = recipe.conventions
+    is_float = conventions.exact_colour or conventions.resize == "float"
+    pixels = torch.randint(0, 256, (batch, 3, height, width), dtype=torch.uint8)
+    return pixels.float() if is_float else pixels
+
+
+def dynamic_shapes(recipe):
+    """What may differ from the example: the number of images, and the sides of RetinaNet's."""
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    if recipe.model in SSD_SIDES:
+        return ({0: batch},)
+    rows, columns = (torch.export.Dim(name, min=1, max=4096) for name in ("rows", "columns"))
+    return ({0: batch, 2: 32 * rows, 3: 32 * columns},)
+
+
+def metadata(loaded):
+    """What a program needs to know beside the weights, as texts."""
+    recipe = loaded.recipe
+    side = SSD_SIDES.get(recipe.model)
+    resize = dict(
+        size=[side, side] if side else None,  # width and height of every image
+        short_side=recipe.resize,
+        max_size=recipe.max_size,
+        divisor=1 if side else recipe.conventions.size_divisor,
+        padding=list(pixel_mean(recipe)),
+    )
+    values = dict(
+        classes=loaded.classes,
+        resize=resize,
+        score_threshold=recipe.score_threshold,
+        show_threshold=loaded.show_threshold,
+        recipe=asdict(recipe | dict(precision="float32")),
+        iteration=loaded.iteration,
+    )
+    return {name: json.dumps(value) for name, value in values.items()}
+
+
+def add_nms(file, recipe):
+    """Append ONNX's NonMaxSuppression: output selected [D, 3], each an (image, class, prior).
+
+    It takes the scores of all priors, not only the best pre_nms_topk, and max_detections of each
+    class.
+    """
+    onnx, graph = import_optional("onnx"), file.graph
+    constants = dict(
+        max_per_class=np.array([recipe.max_detections], np.int64),
+        nms_iou=np.array([recipe.nms_iou], np.float32),
+        score_threshold=np.array([recipe.score_threshold], np.float32),
+    )
+    for name, value in constants.items():
+        graph.initializer.append(onnx.numpy_helper.from_array(value, name))
+    node = onnx.helper.make_node
+    graph.node.append(node("Transpose", ["scores"], ["by_class"], perm=[0, 2, 1]))
+    graph.node.append(node("NonMaxSuppression", ["boxes", "by_class", *constants], [SELECTED]))
+    integers = onnx.TensorProto.INT64
+    selected = onnx.helper.make_tensor_value_info(SELECTED, integers, ["detections", 3])
+    graph.output.append(selected)
+
+
+@torch.no_grad()
+def largest_differences(loaded, path):
+    """How far a file's outputs are from those of the model it was made from, on random pixels: by
+    output, in pixels for boxes."""
+    images = example_images(loaded.recipe)
+    expected = BoxesAndScores(loaded.model).eval()(images)
+    results = load_onnx(path).model(images)
+    pairs = zip(OUTPUTS, results, expected)
+    return {name: float((ours - theirs).abs().max()) for name, ours, theirs in pairs}
 
 
 class OnnxModel(nn.Module):

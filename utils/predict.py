@@ -1,7 +1,10 @@
-"""From a batch of images to the detections on them."""
+"""From a batch of images to the detections on them, and from detections to JSON."""
+
+from pathlib import Path
 
 import torch
 
+from data.formats.coco import is_official, names_by_id
 from layers.boxes import clip
 from layers.detections import detections
 from layers.priors import level_sizes
@@ -50,3 +53,60 @@ def to_original(result, size, original_size):
     boxes = result["boxes"] * result["boxes"].new_tensor([x_scale, y_scale, x_scale, y_scale])
     result = result | dict(boxes=clip(boxes, original_size))
     return {name: value.cpu() for name, value in result.items()}
+
+
+def plain_results(found):
+    """A list of dicts: image (or video and frame), class, score and box, xyxy in pixels.
+
+    found: (what it is, its detections) of every image.
+    """
+    results = []
+    for source, image_detections in found:
+        columns = (image_detections[key] for key in ("boxes", "scores", "names"))
+        for box, score, name in zip(*columns):
+            box = [round(side, 1) for side in box.tolist()]
+            results.append(source | {"class": name, "score": round(float(score), 4), "box": box})
+    return results
+
+
+def coco_results(found, classes, dataset=None):
+    """COCO's result format: image_id, category_id, score and bbox, (left, top, width, height).
+
+    The ids are the dataset's own where it has the image. Else an image's id is the number that it
+    is named by, or its name, and a category's that of COCO, or for other classes its place among
+    them, from 1.
+    """
+    image_ids, category_ids = {}, tuple(range(1, 1 + len(classes)))
+    if is_official(classes):
+        category_ids = [names_by_id().index(name) for name in classes]
+    if dataset is not None:
+        records = dataset.records
+        category_ids = records.category_ids or category_ids
+        image_ids = {path: records.image_id(i) for path, i in image_numbers(records).items()}
+    results = []
+    for source, image_detections in found:
+        image_id = image_ids.get(Path(source.get("image", "")).resolve(), named_id(source))
+        results += coco_rows(image_id, category_ids, image_detections)
+    return results
+
+
+def coco_rows(image_id, category_ids, image_detections):
+    """The detections of one image in COCO's result format."""
+    columns = (image_detections[key].tolist() for key in ("boxes", "scores", "labels"))
+    for (left, top, right, bottom), score, label in zip(*columns):
+        box = [round(side, 2) for side in (left, top, right - left, bottom - top)]
+        result = dict(image_id=image_id, category_id=category_ids[label], bbox=box)
+        yield result | dict(score=round(score, 5))
+
+
+def image_numbers(records):
+    """Resolved path of an image -> its number."""
+    return {Path(records.path(i)).resolve(): i for i in range(len(records))}
+
+
+def named_id(source):
+    """The number that an image's file is named by, else the name; the frame of a video."""
+    if "frame" in source:
+        return source["frame"]
+    stem = Path(source["image"]).stem
+    return int(stem) if stem.isdecimal() else Path(source["image"]).name

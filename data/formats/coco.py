@@ -6,6 +6,8 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
+from torchvision.models import get_model_weights
+
 from data.errors import UserError
 from data.folder import Folder, file_split, parent_of
 from data.records import Entry, Object, Source
@@ -108,6 +110,11 @@ def merge(parts, folder, notes):
 def is_official(classes):
     """Whether these are COCO's own 80 classes."""
     return len(classes) == 80 and {"person", "toothbrush", "hair drier"} <= set(classes)
+
+
+def names_by_id():
+    """COCO's names in the places of their ids, N/A where there is none, as torchvision has them."""
+    return get_model_weights("retinanet_resnet50_fpn").COCO_V1.meta["categories"]
 
 
 def read_categories(content, path):

@@ -1,20 +1,31 @@
-"""The files that an evaluation leaves: detections, metrics, and pictures of both."""
+"""The files that an evaluation leaves: detections, metrics, pictures, and a page with all of it."""
 
+import html
 import json
-import math
 
 from utils import draw
-from utils.evaluation.detection_files import coco_rows
+from utils.draw import embedded
 from utils.evaluation.evaluate import table
-from utils.evaluation.mistakes import mistake_sheet
-from utils.evaluation.quality import draw_quality
-from utils.evaluation.report import report
+from utils.evaluation.pictures import draw_quality, mistake_sheet, prediction_sheet
 from utils.files import write
+from utils.predict import coco_rows
 
 RESULTS = (
     "detections.json", "metrics.json", "predictions.jpg", "quality.png", "mistakes.jpg",
     "report.html",
 )  # fmt: skip
+PICTURES = {
+    "curves.png": "The training",
+    "quality.png": "How good it is",
+    "mistakes.jpg": "The worst mistakes: sure of nothing, wrong class, poor box, missed",
+    "predictions.jpg": "Detections (coloured) and the truth (white)",
+}
+STYLE = """
+body { font: 15px/1.5 sans-serif; max-width: 1300px; margin: 2em auto; padding: 0 1em; }
+pre { overflow-x: auto; font-size: 13px; }
+img { max-width: 100%; height: auto; }
+td { padding-right: 1em; vertical-align: top; }
+"""
 
 
 def coco_format(dataset, detections):
@@ -53,19 +64,21 @@ def save_results(folder, dataset, evaluation, described, replace=False):
     return [folder / name for name in RESULTS if (folder / name).exists()]
 
 
-def prediction_sheet(dataset, detections, threshold, count=16):
-    """The first images with the detections over the threshold; the truth is white."""
-    threshold = 0.5 if math.isnan(threshold) else threshold
-    pictures = []
-    for index in range(min(count, len(dataset))):
-        image, target = dataset.read(index)
-        image_detections = detections[index]
-        shown = image_detections["scores"] >= threshold
-        boxes, labels, scores = (
-            image_detections[name][shown] for name in ("boxes", "labels", "scores")
-        )
-        picture = draw.draw(image, boxes, labels, dataset.classes, scores, target["boxes"])
-        pictures.append(picture)
-    return draw.sheet(
-        pictures, f"white: truth; coloured: detections with a score over {threshold:.2f}"
+def report(described, text, folder):
+    """The page: what was evaluated, the table as text, and those PICTURES that the folder has."""
+    rows = "".join(
+        f"<tr><td>{html.escape(str(name))}</td><td>{html.escape(str(value))}</td></tr>"
+        for name, value in described.items()
+        if value not in ([], None)
+    )
+    found = {folder / name: title for name, title in PICTURES.items() if (folder / name).exists()}
+    pictures = "".join(
+        f"<h2>{title}</h2><img alt='{title}' src='{embedded(path.read_bytes(), path.suffix)}'>"
+        for path, title in found.items()
+    )
+    return (
+        "<!doctype html><html lang='en'><meta charset='utf-8'>"
+        "<meta name='viewport' content='width=device-width'>"
+        f"<title>Evaluation</title><style>{STYLE}</style><h1>Evaluation</h1>"
+        f"<table>{rows}</table><pre>{html.escape(text)}</pre>{pictures}</html>"
     )

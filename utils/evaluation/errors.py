@@ -1,4 +1,5 @@
-"""What the average precision is lost to: six kinds of errors, and what each costs.
+"""What a detector gets wrong, in numbers: six kinds of errors and what each costs, confused
+classes, and how well objects of some sizes are detected.
 
 Bolya et al., 2020, "TIDE: A General Toolbox for Identifying Object Detection Errors", Sec. 2.
 """
@@ -10,8 +11,9 @@ import numpy as np
 import torch
 
 from data.records import ANY_CLASS
+from data.summary import box_sides
 from layers.boxes import area, intersection, iou
-from utils.evaluation.matches import ap_at_101_recalls
+from utils.evaluation.metrics import ap_at_101_recalls
 
 POSITIVE_IOU, BACKGROUND_IOU = 0.5, 0.1  # a hit; less than the second touches nothing
 KINDS = ("class", "box", "both", "duplicate", "background", "missed")
@@ -179,3 +181,81 @@ def mean_ap50(classes, explained):
             tried = np.arange(1, len(hits) + 1)
             values.append(ap_at_101_recalls(np.cumsum(hits), tried, objects))
     return float(np.mean(values)) if values else math.nan
+
+
+def object_groups(records):
+    """Name -> mask [K] of the objects: by size in thirds, and by overlap with another one."""
+    real = ~records.ignore
+    if not real.any():
+        return {}
+    crowded = overlap_with_others(records) > 0.1
+    return size_groups(records) | {"alone": real & ~crowded, "overlapping": real & crowded}
+
+
+def size_groups(records):
+    """Name -> mask [K] of the objects: the small, the middle and the large third; none of none."""
+    real = ~records.ignore
+    if not real.any():
+        return {}
+    sides = box_sides(records.boxes)
+    low, high = np.percentile(sides[real], (100 / 3, 200 / 3))
+    return {
+        f"up to {low:.0f} px": real & (sides <= low),
+        f"{low:.0f} to {high:.0f} px": real & (sides > low) & (sides <= high),
+        f"over {high:.0f} px": real & (sides > high),
+    }
+
+
+def overlap_with_others(records):
+    """The largest IoU of each object with another of its image: [K]."""
+    result = np.zeros(len(records.boxes))
+    for image in range(len(records)):
+        rows = records.objects(image)
+        boxes = torch.as_tensor(records.boxes[rows])
+        if len(boxes) > 1:
+            result[rows] = iou(boxes, boxes).fill_diagonal_(0).amax(dim=1).numpy()
+    return result
+
+
+def group_ap50(classes, explained, members):
+    """AP50 of the objects that are members: [K]; detections of others do not count."""
+    other = (explained.objects >= 0) & ~np.append(members, False)[explained.objects]
+    labels = np.where(members, explained.object_labels, -1)
+    return mean_ap50(classes, narrowed(explained, ~other, labels >= 0))
+
+
+def narrowed(explained, detections, objects):
+    """Some of the detections, by a mask [D], and some of the objects, by a mask [K]."""
+    columns = [column[detections] for column in explained[:6]]
+    labels = np.where(objects, explained.object_labels, -1)
+    return Explained(*columns, labels, explained.found)
+
+
+def precision_recall(explained):
+    """Precision and recall of all detections, the most certain first: [D], [D]."""
+    order = np.argsort(-explained.scores, kind="stable")
+    true_positives = np.cumsum(explained.kinds[order] == HIT)
+    objects = max((explained.object_labels >= 0).sum(), 1)
+    return true_positives / np.arange(1, len(order) + 1), true_positives / objects
+
+
+def confusion_matrix(num_classes, explained, threshold):
+    """How often an object of a class (row) was detected as another (column): [C + 1, C + 1].
+
+    The last row and column are the background: false alarms, and objects that were missed.
+    """
+    matrix = np.zeros((num_classes + 1, num_classes + 1), int)
+    shown = explained.scores >= (0.5 if math.isnan(threshold) else threshold)
+    seen = np.zeros(len(explained.object_labels), bool)
+    for kind in (HIT, CLASS):
+        for i in np.flatnonzero(shown & (explained.kinds == kind)):
+            row = explained.objects[i]
+            if not seen[row]:
+                matrix[explained.object_labels[row], explained.labels[i]] += 1
+                seen[row] = True
+                shown[i] = False
+    for i in np.flatnonzero(shown & (explained.kinds != HIT)):
+        matrix[num_classes, explained.labels[i]] += 1
+    missed = explained.object_labels[~seen & (explained.object_labels >= 0)]
+    np.add.at(matrix[:, num_classes], missed, 1)
+    return matrix

@@ -1,7 +1,7 @@
 import base64
 import re
 
-from utils.evaluation.report import report
+from utils.evaluation.results import report
 
 
 def test_a_page_holds_the_conditions_the_table_and_the_pictures(tmp_path):

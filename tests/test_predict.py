@@ -1,7 +1,7 @@
 import numpy as np
 from torchvision.models import get_model_weights
 
-from utils.evaluation.detection_files import coco_results, plain_results
+from utils.predict import coco_results, plain_results
 
 
 def found(source, *rows):

@@ -5,9 +5,8 @@ import pytest
 
 from tests.conftest import make_records
 from tests.test_metrics import detected
-from utils.evaluation.certainty import best_f1, best_operation, interval, weighted_precision
-from utils.evaluation.matches import average_precision, match_detections
-from utils.evaluation.metrics import coco_metrics
+from utils.evaluation.evaluate import best_f1, best_operation, interval, weighted_precision
+from utils.evaluation.metrics import average_precision, coco_metrics, match_detections
 
 
 def mask(text):

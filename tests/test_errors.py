@@ -2,8 +2,19 @@ import numpy as np
 import pytest
 
 from tests.conftest import make_records
-from utils.evaluation import breakdown
-from utils.evaluation.breakdown import KINDS, explain
+from tests.test_metrics import detected
+from utils.evaluation.errors import (
+    CLASS,
+    HIT,
+    KINDS,
+    breakdown,
+    confusion_matrix,
+    explain,
+    group_ap50,
+    mended,
+    object_groups,
+    precision_recall,
+)
 
 NAMES = ("cat", "cow", "dog")
 
@@ -44,7 +55,7 @@ def scene(*errors, seed=0, images=60):
 def shares(*errors):
     """Counts and costs, in points of AP50, of a scene."""
     records, detections = scene(*errors)
-    result = breakdown.breakdown(NAMES, explain(records, detections))
+    result = breakdown(NAMES, explain(records, detections))
     return result, {kind: 100 * cost for kind, cost in result["costs"].items()}
 
 
@@ -86,8 +97,8 @@ def test_a_wrong_class_is_mended_once_for_an_object():
     boxes = np.array([[0, 0, 40, 40], [0, 0, 39, 40], [50, 50, 90, 90]], np.float32)
     found = dict(boxes=boxes, scores=np.array([0.9, 0.8, 0.7]), labels=np.array([1, 1, 1]))
     explained = explain(records, {0: found})
-    better = breakdown.mended(explained, breakdown.CLASS)
-    assert better.kinds.tolist() == [breakdown.HIT, breakdown.HIT] and better.labels[0] == 0
+    better = mended(explained, CLASS)
+    assert better.kinds.tolist() == [HIT, HIT] and better.labels[0] == 0
 
 
 def test_what_lies_in_an_ignored_area_is_no_error():
@@ -95,15 +106,55 @@ def test_what_lies_in_an_ignored_area_is_no_error():
     records = make_records([((100, 100), [item, (60, 60, 90, 90, "cat")])])
     boxes = np.array([[10, 10, 40, 40], [60, 60, 90, 90]], np.float32)
     found = dict(boxes=boxes, scores=np.array([0.9, 0.8]), labels=np.zeros(2, int))
-    assert explain(records, {0: found}).kinds.tolist() == [breakdown.HIT]
+    assert explain(records, {0: found}).kinds.tolist() == [HIT]
 
 
 def test_empty_images_and_no_detections_at_all():
     records = make_records([((100, 100), []), ((100, 100), [(0, 0, 40, 40, "cat")])])
     nothing = dict(boxes=np.zeros((0, 4)), scores=np.zeros(0), labels=np.zeros(0, int))
-    result = breakdown.breakdown(["cat"], explain(records, {0: nothing, 1: nothing}))
+    result = breakdown(["cat"], explain(records, {0: nothing, 1: nothing}))
     assert result["AP50"] == 0 and result["counts"]["missed"] == 1
     assert result["costs"]["missed"] == 0, "without objects there is no precision to compare"
     alarm = dict(boxes=np.ones((1, 4)) * [0, 0, 9, 9], scores=np.ones(1), labels=np.zeros(1, int))
-    result = breakdown.breakdown(["cat"], explain(records, {0: alarm}))
+    result = breakdown(["cat"], explain(records, {0: alarm}))
     assert result["counts"]["background"] == 1
+
+
+RECORDS = make_records(
+    [
+        ((100, 100), [(0, 0, 20, 20, "cat"), (50, 50, 90, 90, "dog")]),
+        ((100, 100), [(10, 10, 70, 70, "cat"), (20, 20, 80, 80, "dog")]),
+    ]
+)
+CLASSES = ["cat", "dog"]
+
+
+def test_the_confusion_matrix_counts_hits_wrong_classes_alarms_and_misses():
+    detections = {
+        0: detected((0, 0, 20, 20, 0.9, 1), (50, 50, 90, 90, 0.8, 1), (0, 60, 20, 80, 0.7, 0)),
+        1: detected((10, 10, 70, 70, 0.9, 0), (0, 0, 5, 5, 0.1, 0)),
+    }
+    matrix = confusion_matrix(2, explain(RECORDS, detections), threshold=0.5)
+    assert matrix.tolist() == [[1, 1, 0], [0, 1, 1], [1, 0, 0]]
+
+
+def test_precision_and_recall_of_known_detections():
+    hits = (0, 0, 20, 20, 0.9, 0), (50, 50, 90, 90, 0.7, 1)
+    detections = {0: detected(*hits, (0, 60, 9, 80, 0.8, 0))}
+    precision, recall = precision_recall(explain(RECORDS, detections))
+    np.testing.assert_allclose(precision, [1, 1 / 2, 2 / 3])
+    np.testing.assert_allclose(recall, [1 / 4, 1 / 4, 2 / 4])
+
+
+def test_objects_are_grouped_by_size_and_by_overlap():
+    groups = object_groups(RECORDS)
+    assert [int(members.sum()) for members in groups.values()] == [2, 2, 0, 2, 2]
+    assert groups["overlapping"].tolist() == [False, False, True, True]
+
+
+def test_a_group_s_precision_is_of_its_objects_alone():
+    detections = {0: detected((0, 0, 20, 20, 0.9, 0)), 1: detected((90, 90, 99, 99, 0.95, 0))}
+    explained = explain(RECORDS, detections)
+    small = np.array([True, False, False, False])
+    assert group_ap50(CLASSES, explained, small) == pytest.approx(0.5), "one false alarm"
+    assert group_ap50(CLASSES, explained, ~small) == 0

@@ -1,0 +1,242 @@
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from data.errors import UserError
+from tests.conftest import write_image
+from utils.media import (
+    Background,
+    VideoReader,
+    VideoWriter,
+    batches,
+    named_files,
+    open_inputs,
+    read_ahead,
+)
+
+
+def write_video(path, frames=12, size=(64, 96)):
+    """A video whose frames grow brighter: 10 grey levels each, up to the 20th."""
+    writer = VideoWriter(path, fps=10)
+    for number in range(frames):
+        writer.write(np.full((*size, 3), 10 * (number % 20), np.uint8))
+    writer.close()
+    return path
+
+
+def find_inputs(names, *arguments):
+    return open_inputs(named_files(names), *arguments)
+
+
+def copies(inputs):
+    return [str(copy) for source in inputs for copy in source.copies]
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    """photos/a.jpg, photos/sub/b.png, photos/clip.mp4 in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    write_image(tmp_path / "photos/a.jpg")
+    write_image(tmp_path / "photos/sub/b.png")
+    write_video(tmp_path / "photos/clip.mp4")
+    return tmp_path / "photos"
+
+
+def test_a_folder_means_its_images_and_videos(photos, tmp_path):
+    inputs = find_inputs(["photos"], tmp_path / "out")
+    assert [type(source).__name__ for source in inputs] == ["ImageInput", "VideoInput"]
+    assert copies(inputs) == [str(tmp_path / "out" / n) for n in ("a.jpg", "sub/b.png", "clip.mp4")]
+
+
+def test_a_glob_that_the_shell_left_means_its_files(photos, tmp_path):
+    [source] = find_inputs(["photos/**/*.[jp]*g"], tmp_path)
+    assert [path.name for path in source.copies] == ["a.jpg", "b.png"]
+
+
+def test_two_images_of_one_name_keep_both_copies(photos, tmp_path):
+    write_image(photos / "sub/a.jpg")
+    [source] = find_inputs(["photos/a.jpg", "photos/sub/a.jpg"], tmp_path / "out")
+    assert len(set(source.copies)) == 2
+
+
+def test_a_file_named_like_a_camera_is_the_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_image(tmp_path / "image.png")
+    (tmp_path / "image.png").rename(tmp_path / "0")
+    [source] = find_inputs(["0"], tmp_path / "out")
+    assert type(source).__name__ == "ImageInput"
+
+
+@pytest.mark.parametrize("name", ("nothing.jpg", "nothing/*.jpg", "99"))
+def test_what_is_not_there_is_one_line(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="no such file|no camera"):
+        find_inputs([name], tmp_path)
+
+
+def test_an_empty_folder_is_one_line(tmp_path):
+    with pytest.raises(UserError, match="no images in this folder"):
+        find_inputs([str(tmp_path)], tmp_path)
+
+
+def test_frames_carry_their_source_and_their_truth(photos, tmp_path):
+    boxes = np.array([[1, 2, 3, 4]], np.float32)
+    images, video = find_inputs(["photos"], tmp_path / "out", 5, {photos / "a.jpg": boxes})
+    first, second = images
+    assert first.source == dict(image="photos/a.jpg") and (first.truth == boxes).all()
+    assert len(second.truth) == 0
+    assert [frame.source["frame"] for frame in video] == [0, 5, 10]
+
+
+def test_a_broken_image_is_left_out_and_named(photos, tmp_path):
+    (photos / "a.jpg").write_bytes(b"no image")
+    images, _ = find_inputs(["photos"], tmp_path / "out")
+    assert [frame.source["image"] for frame in images] == ["photos/sub/b.png"]
+    assert len(images.problems) == 1 and "a.jpg" in images.problems[0]
+
+
+def test_a_broken_video_is_left_out_and_named(photos, tmp_path):
+    (photos / "clip.mp4").write_bytes(b"no video")
+    _, video = find_inputs(["photos"], tmp_path / "out")
+    assert list(video) == [] and len(video) == 0 and "clip.mp4: not a video" in video.problems[0]
+    video.close()
+
+
+@pytest.mark.parametrize("name", ("a.mp4", "a.avi", "a.mov"))
+def test_what_is_written_is_read_again(tmp_path, name):
+    reader = VideoReader(write_video(tmp_path / "new" / name))
+    frames = list(reader)
+    assert [number for number, _ in frames] == list(range(12)) and len(reader) == 12
+    assert reader.fps == 10 and not reader.problem
+    for number, image in frames:
+        assert image.shape == (64, 96, 3) and abs(image.mean() - 10 * number) < 4
+
+
+def test_colours_keep_their_order(tmp_path):
+    writer = VideoWriter(tmp_path / "red.avi", fps=10)
+    writer.write(np.full((64, 64, 3), (250, 10, 10), np.uint8))
+    writer.close()
+    [(_, image)] = VideoReader(tmp_path / "red.avi")
+    assert image[..., 0].mean() > 200 and image[..., 2].mean() < 50
+
+
+def test_every_third_frame_is_read(tmp_path):
+    reader = VideoReader(write_video(tmp_path / "a.avi"), every=3)
+    assert [number for number, _ in reader] == [0, 3, 6, 9] and len(reader) == 4
+
+
+def test_a_cut_video_gives_its_whole_frames_and_counts_the_others(tmp_path):
+    path = write_video(tmp_path / "a.avi", frames=40)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    reader = VideoReader(path)
+    count = len(list(reader))
+    assert 5 < count < 30
+    assert reader.problem == f"{path}: {40 - count} of 40 frames cannot be read"
+
+
+def test_frames_behind_a_broken_one_are_read(tmp_path):
+    path = write_video(tmp_path / "a.mp4", frames=40)
+    data = bytearray(path.read_bytes())
+    middle = data.find(b"mdat") + 300
+    data[middle : middle + 40] = bytes(40)
+    path.write_bytes(data)
+    numbers = [number for number, _ in VideoReader(path)]
+    assert 39 in numbers
+
+
+@pytest.mark.parametrize("source", ("missing.mp4", "text.mp4", "77"))
+def test_what_is_no_video_is_one_line(tmp_path, monkeypatch, source, capfd):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.mp4").write_text("no video")
+    with pytest.raises(UserError, match=f"{source}: (no camera|not a video)"):
+        VideoReader(source)
+    assert not capfd.readouterr().err
+
+
+def test_a_camera_that_goes_away_is_a_problem_not_an_error(monkeypatch):
+    class Camera:
+        frames = 3
+
+        def __init__(self, number):
+            assert number == 0
+
+        def isOpened(self):
+            return True
+
+        def get(self, what):
+            return 0
+
+        def grab(self):
+            self.frames -= 1
+            return self.frames >= 0
+
+        def retrieve(self):
+            return True, np.zeros((4, 4, 3), np.uint8)
+
+        def release(self):
+            pass
+
+    monkeypatch.setattr("utils.media.cv2.VideoCapture", Camera)
+    reader = VideoReader("0")
+    assert len(list(reader)) == 3 and reader.fps == 25
+    assert reader.problem == "camera 0 gives no more frames, after 3"
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        VideoWriter(tmp_path / "file/a.mp4", 10).write(np.zeros((64, 64, 3), np.uint8))
+
+
+def test_read_ahead_gives_the_same_items_in_their_order():
+    assert list(read_ahead(range(50))) == list(range(50))
+    assert list(read_ahead([])) == []
+
+
+def test_items_are_made_while_the_caller_works():
+    made = []
+
+    def items():
+        for number in range(8):
+            made.append(threading.current_thread())
+            yield number
+
+    ahead = read_ahead(items())
+    next(ahead)
+    time.sleep(0.2)
+    assert 3 <= len(made) <= 6 and threading.main_thread() not in made
+
+
+def test_an_error_while_reading_reaches_the_caller():
+    def items():
+        yield 1
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        list(read_ahead(items()))
+
+
+def test_a_caller_that_stops_early_waits_for_nothing():
+    ahead = read_ahead(iter(int, 1))  # without end
+    next(ahead)
+    ahead.close()
+
+
+def test_batches_are_full_but_the_last():
+    assert list(batches(range(5), 2)) == [[0, 1], [2, 3], [4]]
+
+
+def test_calls_in_the_background_are_made_in_order_and_all():
+    done = []
+    with Background() as background:
+        for number in range(20):
+            background.call(done.append, number)
+    assert done == list(range(20))
+
+
+def test_an_error_in_the_background_is_raised():
+    with pytest.raises(ZeroDivisionError), Background() as background:
+        background.call(lambda: 1 / 0)

@@ -1,0 +1,78 @@
+import math
+
+import numpy as np
+import pytest
+
+from data.dataset import Dataset
+from tests.conftest import read_split, write_coco
+from tests.test_errors import NAMES, scene
+from tests.test_metrics import detected
+from utils.evaluation import pictures
+from utils.evaluation.errors import BACKGROUND, CLASS, explain
+
+
+def dataset_of(folder):
+    """Three images of 96 x 64: a cat and a dog, a cat, and none."""
+    objects = [[(5, 5, 20, 20, 0), (50, 20, 30, 30, 1)], [(10, 10, 40, 40, 0)], []]
+    write_coco(folder, objects)
+    return Dataset(*read_split("coco", folder), None)
+
+
+def test_the_most_certain_come_first_and_one_of_an_image(tmp_path):
+    dataset = dataset_of(tmp_path)
+    alarms = detected((70, 2, 90, 12, 0.9, 0), (2, 50, 12, 60, 0.8, 0))
+    detections = {
+        0: alarms,
+        1: detected((70, 40, 90, 60, 0.95, 1)),
+        2: detected((1, 1, 9, 9, 0.2, 0)),
+    }
+    explained = explain(dataset.records, detections)
+    worst = pictures.worst_detections(explained, BACKGROUND, 4)
+    assert explained.images[worst].tolist() == [1, 0, 2]
+    np.testing.assert_allclose(explained.scores[worst], [0.95, 0.9, 0.2], atol=1e-6)
+
+
+def test_the_largest_missed_objects_come_first(tmp_path):
+    dataset = dataset_of(tmp_path)
+    explained = explain(dataset.records, {0: detected((50, 20, 80, 50, 0.9, 1))})
+    rows = pictures.largest_missed(dataset.records, explained, 4)
+    assert dataset.records.boxes[rows].tolist() == [[10, 10, 50, 50], [5, 5, 25, 25]]
+
+
+def test_the_sheet_has_a_row_for_each_kind_that_there_is(tmp_path):
+    dataset = dataset_of(tmp_path)
+    detections = {
+        0: detected((5, 5, 25, 25, 0.9, 1)),
+        1: detected(),
+        2: detected((1, 1, 9, 9, 0.2, 0)),
+    }
+    explained = explain(dataset.records, detections)
+    assert (explained.kinds == CLASS).sum() == 1
+    sheet = pictures.mistake_sheet(dataset, detections, explained)
+    rows = round(sheet.shape[0] / (pictures.SIDE + 4))
+    assert rows == 3, "certain of nothing, wrong class, missed"
+
+
+def test_without_a_mistake_there_is_no_sheet(tmp_path):
+    dataset = dataset_of(tmp_path)
+    truth = {0: detected((5, 5, 25, 25, 0.9, 0), (50, 20, 80, 50, 0.9, 1))}
+    truth[1] = detected((10, 10, 50, 50, 0.8, 0))
+    assert pictures.mistake_sheet(dataset, truth, explain(dataset.records, truth)) is None
+
+
+def test_a_box_at_the_border_of_a_tiny_image_is_shown():
+    image = np.zeros((4, 9, 3), np.uint8)
+    box = (0, 0, 9, 4)
+    cell = pictures.cell(image, box, [(box, (255, 0, 0))], "a.jpg", "text")
+    assert cell.shape == (320, 320, 3) and (cell == (255, 0, 0)).all(axis=2).any()
+
+
+@pytest.mark.parametrize("empty", (False, True))
+def test_the_picture_is_drawn_of_any_detections(tmp_path, empty):
+    records, detections = scene("class", "missed", images=5)
+    if empty:
+        detections = {}
+    threshold = math.nan if empty else 0.4
+    explained = explain(records, detections)
+    pictures.draw_quality(tmp_path / "a.png", NAMES, records, explained, threshold)
+    assert (tmp_path / "a.png").stat().st_size > 10_000
