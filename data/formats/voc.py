@@ -154,10 +154,11 @@ def parse_annotation(folder, file):
             ) from None
         objects.append(Object(*corners, name, (item.findtext("difficult") or "").strip() == "1"))
     split = folder_split(file)
-    # The image of the annotation's own name first: many programs leave a stale <filename> behind.
-    picture = folder.find_by_stem(file, split)
+    name = (root.findtext("filename") or "").strip() or stem_of(file)
+    # The image of the annotation's own stem first: many programs leave a stale <filename> behind.
+    picture = folder.find_by_stem(file, split, name)
     if picture is None:
-        picture = folder.find_image(root.findtext("filename") or stem_of(file), file, split)
+        picture = folder.find_image(name, file, split)
     return Entry(picture, size_of_annotation(root), stem_of(file), objects)
 
 
