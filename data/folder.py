@@ -16,6 +16,7 @@ SPLIT_WORDS = dict(
 # What the formats call the folders of their photos, and those of their annotations.
 PHOTO_FOLDERS = {"images", "jpegimages", "image_2", "leftimg8bit"}
 ANNOTATION_FOLDERS = {"annotations", "labels", "label_2", "gtfine", "xml", "json"}
+LOOKED_INTO = 20  # files of each folder, to tell their format
 # What file managers and archives leave behind.
 JUNK = re.compile(
     r"^(\._.*|\.DS_Store|__MACOSX|Thumbs\.db|desktop\.ini|\.git|\.venv|\.cache)$", re.I
@@ -52,6 +53,21 @@ class Folder:
         """The files whose whole relative path fits a regular expression; case does not matter."""
         fits = re.compile(pattern, re.I).fullmatch
         return [file for file in self.files if fits(file)]
+
+    def of_format(self, files, fits):
+        """Those of some files that lie in a folder where one of a few is of a format.
+
+        fits (path) -> whether the content of a file is. How many files there are decides nothing.
+        """
+        by_folder = defaultdict(list)
+        for file in files:
+            by_folder[parent_of(file)].append(file)
+        found = []
+        for inside in by_folder.values():
+            few = inside[:: -(-len(inside) // LOOKED_INTO)]
+            if any(fits(self.path(file)) for file in few):
+                found += inside
+        return sorted(found)
 
     def masks_of(self, pictures):
         """Those of several pictures of one stem that are masks, drawn for another of them.

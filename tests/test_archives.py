@@ -1,4 +1,4 @@
-"""The official datasets, with all the folders and files that their archives unpack, in small:
+"""The five official datasets, with all the folders and files that their archives unpack, in small:
 each is read by its name and recognised without it."""
 
 import json
@@ -16,13 +16,16 @@ def write(path, *lines):
     path.write_text("".join(f"{line}\n" for line in lines))
 
 
-def write_mask(path, height=64, width=96):
-    """A PNG of flat areas with a palette of 256 colours."""
+def write_mask(path, mode, height=64, width=96):
+    """A PNG of flat areas: P, with a palette; L, of one channel; I;16, of 16 bits; or RGBA."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.zeros((height, width), np.uint8)
+    pixels = np.zeros((height, width), np.uint16 if mode == "I;16" else np.uint8)
     pixels[10:40, 20:60] = 15
+    if mode == "RGBA":
+        pixels = np.stack([pixels, pixels, pixels, np.full_like(pixels, 255)], axis=-1)
     image = Image.fromarray(pixels)
-    image.putpalette(np.random.default_rng(0).integers(0, 256, 768).tolist())
+    if mode == "P":
+        image.putpalette(np.random.default_rng(0).integers(0, 256, 768).tolist())
     image.save(path)
 
 
@@ -79,8 +82,8 @@ def voc_year(devkit, year, splits):
         ]
         text = VOC_XML.format(year=year, name=name, objects="".join(objects))
         write(folder / f"Annotations/{name}.xml", text)
-        write_mask(folder / f"SegmentationClass/{name}.png")
-        write_mask(folder / f"SegmentationObject/{name}.png")
+        write_mask(folder / f"SegmentationClass/{name}.png", "P")
+        write_mask(folder / f"SegmentationObject/{name}.png", "P")
     for split, names in splits.items():
         for task in ("Main", "Layout", "Segmentation", "Action"):
             write(folder / f"ImageSets/{task}/{split}.txt", *names)
@@ -107,6 +110,29 @@ def voc(root):
     }
     for year, splits in years.items():
         voc_year(root / "VOCdevkit", year, splits)
+
+
+def cityscapes(root):
+    """gtFine_trainvaltest.zip and leftImg8bit_trainvaltest.zip; test's polygons are dummies."""
+    for split, city, count in (
+        ("train", "aachen", 40),
+        ("val", "munster", 20),
+        ("test", "bonn", 10),
+    ):
+        for number in range(count):
+            name = f"{city}_{number:06}_000019"
+            write_image(root / f"leftImg8bit/{split}/{city}/{name}_leftImg8bit.png", seed=number)
+            truth = f"gtFine/{split}/{city}/{name}_gtFine"
+            write_mask(root / f"{truth}_color.png", "RGBA")
+            write_mask(root / f"{truth}_instanceIds.png", "I;16")
+            write_mask(root / f"{truth}_labelIds.png", "L")
+            labels = ("out of roi",) if split == "test" else ("road", "car", "persongroup", "rider")
+            square = [[10, 20], [40, 20], [40, 60], [10, 60]]
+            objects = [dict(label=label, polygon=square) for label in labels]
+            content = dict(imgHeight=64, imgWidth=96, objects=objects)
+            write(root / f"{truth}_polygons.json", json.dumps(content))
+    write(root / "README", "The Cityscapes Dataset")
+    write(root / "license.txt", "for academic and non-academic entities")
 
 
 def kitti(root):
@@ -152,6 +178,7 @@ def widerface(root):
 ARCHIVES = {
     coco: dict(train=(3, 6), val=(2, 4)),
     voc: dict(trainval=(6, 18), test=(2, 6)),
+    cityscapes: dict(train=(40, 120), val=(20, 60), test=(10, 0)),
     kitti: dict(all=(4, 12)),
     widerface: dict(train=(3, 6), val=(2, 4)),
 }

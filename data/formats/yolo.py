@@ -8,7 +8,7 @@ from data.folder import folder_split, parent_of, stem_of
 from data.formats.yolo_yaml import NAMES, class_names, listed_images, read_settings, settings_file
 from data.images import image_size
 from data.records import Entry, Object, Source
-from data.text import read_lines, to_number
+from data.text import first_lines, read_lines, to_number
 
 LAYOUT = "expected images/train and labels/train (val alike), and data.yaml or classes.txt"
 
@@ -17,7 +17,16 @@ def recognise(folder):
     """The label files of a folder that are of this format."""
     if not settings_file(folder) and not folder.matching(NAMES):
         return []
-    return label_files(folder)
+    return folder.of_format(label_files(folder), is_labels)
+
+
+def is_labels(path):
+    """Whether a file has nothing but lines of five numbers or more; it may be empty."""
+    try:
+        rows = [[float(word) for word in line.split()] for line in first_lines(path)]
+    except ValueError:
+        return False
+    return all(len(row) == 0 or len(row) >= 5 for row in rows)
 
 
 def label_files(folder):
