@@ -52,9 +52,10 @@ def parse_shapes(folder, file, problems):
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             problems.append(f"{path}: shapes[{place}]: no label, or no points of a box ({error})")
     split = folder_split(file)
-    picture = folder.find_by_stem(file, split)
+    name = str(content.get("imagePath") or stem_of(file))
+    picture = folder.find_by_stem(file, split, name)
     if picture is None:
-        picture = folder.find_image(str(content.get("imagePath") or stem_of(file)), file, split)
+        picture = folder.find_image(name, file, split)
     return Entry(picture, None, stem_of(file), objects)
 
 
