@@ -49,9 +49,11 @@ def recognise_format(folder):
     if found:
         options = "; ".join(f"--dataset {name} ({some(files, 1)})" for name, files in found.items())
         raise UserError(f"{folder.root} could be read in {len(found)} ways; choose one: {options}")
+    others = [file for file in folder.files if file not in {*folder.images, *folder.masks}]
     raise UserError(
         f"{folder.root.absolute()}: no annotations of a known format in its {len(folder.files)} "
         f"files, {len(folder.images)} of them images; known are {', '.join(FORMATS)}"
+        + (f"; the other files: {some(others, count=3)}" if others else "")
     )
 
 

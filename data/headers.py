@@ -9,10 +9,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from data.errors import UserError
-from data.images import JPEG, image_size, is_exif_rotated, read_image, size_message
+from data.images import JPEG, PNG, image_size, is_exif_rotated, read_image, size_message
 
 # How the files of a kind begin, and what their last bytes hold.
-ENDS = {JPEG: b"\xff\xd9", b"\x89PNG": b"IEND"}
+ENDS = {JPEG: b"\xff\xd9", PNG: b"IEND"}
 TAIL = 4096  # bytes; cameras write some behind the picture's end
 
 

@@ -1,6 +1,7 @@
 """Image files of any kind, as three channels of 8 bits, the right way up."""
 
 import os
+import struct
 
 import cv2
 import numpy as np
@@ -15,6 +16,8 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 JPEG = b"\xff\xd8"  # its first two bytes
+PNG = b"\x89PNG"
+GREY, PALETTE = 0, 3  # of a PNG: the byte behind its sizes and the depth of its pixels
 REDUCED = {
     1: cv2.IMREAD_COLOR,
     2: cv2.IMREAD_REDUCED_COLOR_2,
@@ -126,6 +129,23 @@ def image_files(folder):
     """Every image of a folder and its subfolders, by name."""
     found = (os.path.join(place, name) for place, _, names in os.walk(folder) for name in names)
     return sorted(path for path in found if path.lower().endswith(EXTENSIONS))
+
+
+def looks_like_mask(path):
+    """Whether a file is a PNG of one channel, or of a palette, in which large areas are equal."""
+    if not str(path).lower().endswith(".png"):
+        return False
+    try:
+        with open(path, "rb") as file:
+            head = file.read(26)
+        length = os.path.getsize(path)
+    except OSError:
+        return False
+    if len(head) < 26 or not head.startswith(PNG):
+        return False
+    width, height = struct.unpack(">II", head[16:24])
+    # A photo takes about a byte for each pixel, a mask a small part of it, besides its palette.
+    return head[25] in (GREY, PALETTE) and length < width * height / 8 + 1024
 
 
 def is_exif_rotated(path):

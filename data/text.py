@@ -25,6 +25,24 @@ def read_text(path):
         ) from None
 
 
+def read_head(path, size):
+    """The first bytes of a file that may be text, without the marks and zeros of UTF-16; none of a
+    file that cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(size)
+    except OSError:
+        return b""
+    for mark in (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        data = data.removeprefix(mark)
+    return data.replace(b"\0", b"")
+
+
+def first_lines(path):
+    """Up to twenty lines at the beginning of a file that may be text."""
+    return read_head(path, 1 << 16).decode(errors="replace").splitlines()[:20]
+
+
 def read_lines(path):
     """(line number, line) of every line that is not blank, without blanks at its ends."""
     for number, line in enumerate(read_text(path).splitlines(), start=1):

@@ -1,9 +1,12 @@
 import os
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from data.errors import UserError
 from data.folder import Folder, distance, file_split, folder_split, split_in
+from tests.conftest import write_image
 
 
 @pytest.mark.parametrize(
@@ -53,3 +56,62 @@ def test_every_file_is_listed_once_through_links_and_without_junk(tmp_path):
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(UserError, match="no such folder: .*/none"):
         Folder(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    "files, beside, name, expected",
+    (
+        # The format's own folder comes before others that are as near, and before its neighbours.
+        ("JPEGImages/a.jpg drawings/a.jpg", "Annotations/a.xml", "", "JPEGImages/a.jpg"),
+        ("JPEGImages/a.jpg Annotations/a.jpg", "Annotations/a.xml", "", "JPEGImages/a.jpg"),
+        ("x/images/a.jpg y/images/a.jpg", "x/labels/a.txt", "", "x/images/a.jpg"),
+        ("images/a.jpg train/a.jpg", "train/a.xml", "", "train/a.jpg"),
+        # A name with its ending comes before other endings, unless its stem is another one.
+        ("a.jpg a.png", "a.json", "a.png", "a.png"),
+        ("a.jpg a.png", "a.json", "..\\images\\A.PNG", "a.png"),
+        ("a.jpg b.jpg", "a.json", "b.jpg", "a.jpg"),
+        ("x/a.jpg y/a.jpg", "json/a.json", "..\\y\\a.jpg", "y/a.jpg"),
+    ),
+)
+def test_of_several_images_of_one_stem_the_one_that_is_meant_is_taken(
+    tmp_path, files, beside, name, expected
+):
+    for file in files.split():
+        write_image(tmp_path / file)
+    assert Folder(tmp_path).find_by_stem(beside, name=name) == str(tmp_path / expected)
+
+
+def write_mask(path, mode="P"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mask = np.zeros((64, 96), np.uint8)
+    mask[10:40, 20:50] = 1
+    Image.fromarray(mask).convert(mode).save(path)
+
+
+@pytest.mark.parametrize("mode", ("1", "L", "P"))
+def test_a_mask_is_no_photo_unless_it_alone_is_named_or_lies_among_photos(tmp_path, mode):
+    write_image(tmp_path / "photos/a.jpg")
+    write_mask(tmp_path / "boxes/a.png", mode)
+    folder = Folder(tmp_path)
+    assert folder.images == ["photos/a.jpg"] and folder.masks == {"boxes/a.png"}
+    assert folder.find_by_stem("boxes/a.xml") == str(tmp_path / "photos/a.jpg")
+    assert folder.find_by_stem("x/a.xml", name="a.png") == str(tmp_path / "photos/a.jpg")
+    assert folder.find_by_stem("boxes/a.xml", name="a.png") == str(tmp_path / "boxes/a.png")
+    assert folder.find_image("a.png", "boxes.json") == str(tmp_path / "boxes/a.png")
+    write_mask(tmp_path / "images/a.png", mode)
+    write_mask(tmp_path / "boxes/b.png", mode)
+    assert Folder(tmp_path).images == ["boxes/b.png", "images/a.png", "photos/a.jpg"]
+
+
+def test_a_mask_is_drawn_for_a_photo_of_its_own_split(tmp_path):
+    write_image(tmp_path / "train/a.jpg")
+    for place in ("train/masks", "val"):
+        write_mask(tmp_path / place / "a.png")
+    assert Folder(tmp_path).images == ["train/a.jpg", "val/a.png"]
+
+
+def test_two_photos_of_one_stem_that_are_equally_near_are_an_error(tmp_path):
+    for folder in ("x", "y"):
+        write_image(tmp_path / folder / "a.jpg")
+    with pytest.raises(UserError, match="a.xml: two images could be meant: x/a.jpg and y/a.jpg"):
+        Folder(tmp_path).find_by_stem("a.xml")

@@ -263,6 +263,42 @@ def test_without_annotations_it_is_said_what_is_there(tmp_path):
         read_folder("auto", tmp_path)
 
 
+FOREIGN = (
+    ("a.xml", '<page><region x="1"/></page>'),
+    ("a.xml", "<annotations><image id='0' name='a.jpg'/></annotations>"),
+    ("a.json", '{"regions": []}'),
+    ("gtFine/a_polygons.json", '{"regions": []}'),
+    ("label_2/a.txt", "P0: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15"),
+    ("set_a_/wider_face_train_bbx_gt.txt", "a list of faces\nthree\n"),
+    ("labels/a.txt", "two cats on a mat"),
+    ("a.csv", "name,age\ncat,3\n"),
+)
+
+
+@pytest.mark.parametrize("count", (1, 70))
+@pytest.mark.parametrize("file, text", FOREIGN)
+def test_files_of_another_program_are_of_no_format_however_many_there_are(
+    file, text, count, tmp_path
+):
+    write(tmp_path / "classes.txt", "cat\ndog\n")
+    for number in range(count):
+        path = tmp_path / file.replace("a.", f"a{number}.").replace("a_", f"a{number}_")
+        write_image(tmp_path / f"images/{path.stem}.jpg")
+        write(path, text)
+    with pytest.raises(UserError, match="no annotations of a known format in its .*; the other fi"):
+        read_folder("auto", tmp_path)
+
+
+@pytest.mark.parametrize("name", ("auto", "voc"))
+def test_files_of_another_program_in_folders_of_their_own_are_not_read(name, tmp_path):
+    write_voc(tmp_path, {f"{number:03}": [("cat", *BOX)] for number in range(60)})
+    write(tmp_path / "a.json", '{"regions": []}')
+    for number in range(60):
+        write(tmp_path / f".idea/{number}.xml", "<project/>")
+    source = read_folder(name, tmp_path)
+    assert len(source.splits["all"]) == 60 and not source.problems
+
+
 def test_an_image_of_one_name_in_two_equally_near_folders_is_an_error(tmp_path):
     for folder in ("a", "b"):
         write_image(tmp_path / folder / "1.jpg")

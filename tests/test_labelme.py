@@ -42,6 +42,14 @@ def test_a_shape_that_is_no_box_is_a_problem(tmp_path, shape):
     assert "a.json: shapes[0]: no label, or no points of a box" in problem
 
 
+@pytest.mark.parametrize("ending", ("jpg", "png"))
+def test_of_two_images_of_its_name_the_one_that_the_file_names_is_taken(tmp_path, ending):
+    write(tmp_path, imagePath=f"a.{ending}")
+    write_image(tmp_path / "a.png", seed=1)
+    (entry,) = read_folder("labelme", tmp_path).splits["all"]
+    assert entry.path == str(tmp_path / f"a.{ending}")
+
+
 def test_a_folder_without_such_files_is_one_clear_error(tmp_path):
     with pytest.raises(UserError, match="no labelme files in .*; expected a json file"):
         read_folder("labelme", tmp_path)

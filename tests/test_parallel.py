@@ -24,6 +24,17 @@ OBJECTS = [
 ]
 
 
+# A training that first writes the number of its process, by its rank, beside the script.
+WRITES_NUMBER = """
+import os, pathlib, runpy, sys
+
+path = pathlib.Path(__file__).with_name(f"process_{os.environ['RANK']}.txt")
+path.write_text(str(os.getpid()))
+sys.path.insert(0, os.getcwd())
+runpy.run_path("train.py", run_name="__main__")
+"""
+
+
 def flags(folder, name, iterations):
     return [
         "--recipe",
@@ -135,13 +146,12 @@ def test_two_processes_have_the_losses_and_the_precision_of_one(folder):
 
 @pytest.mark.slow
 def test_a_process_that_dies_ends_the_others_within_a_minute(folder):
-    process = torchrun(flags(folder, "run", 100000))
+    script = folder / "train_with_number.py"
+    script.write_text(WRITES_NUMBER)
+    process = torchrun(flags(folder, "run", 100000), script=str(script))
     wait_for_log(process, folder / "run", entries=2)
-    children = subprocess.run(
-        ["pgrep", "-P", str(process.pid)], capture_output=True, text=True
-    ).stdout.split()
     began = time.monotonic()
-    os.kill(int(children[-1]), signal.SIGKILL)
+    os.kill(int((folder / "process_1.txt").read_text()), signal.SIGKILL)
     printed = process.communicate(timeout=60)[0]
     assert process.returncode != 0 and time.monotonic() - began < 60 and "SIGKILL" in printed
 

@@ -28,17 +28,22 @@ def folder(tmp_path):
     return tmp_path
 
 
-def start(folder, flags=ENDLESS):
+# A training that kills one of its loader's processes when it is asked to by SIGUSR1.
+KILLS_LOADER = """
+import multiprocessing, runpy, signal, sys
+
+signal.signal(signal.SIGUSR1, lambda *_: multiprocessing.active_children()[0].kill())
+sys.argv[0] = "train.py"
+runpy.run_path("train.py", run_name="__main__")
+"""
+
+
+def start(folder, flags=ENDLESS, script=("train.py",)):
     where = ["--root", folder / "data", "--save-folder", folder, "--name", "run"]
-    command = [sys.executable, "train.py", *flags.split(), *where]
+    command = [sys.executable, *script, *flags.split(), *where]
     return subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-
-
-def children(process):
-    found = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True)
-    return [int(number) for number in found.stdout.split()]
 
 
 @pytest.mark.parametrize("workers", (0, 2))
@@ -66,9 +71,9 @@ def test_an_unreadable_image_is_found_before_training_and_evaluation(folder):
 
 
 def test_a_killed_loader_process_saves_what_was_trained(folder):
-    process = start(folder)
+    process = start(folder, script=("-c", KILLS_LOADER))
     wait_for_log(process, folder / "run", entries=3)
-    os.kill(children(process)[-1], signal.SIGKILL)
+    process.send_signal(signal.SIGUSR1)
     printed = process.communicate(timeout=60)[0]
     assert process.returncode == 2 and "Traceback" not in printed
     assert (

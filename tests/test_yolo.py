@@ -1,4 +1,7 @@
+from pathlib import Path
+
 import pytest
+from PIL import Image
 
 from data.dataset import read_folder
 from data.errors import UserError
@@ -77,6 +80,42 @@ def test_a_label_belongs_to_the_image_of_its_own_folder(tmp_path):
         write_image(tmp_path / f"images/{folder}/1.jpg")
         write(tmp_path / f"labels/{folder}/1.txt", f"0 {x} 0.5 0.5 0.5")
     assert read_split("yolo", tmp_path)[1].boxes[:, 0].tolist() == [0, 48]
+
+
+@pytest.mark.parametrize(
+    "mode, place", (("L", "masks"), ("P", "masks"), ("RGB", "masks"), ("RGB", "."))
+)
+def test_masks_and_copies_elsewhere_are_not_read_with_the_boxes_of_the_photos(
+    tmp_path, mode, place
+):
+    write(tmp_path / "classes.txt", "x")
+    for name in "ab":
+        write_image(tmp_path / f"images/{name}.jpg")
+        write(tmp_path / f"labels/{name}.txt", "0 0.5 0.5 0.5 0.5")
+        (tmp_path / place).mkdir(exist_ok=True)
+        Image.new(mode, (96, 64)).save(tmp_path / place / f"{name}.png")
+    source = read_folder("auto", tmp_path)
+    assert [Path(entry.path).parent.name for entry in source.splits["all"]] == ["images"] * 2
+    assert "not used: masks, and images elsewhere" in source.notes[1]
+    assert source.notes[1].endswith(": 2, of a.png, b.png")
+
+
+def test_labels_are_not_those_of_a_farther_image_of_their_name(tmp_path):
+    write(tmp_path / "data.yaml", "train: [images/a, images/b]\nnames: [x]")
+    write(tmp_path / "labels/a/1.txt", "0 0.5 0.5 0.5 0.5")
+    for folder in "ab":
+        write_image(tmp_path / f"images/{folder}/1.jpg")
+    entries = read_folder("yolo", tmp_path).splits["train"]
+    assert [len(entry.objects) for entry in entries] == [1, 0]
+
+
+def test_labels_of_two_images_that_are_equally_near_are_a_problem(tmp_path):
+    write(tmp_path / "classes.txt", "x")
+    write(tmp_path / "labels/1.txt", "0 0.5 0.5 0.5 0.5")
+    for folder in ("photos", "drawings"):
+        write_image(tmp_path / f"{folder}/1.jpg")
+    problems = read_folder("yolo", tmp_path).problems
+    assert "1.txt: two images could be meant: drawings/1.jpg and photos/1.jpg" in problems[0]
 
 
 def test_of_a_polygon_the_box_is_taken(tmp_path):

@@ -6,20 +6,28 @@ from collections import defaultdict
 from data.errors import UserError
 from data.folder import folder_split
 from data.records import Entry, Object, Source
-from data.text import read_json, to_number
+from data.text import read_head, read_json, to_number
 
 CLASSES = ("person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")
+FILES = r"(.*/)?[^/]*_polygons\.json"
 LAYOUT = "expected gtFine/train/*/*_gtFine_polygons.json and leftImg8bit/train/*/*.png, val alike"
 
 
 def recognise(folder):
     """The files of a folder that are of this format."""
-    return folder.matching(r"(.*/)?[^/]*_polygons\.json")
+    return folder.of_format(folder.matching(FILES), is_polygons)
+
+
+def is_polygons(path):
+    """Whether a file has the keys of Cityscapes' polygons."""
+    text = read_head(path, 100_000)
+    return b'"imgHeight"' in text and b'"objects"' in text
 
 
 def read(folder):
     """The eight classes that have instances -> Source. A group, not counted apart, is ignored."""
-    files = [file for file in recognise(folder) if "Coarse" not in file]
+    found = recognise(folder) or folder.matching(FILES)
+    files = [file for file in found if "Coarse" not in file]
     if not files:
         raise UserError(f"no polygons in {folder.root.absolute()}; {LAYOUT}")
     splits, problems = defaultdict(list), []

@@ -4,18 +4,29 @@ each object."""
 from data.errors import UserError
 from data.folder import stem_of
 from data.records import Entry, Object, Source
-from data.text import read_lines, to_number
+from data.text import first_lines, read_lines, to_number
 
 CLASSES = ("Car", "Pedestrian", "Cyclist")
 # Too like a class to be its background where they are no classes themselves: KITTI's evaluation.
 SIMILAR = {"Van": "Car", "Person_sitting": "Pedestrian"}
 TYPES = (*CLASSES, *SIMILAR, "Truck", "Tram", "Misc")
+FILES = r"(.*/)?label_2/[^/]*\.txt"
 LAYOUT = "expected training/image_2 and training/label_2"
 
 
 def recognise(folder):
     """The files of a folder that are of this format."""
-    return folder.matching(r"(.*/)?label_2/[^/]*\.txt")
+    return folder.of_format(folder.matching(FILES), is_kitti)
+
+
+def is_kitti(path):
+    """Whether a file begins with a line of a type and at least fourteen numbers."""
+    words = " ".join(first_lines(path)[:1]).split()
+    try:
+        numbers = [float(word) for word in words[1:]]
+    except ValueError:
+        return False
+    return len(numbers) >= 14 and words[0].isidentifier()
 
 
 def read(folder):
@@ -23,7 +34,8 @@ def read(folder):
 
     Car, Pedestrian and Cyclist, unless other types are asked for. DontCare is ignored for all.
     """
-    files = [file for file in recognise(folder) if not file.startswith("testing/")]
+    found = recognise(folder) or folder.matching(FILES)
+    files = [file for file in found if not file.startswith("testing/")]
     if not files:
         raise UserError(f"no KITTI labels in {folder.root.absolute()}; {LAYOUT}")
     entries, problems = [], []

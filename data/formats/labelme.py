@@ -5,28 +5,28 @@ from collections import defaultdict
 from data.errors import UserError
 from data.folder import folder_split, stem_of
 from data.records import Entry, Object, Source
-from data.text import read_json, to_number
+from data.text import read_head, read_json, to_number
 
 BOXED = ("rectangle", "polygon", "circle", "linestrip", "line")
+FILES = r"(.*/)?[^/]*\.json"
 LAYOUT = "expected a json file of shapes beside each image"
 
 
 def recognise(folder):
     """The files of a folder that are of this format."""
-    found = folder.matching(r"(.*/)?[^/]*\.json")
-    return [file for file in found if is_labelme(folder.path(file))] if len(found) < 50 else found
+    return folder.of_format(folder.matching(FILES), is_labelme)
 
 
 def is_labelme(path):
-    with open(path, "rb") as file:
-        text = file.read(100_000)
+    """Whether a file has the keys of labelme's."""
+    text = read_head(path, 100_000)
     return b'"shapes"' in text and (b'"imagePath"' in text or b'"imageData"' in text)
 
 
 def read(folder):
     """Every json of shapes -> Source. A box lies around the points of its shape."""
     splits, problems = defaultdict(list), []
-    for file in folder.matching(r"(.*/)?[^/]*\.json"):
+    for file in recognise(folder) or folder.matching(FILES):
         try:
             splits[folder_split(file) or "all"].append(parse_shapes(folder, file, problems))
         except UserError as problem:
@@ -52,9 +52,10 @@ def parse_shapes(folder, file, problems):
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             problems.append(f"{path}: shapes[{place}]: no label, or no points of a box ({error})")
     split = folder_split(file)
-    picture = folder.find_by_stem(file, split)
+    name = str(content.get("imagePath") or stem_of(file))
+    picture = folder.find_by_stem(file, split, name)
     if picture is None:
-        picture = folder.find_image(str(content.get("imagePath") or stem_of(file)), file, split)
+        picture = folder.find_image(name, file, split)
     return Entry(picture, None, stem_of(file), objects)
 
 

@@ -1,12 +1,13 @@
 """PASCAL VOC's format (http://host.robots.ox.ac.uk/pascal/VOC): one xml file for each image."""
 
+import re
 import xml.etree.ElementTree as ElementTree
 from collections import defaultdict
 
 from data.errors import UserError
 from data.folder import folder_split, parent_of, stem_of
 from data.records import Entry, Object, Source, count_note
-from data.text import read_lines, to_number, with_progress
+from data.text import read_head, read_lines, to_number, with_progress
 
 CLASSES = (
     "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse "
@@ -16,6 +17,7 @@ CLASSES = (
 # What the field trains and tests on: both years' trainval, and the test set with public
 # annotations.
 OFFICIAL = (("trainval", "VOC2007"), ("trainval", "VOC2012"), ("test", "VOC2007"))
+FILES = r"(.*/)?[^/]*\.xml"
 LAYOUT = (
     "expected VOCdevkit/VOC2007 and VOCdevkit/VOC2012, or Annotations/*.xml and JPEGImages/, "
     "or each xml file beside its image"
@@ -24,18 +26,17 @@ LAYOUT = (
 
 def recognise(folder):
     """The files of a folder that are of this format."""
-    found = folder.matching(r"(.*/)?[^/]*\.xml")
-    return [file for file in found if is_voc(folder.path(file))] if len(found) < 50 else found
+    return folder.of_format(folder.matching(FILES), is_voc)
 
 
 def is_voc(path):
-    with open(path, "rb") as file:
-        return b"<annotation" in file.read(2000)
+    """Whether a file begins with VOC's element annotation."""
+    return re.search(rb"<annotation[\s>]", read_head(path, 2000)) is not None
 
 
 def read(folder):
     """VOC2007 and VOC2012, or any other folder of annotations and images -> Source."""
-    files = folder.matching(r"(.*/)?[^/]*\.xml")
+    files = recognise(folder) or folder.matching(FILES)
     if not files:
         raise UserError(
             f"no VOC annotations in {folder.root.absolute()}; {LAYOUT}; "
@@ -154,10 +155,11 @@ def parse_annotation(folder, file):
             ) from None
         objects.append(Object(*corners, name, (item.findtext("difficult") or "").strip() == "1"))
     split = folder_split(file)
-    # The image of the annotation's own name first: many programs leave a stale <filename> behind.
-    picture = folder.find_by_stem(file, split)
+    name = (root.findtext("filename") or "").strip() or stem_of(file)
+    # The image of the annotation's own stem first: many programs leave a stale <filename> behind.
+    picture = folder.find_by_stem(file, split, name)
     if picture is None:
-        picture = folder.find_image(root.findtext("filename") or stem_of(file), file, split)
+        picture = folder.find_image(name, file, split)
     return Entry(picture, size_of_annotation(root), stem_of(file), objects)
 
 

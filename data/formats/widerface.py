@@ -3,21 +3,29 @@ faces."""
 
 from data.errors import UserError
 from data.folder import file_split
+from data.images import EXTENSIONS
 from data.records import Entry, Object, Source
-from data.text import read_text, to_number
+from data.text import first_lines, read_text, to_number
 
+FILES = r"(.*/)?wider_face_(train|val)_bbx_gt\.txt"
 LAYOUT = "expected wider_face_split/wider_face_train_bbx_gt.txt and WIDER_train/images, val alike"
 INVALID = 3  # of the six flags: a face that can hardly be told from the blur around it
 
 
 def recognise(folder):
     """The files of a folder that are of this format."""
-    return folder.matching(r"(.*/)?wider_face_(train|val)_bbx_gt\.txt")
+    return folder.of_format(folder.matching(FILES), is_faces)
+
+
+def is_faces(path):
+    """Whether a file begins with an image's name and a count."""
+    lines = [line.strip() for line in first_lines(path)]
+    return len(lines) > 1 and lines[0].lower().endswith(EXTENSIONS) and lines[1].isdecimal()
 
 
 def read(folder):
     """One class, face -> Source. Invalid faces are ignored; those of no area are dropped."""
-    files = recognise(folder)
+    files = recognise(folder) or folder.matching(FILES)
     if not files:
         raise UserError(f"no wider_face_train_bbx_gt.txt in {folder.root.absolute()}; {LAYOUT}")
     splits, problems = {}, []

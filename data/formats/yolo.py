@@ -4,11 +4,11 @@ coordinates."""
 from collections import Counter, defaultdict
 
 from data.errors import UserError
-from data.folder import folder_split, parent_of, stem_of
+from data.folder import folder_split, in_photo_folder, parent_of, stem_of
 from data.formats.yolo_yaml import NAMES, class_names, listed_images, read_settings, settings_file
 from data.images import image_size
-from data.records import Entry, Object, Source
-from data.text import read_lines, to_number
+from data.records import Entry, Object, Source, count_note
+from data.text import first_lines, read_lines, to_number
 
 LAYOUT = "expected images/train and labels/train (val alike), and data.yaml or classes.txt"
 
@@ -17,7 +17,16 @@ def recognise(folder):
     """The label files of a folder that are of this format."""
     if not settings_file(folder) and not folder.matching(NAMES):
         return []
-    return label_files(folder)
+    return folder.of_format(label_files(folder), is_labels)
+
+
+def is_labels(path):
+    """Whether a file has nothing but lines of five numbers or more; it may be empty."""
+    try:
+        rows = [[float(word) for word in line.split()] for line in first_lines(path)]
+    except ValueError:
+        return False
+    return all(len(row) == 0 or len(row) >= 5 for row in rows)
 
 
 def label_files(folder):
@@ -39,13 +48,16 @@ def read(folder):
     for file in label_files(folder):
         labels[stem_of(file).lower()].append(file)
     keypoints = bool(settings.get("kpt_shape"))
+    images = listed_images(folder, settings) or unlisted_images(folder, labels, notes)
+    rivals = images_by_stem(file for files in images.values() for file in files)
     splits, problems, sizes, without = {}, [], Counter(), 0
-    for split, files in listed_images(folder, settings).items():
+    for split, files in images.items():
         splits[split] = []
         for file in files:
-            label = label_of(file, labels.get(stem_of(file).lower(), []))
-            without += label is None
+            stem = stem_of(file).lower()
             try:
+                label = label_of(folder, file, labels.get(stem, []), rivals[stem])
+                without += label is None
                 size = image_size(folder.path(file))
                 rows = read_rows(folder.path(label), problems) if label else []
                 objects = [
@@ -74,17 +86,61 @@ def without_repeats(names):
     return list(dict.fromkeys(names))
 
 
-def label_of(image, labels):
-    """The label file of an image: labels/... for images/..., or beside it; None if it has none."""
+def unlisted_images(folder, labels, notes):
+    """All images, by the split that their folders speak of.
+
+    Left out, unless they have labels of their own, are masks, and what is called like a photo in
+    images/ but lies elsewhere: masks in colours, photos with their boxes drawn.
+    """
+    splits, left_out = defaultdict(list), []
+    rivals = images_by_stem(folder.images)
+    for file in sorted([*folder.images, *folder.masks]):
+        split, stem = folder_split(file), stem_of(file).lower()
+        photos = [
+            rival
+            for rival in rivals[stem]
+            if in_photo_folder(rival) and folder_split(rival) in (None, split)
+        ]
+        is_copy = file in folder.masks or photos and file not in photos
+        if is_copy and not own_labels(file, labels.get(stem, [])):
+            left_out.append(Entry(file, None, None, []))
+        else:
+            splits[split or "all"].append(file)
+    what = "not used: masks, and images elsewhere that are called like those in images/"
+    notes += count_note(what, left_out, range(len(left_out)))
+    return splits
+
+
+def images_by_stem(files):
+    by_stem = defaultdict(list)
+    for file in files:
+        by_stem[stem_of(file).lower()].append(file)
+    return by_stem
+
+
+def label_of(folder, image, labels, rivals):
+    """The label file of an image, of those of its stem, or None.
+
+    A file that lies elsewhere belongs to the nearest of the rivals, the images of that stem.
+    """
     split = folder_split(image)
     labels = [file for file in labels if not split or folder_split(file) in (None, split)]
+    own = own_labels(image, labels)
+    if own or len(labels) != 1:
+        return own[0] if len(own) == 1 else None
+    rivals = [rival for rival in rivals if folder_split(rival) == split]
+    return labels[0] if folder.nearest(rivals, labels[0]) == image else None
+
+
+def own_labels(image, labels):
+    """The label files of an image by their folders: labels/... for images/..., or the one beside
+    it, or else those whose last folder is called alike."""
     swapped = image.replace("images/", "labels/").rsplit(".", 1)[0] + ".txt"
     beside = image.rsplit(".", 1)[0] + ".txt"
     for exact in (swapped, beside):
         if exact in labels:
-            return exact
-    same_end = [file for file in labels if ends_alike(file, image)]
-    return same_end[0] if len(same_end) == 1 else labels[0] if len(labels) == 1 else None
+            return [exact]
+    return [file for file in labels if ends_alike(file, image)]
 
 
 def ends_alike(label, image):

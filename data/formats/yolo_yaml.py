@@ -2,12 +2,11 @@
 split."""
 
 import os
-from collections import defaultdict
 
 import yaml
 
 from data.errors import UserError
-from data.folder import folder_split, parent_of, split_in, stem_of
+from data.folder import parent_of, split_in, stem_of
 from data.text import read_lines, read_text
 
 NAMES = r"(.*/)?(classes\.txt|obj\.names|[^/]*\.names|_darknet\.labels)"
@@ -60,7 +59,7 @@ def class_names(folder, settings):
 
 
 def listed_images(folder, settings):
-    """The images of each split: as data.yaml or lists of files say, else by the folders' names."""
+    """The images of each split, as data.yaml or lists of files say; none where they say nothing."""
     splits = {}
     for word in SPLITS:
         places = settings.get(word) or (f"{word}.txt" if f"{word}.txt" in folder.files else None)
@@ -72,10 +71,6 @@ def listed_images(folder, settings):
             splits[split_in(word)] = files
     if splits.get("train") and splits.get("train") == splits.get("val"):
         return dict(all=splits["train"])
-    if not splits:
-        splits = defaultdict(list)
-        for file in folder.images:
-            splits[folder_split(file) or "all"].append(file)
     return splits
 
 
@@ -107,8 +102,5 @@ def images_at(folder, place, settings):
 
 def listed_in(folder, file):
     """The images that a list names; those of one that is not there are an error."""
-    images, known = [], set(folder.images)
-    for _, line in read_lines(folder.path(file)):
-        path = os.path.relpath(folder.find_image(line, file), folder.root).replace(os.sep, "/")
-        images += [path] if path in known else []
-    return images
+    images = [folder.find_image(line, file) for _, line in read_lines(folder.path(file))]
+    return [os.path.relpath(path, folder.root).replace(os.sep, "/") for path in images]
