@@ -13,7 +13,7 @@ from torch import nn
 
 from layers.detections import detections
 from layers.fast_focal import fast_focal_loss
-from layers.focal import focal_loss
+from layers.losses import focal_loss
 from layers.matching import assign
 from layers.priors import level_sizes
 from tests.conftest import make_target

@@ -20,7 +20,7 @@ EXERCISES = {
     "priors": ("test_priors", "layers.priors", ("lay_priors",)),
     "match": ("test_matching", "layers.matching", ("best_priors",)),
     "mining": ("test_losses", "layers.losses", ("mine_hard_negatives",)),
-    "focal": ("test_focal", "layers.focal", ("focal_loss",)),
+    "focal": ("test_losses", "layers.losses", ("focal_loss",)),
     "nms": ("test_nms", "layers.detections", ("batched_nms",)),
     "average_precision": ("test_matches", "utils.evaluation.matches", ("average_precision",)),
 }
