@@ -37,8 +37,8 @@ def iou(boxes, others):
     return shared / (area + other_area - shared)
 """
 ARGMAX = """
-def best_priors(overlap):
-    return overlap.argmax(dim=-1)
+def best_priors(overlap, prior):
+    return prior.gather(-1, overlap.argmax(dim=-1, keepdim=True))[..., 0]
 """
 ACROSS_CLASSES = """
 from torchvision.ops import nms
