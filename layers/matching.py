@@ -4,7 +4,6 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from layers.boxes import area, intersection
-from layers.fast_matching import fast_best_priors
 
 BACKGROUND, IGNORED = -1, -2
 # How many pairs of an object and a prior are compared at a time on a GPU; it limits the memory.
@@ -14,86 +13,68 @@ CHUNK_SIZE = 1 << 26
 def match(boxes, ignore, priors, positive_iou, negative_iou, force_match=True):
     """Give every prior the object it overlaps most (SSD, Sec. 2.2; RetinaNet, Sec. 4).
 
-    boxes [..., N, 4], ignore [..., N], priors [A, 4] -> [..., A], each a row of boxes, BACKGROUND
-    or IGNORED. An object to ignore is matched to no prior, and priors that lie for the most part
+    boxes [B, N, 4], ignore [B, N], priors [A, 4] -> [B, A], each a row of boxes, BACKGROUND or
+    IGNORED. An object to ignore is matched to no prior, and priors that lie for the most part
     inside one are IGNORED unless they have another object. RetinaNet's paper has no forced
     matches: with force_match=False, an object that no prior overlaps enough has none.
     """
-    matches, overlap = match_by_threshold(boxes, ignore, priors, positive_iou, negative_iou)
-    return force(matches, ignore, best_priors(overlap)) if force_match else matches
+    num_objects = boxes.shape[1]
+    images_at_once = max(CHUNK_SIZE // (len(priors) * num_objects), 1)
+    parts, best = [], []
+    for chunk in zip(boxes.split(images_at_once), ignore.split(images_at_once)):
+        matches, overlap = match_by_threshold(*chunk, priors, positive_iou, negative_iou)
+        parts.append(matches)
+        if force_match:
+            # Other objects take N - 1 priors at most: the N best are all that one may need.
+            best.append(overlap.topk(num_objects))
+    matches = torch.cat(parts)
+    if force_match:
+        best_overlap, best_prior = map(torch.cat, zip(*best))
+        matches = force(matches, ignore, best_priors(best_overlap, best_prior))
+    return matches
 
 
 def match_by_threshold(boxes, ignore, priors, positive_iou, negative_iou):
-    """match without forced matches; and the overlaps [..., N, A], -1 of objects to ignore."""
-    shared = intersection(boxes[..., None, :], priors)
-    overlap = shared / (area(boxes)[..., None] + area(priors) - shared)
-    overlap = overlap.masked_fill_(ignore[..., None], -1)
-    best_overlap, matches = overlap.max(dim=-2)
+    """match without forced matches; and the overlaps [B, N, A], -1 of objects to ignore."""
+    shared = intersection(boxes[:, :, None], priors)
+    overlap = shared / (area(boxes)[:, :, None] + area(priors) - shared)
+    overlap = overlap.masked_fill_(ignore[:, :, None], -1)
+    best_overlap, matches = overlap.max(dim=1)
     matches = matches.where(best_overlap >= positive_iou, IGNORED)
     matches = matches.where(best_overlap >= negative_iou, BACKGROUND)
 
-    largest_share = shared.masked_fill_(~ignore[..., None], 0).amax(dim=-2) / area(priors)
+    largest_share = shared.masked_fill_(~ignore[:, :, None], 0).amax(dim=1) / area(priors)
     is_covered = (largest_share > 0.5) & (matches == BACKGROUND)
     return matches.masked_fill(is_covered, IGNORED), overlap
 
 
-def force(matches, ignore, chosen):
-    """The matches [..., A], but every object keeps the prior chosen [..., N] for it."""
-    rows = torch.arange(ignore.shape[-1], device=ignore.device).where(~ignore, -1)
-    forced = torch.full_like(matches, -1).scatter_reduce(-1, chosen, rows, reduce="amax")
-    return forced.where(forced >= 0, matches)
+def best_priors(overlap, prior):
+    """A prior for every object, no two of an image the same -> [B, N].
 
-
-def best_priors(overlap):
-    """A prior for every object, no two the same: overlap [..., N, A], N <= A -> [..., N].
-
-    The largest overlap of all takes its prior, then the largest of the remaining objects and
-    priors, and so on (SSD, Sec. 2.2, cites MultiBox's bipartite matching; this is its greedy
-    form). Of equal overlaps, the first object goes first. An object whose overlaps are all
+    overlap [B, N, K] and prior [B, N, K]: the K largest overlaps of every object, and with which
+    priors. The largest overlap of an image takes its prior, then the largest of the remaining
+    objects and priors, and so on (SSD, Sec. 2.2, cites MultiBox's bipartite matching; this is its
+    greedy form). Of equal overlaps, the first object goes first. An object whose overlaps are all
     negative takes none: 0.
     """
-    num_objects = overlap.shape[-2]
-    # At most N - 1 priors can be taken when an object chooses: its N best are all it may need.
-    best_overlaps, best = overlap.topk(num_objects, dim=-1)
-    order = torch.arange(num_objects, device=overlap.device)
-    goes_first = order[:, None] < order
-    chosen = torch.zeros_like(best[..., 0])
-    waiting = best_overlaps[..., 0] >= 0
-    taken = torch.zeros_like(overlap[..., 0, :])
-
-    # A round serves every object whose best free prior no waiting object overlaps more, so the one
-    # with the largest overlap at least: after N rounds all are served.
-    for _ in range(num_objects):
-        is_taken = taken.gather(-1, best.flatten(-2)).view_as(best) > 0
-        wish_overlap, rank = best_overlaps.masked_fill(is_taken, -1).max(dim=-1)
-        wish = best.gather(-1, rank[..., None])[..., 0]
-
-        # rivals[j, i]: how much object j overlaps the prior that object i wishes.
-        rivals = overlap.gather(-1, wish[..., None, :].expand_as(best))
-        stronger = (rivals > wish_overlap[..., None, :]) | (
-            (rivals == wish_overlap[..., None, :]) & goes_first
-        )
-        outbid = (stronger & waiting[..., None]).any(dim=-2)
-
-        served = waiting & ~outbid
-        chosen = wish.where(served, chosen)
-        taken.scatter_reduce_(-1, wish, served.to(taken.dtype), reduce="amax")
-        waiting = waiting & outbid
-        if not waiting.any():
-            break
+    objects = torch.arange(overlap.shape[1], device=overlap.device)
+    chosen = torch.zeros_like(prior[:, :, 0])
+    for _ in range(len(objects)):
+        largest, place = overlap.flatten(1).max(dim=1, keepdim=True)
+        taken = prior.flatten(1).gather(1, place)
+        is_next = objects == place // overlap.shape[2]  # [B, N]
+        chosen = taken.where(is_next & (largest >= 0), chosen)
+        # Neither this object nor any other may take this prior again.
+        crossed_out = is_next[:, :, None] | (prior == taken[:, :, None])
+        overlap = overlap.masked_fill(crossed_out, -1)
     return chosen
 
 
-def match_together(boxes, ignore, priors, positive_iou, negative_iou, force_match=True):
-    """The same as match, for images [B, N, 4] on a GPU: with few, large operations."""
-    num_objects = boxes.shape[1]
-    images_at_once = max(CHUNK_SIZE // (len(priors) * num_objects), 1)
-    parts = []
-    for chunk in zip(boxes.split(images_at_once), ignore.split(images_at_once)):
-        matches, overlap = match_by_threshold(*chunk, priors, positive_iou, negative_iou)
-        parts.append((matches, *overlap.topk(num_objects)) if force_match else (matches,))
-    matches, *best = map(torch.cat, zip(*parts))
-    return force(matches, ignore, fast_best_priors(*best)) if force_match else matches
+def force(matches, ignore, chosen):
+    """The matches [B, A], but every object keeps the prior chosen [B, N] for it."""
+    rows = torch.arange(ignore.shape[1], device=ignore.device).where(~ignore, -1)
+    forced = torch.full_like(matches, -1).scatter_reduce(1, chosen, rows, reduce="amax")
+    return forced.where(forced >= 0, matches)
 
 
 def assign(targets, priors, positive_iou, negative_iou, force_match=True):
@@ -102,14 +83,12 @@ def assign(targets, priors, positive_iou, negative_iou, force_match=True):
     Returns labels [B, A], each a class, BACKGROUND or IGNORED; boxes [B, A, 4], each the matched
     object's, or the prior itself where there is none.
     """
-    # A CPU is fastest one image at a time, within its cache.
-    parts, rule = [[target] for target in targets], match
-    if priors.device.type != "cpu":
-        parts, rule = [targets], match_together
+    # A GPU is fastest with few, large operations; a CPU one image at a time, within its cache.
+    parts = [[target] for target in targets] if priors.device.type == "cpu" else [targets]
     all_labels, all_boxes = [], []
     for part in parts:
         boxes, labels, ignore = stack_targets(part)
-        matches = rule(boxes, ignore, priors, positive_iou, negative_iou, force_match)
+        matches = match(boxes, ignore, priors, positive_iou, negative_iou, force_match)
         row = matches.clamp(min=0)
         has_object = matches >= 0
         matched_boxes = boxes.gather(1, row[..., None].expand(-1, -1, 4))

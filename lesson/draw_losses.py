@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from layers.focal import cost_if_absent
+from layers.losses import cost_if_absent
 from lesson.example import NAMES, look, predictions
 from lesson.style import (
     IGNORED,

@@ -9,8 +9,7 @@ import torch.nn.functional as F
 from data.dataset import Dataset, read_folder, select_classes
 from data.records import pack
 from layers.boxes import decode, encode, giou, iou
-from layers.focal import cost_if_absent
-from layers.losses import mine_hard_negatives
+from layers.losses import cost_if_absent, mine_hard_negatives
 from layers.matching import assign
 from layers.priors import level_sizes, pyramid_priors
 from lesson.runs import DATA, RECIPES

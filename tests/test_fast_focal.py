@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from layers.fast_focal import CHUNK_SIZE, fast_focal_loss
-from layers.focal import focal_loss
+from layers.losses import focal_loss
 from layers.matching import BACKGROUND, IGNORED
 
 LABELS = torch.tensor([[0, BACKGROUND, 2, IGNORED, BACKGROUND], [IGNORED, 1, 1, BACKGROUND, 0]])

@@ -1,8 +1,7 @@
 import pytest
 import torch
 
-from layers.frozen_norm import FrozenBatchNorm2d
-from layers.resnet import DEPTHS, ResNet
+from layers.resnet import DEPTHS, FrozenBatchNorm2d, ResNet
 from tests.test_retinanet import tiny
 
 
