@@ -20,9 +20,8 @@ from utils.datasets import eval_dataset
 from utils.evaluation.detection_files import coco_results, image_numbers, plain_results
 from utils.files import must_be_new, new_name, write
 from utils.inputs import named_files, open_inputs
-from utils.parser import Parser
+from utils.options import Parser, run_script
 from utils.pipeline import Background, batches, read_ahead
-from utils.script import run_script
 
 CHANGES = ("resize", "max_size")  # flags that change the checkpoint's recipe
 

@@ -15,8 +15,7 @@ from utils.evaluation.advice import with_advice
 from utils.evaluation.evaluate import conditions, evaluate, table
 from utils.evaluation.results import RESULTS, save_results
 from utils.files import must_be_new, new_name
-from utils.parser import Parser
-from utils.script import run_script
+from utils.options import Parser, run_script
 
 
 def main():

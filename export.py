@@ -13,8 +13,7 @@ from published.load import load_detector
 from utils.files import must_be_new
 from utils.onnx import OUTPUTS
 from utils.onnx_export import export, largest_differences
-from utils.parser import Parser
-from utils.script import run_script
+from utils.options import Parser, run_script
 
 TOLERANCE = 0.01  # pixels that a box of the file may lie beside the checkpoint's
 

@@ -19,11 +19,11 @@ from utils.datasets import read_records
 from utils.finish import finish
 from utils.fit_priors import fitted_recipe
 from utils.guard import Guard
+from utils.options import run_script
 from utils.recipe_text import describe_recipe
 from utils.run import Run
 from utils.run_folder import checkpoint_to_resume, new_folder
 from utils.schedule import in_iterations
-from utils.script import run_script
 
 
 def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resume=None):

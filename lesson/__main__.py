@@ -30,8 +30,7 @@ from utils import parallel
 from utils.evaluation.certainty import best_operation
 from utils.evaluation.evaluate import detect_all
 from utils.evaluation.matches import match_detections
-from utils.parser import Parser
-from utils.script import run_script
+from utils.options import Parser, run_script
 
 CURVE = "triangle"  # the class of the curve, the hardest of the three
 

@@ -16,7 +16,7 @@ import train
 from data.dataset import Dataset
 from tests.conftest import ROOT, wait_for_log, write_coco
 from tests.scripts import run_script
-from utils import checkpoint, script
+from utils import checkpoint, options
 from utils.log import read_log
 
 OBJECTS = [
@@ -233,7 +233,7 @@ def test_nan_in_an_image_stops_before_the_step_and_names_its_file(
     )
     handlers = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
     with pytest.raises(SystemExit) as stopped:
-        script.run_script(train.main)
+        options.run_script(train.main)
     for one, handler in handlers.items():
         signal.signal(one, handler)
     told = re.search(

@@ -24,8 +24,8 @@ from utils.build import build_loader, build_transform
 from utils.datasets import eval_dataset, read_records
 from utils.evaluation.evaluate import collect_detections
 from utils.evaluation.metrics import compute_metrics
+from utils.options import run_script
 from utils.schedule import in_iterations, learning_rate
-from utils.script import run_script
 
 # torchvision's references/detection: lr per image of a batch, decay of the weights, and the epochs
 # after which lr drops to a tenth, as shares of all.

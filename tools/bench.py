@@ -28,9 +28,8 @@ from tools.workloads import batch, training_ours
 from utils import parallel
 from utils.files import must_be_new, write
 from utils.log import read_log
-from utils.parser import Parser
+from utils.options import Parser, run_script
 from utils.recipes import RECIPES
-from utils.script import run_script
 
 
 def steps(flags):

@@ -20,7 +20,7 @@ from utils.build import build_levels, build_transform
 from utils.datasets import read_source
 from utils.files import must_be_new
 from utils.fit_priors import fit_priors, proposal_line
-from utils.script import run_script
+from utils.options import run_script
 
 
 def main():

@@ -1,16 +1,83 @@
-"""Flags: what a user may type. The flags of older detectors mean here what they meant there."""
+"""The command line of all scripts: the flags that a user may type, and how a script ends.
 
+The flags of older detectors mean here what they meant there.
+"""
+
+import argparse
+import difflib
+import multiprocessing
+import signal
+import sys
 from argparse import BooleanOptionalAction
 from pathlib import Path
 
+import torch
+
 from data.dataset import DATASETS
+from data.errors import UserError
 from layers.resnet import DEPTHS
 from retinanet import FINEST_STRIDES
 from utils.build import MODELS, OPTIMIZERS
 from utils.evaluation.metrics import METRICS
 from utils.parallel import PRECISIONS
-from utils.parser import Parser
 from utils.recipes import RECIPES
+from utils.stop import stop_early
+
+# Flags of older detectors that mean nothing here -> what to type instead. docs/training.md lists
+# them.
+ANCESTORS = {
+    "--cuda": "--device cpu, or --device cuda",
+    "--start-iter": "--resume, which knows where it stopped",
+    "--trained-model": "the first argument of eval.py and detect.py",
+    "--model-path": "the first argument of eval.py and detect.py",
+    "--image-dir": "the second argument of detect.py",
+    "--visual-threshold": "--score-threshold of detect.py",
+    "--confidence-threshold": "score_threshold in a recipe of your own",
+    "--top-k": "max_detections in a recipe of your own",
+    "--voc-root": "--dataset voc --root",
+    "--coco-root": "--dataset coco --root",
+    "--backbone": "--depth 18, 34, 50, 101 or 152",
+    "--anchor-ious": "--negative-iou and --positive-iou",
+    "--regularization-l2": "--weight-decay",
+    "--with-apex": "the default, where the hardware has bfloat16",
+    "--with-dali": "not needed: --workers loads images",
+    "--work-dir": "--save-folder, and --name",
+    "--cfg-options": "a recipe of your own, --recipe my.py",
+    "--config-file": "--recipe, a name or a Python file",
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse's, but a mistake is one line that names what was probably meant."""
+
+    def __init__(self, description):
+        super().__init__(
+            description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def parse(self, arguments=None):
+        """The flags; every flag may be written with underscores too."""
+        arguments = sys.argv[1:] if arguments is None else arguments
+        flags, unknown = self.parse_known_args([with_dashes(argument) for argument in arguments])
+        if unknown:
+            name = unknown[0].partition("=")[0]
+            known = [flag for action in self._actions for flag in action.option_strings]
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else "--help lists all flags"
+            hint = f"here it is {ANCESTORS[name]}" if name in ANCESTORS else hint
+            raise UserError(f"{unknown[0]} is not known here; {hint}")
+        return flags
+
+    def error(self, message):
+        raise UserError(message.replace("argument ", "", 1))
+
+
+def with_dashes(argument):
+    """The argument, with dashes instead of underscores if it is a flag."""
+    name, equals, value = argument.partition("=")
+    return name.replace("_", "-") + equals + value if name.startswith("--") else argument
 
 
 def add_dataset_flags(parser):
@@ -144,3 +211,43 @@ def add_run_flags(parser):
         help="go on from this checkpoint, or from the last of --name")  # fmt: skip
     add("--visdom", nargs="?", const="localhost:8097", metavar="SERVER", help="localhost:8097")
     add("--logdir", help="folder of TensorBoard's files")
+
+
+OUT_OF_MEMORY = (
+    "out of memory: a smaller --batch, a larger --accumulate (the same batch in more parts) or a "
+    "smaller --resize need less; what was saved is kept, and --resume goes on from it"
+)
+
+
+def run_script(main):
+    """Run a script. A user's mistake is one line and exit code 2; a bug keeps its traceback."""
+    signal.signal(signal.SIGINT, stop_early)
+    try:
+        code = main()
+    except UserError as mistake:
+        # One that happened in a loader's process arrives with that process's traceback before it.
+        line = str(mistake).strip().splitlines()[-1].removeprefix("data.errors.UserError: ")
+        print(f"error: {line}", file=sys.stderr)
+        code = 2
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        print(f"error: {OUT_OF_MEMORY}", file=sys.stderr)
+        code = 2
+    except KeyboardInterrupt:
+        print("stopped before the training began", file=sys.stderr)
+        code = 128 + signal.SIGINT
+    finally:
+        # Processes that load images wait for a signal that they ignore: they would never end.
+        if hasattr(signal, "SIGCHLD"):
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for process in multiprocessing.active_children():
+            process.kill()
+    sys.exit(code)
+
+
+def is_out_of_memory(error):
+    """Whether an error says that the computer's or the GPU's memory is used up."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
+        "DefaultCPUAllocator" in str(error)
+    )
