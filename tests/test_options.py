@@ -13,7 +13,7 @@ from data.records import Source
 from tests.conftest import ROOT
 from utils import options, resolve
 from utils.options import ANCESTORS, run_script
-from utils.recipes import RECIPES, Recipe
+from utils.recipes import RECIPES
 from utils.schedule import in_iterations
 
 
@@ -48,11 +48,6 @@ def test_fewer_iterations_bring_their_milestones_along():
 
 def test_the_jitter_follows_the_size():
     assert recipe_of("--dataset", "coco", "--resize", "400").jitter == (320, 400)
-
-
-def test_a_misspelt_ingredient_is_an_error():
-    with pytest.raises(TypeError, match="no 'learning_rte'"):
-        Recipe() | dict(learning_rte=3)
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,7 @@ from pathlib import Path
 from data.errors import UserError
 from data.formats import voc
 from data.formats.coco import is_official
-from utils.limits import checked
-from utils.recipe import Recipe
+from utils.recipe import Recipe, checked
 from utils.recipes import RECIPES
 
 # Where the data come from: naming one of them on the command line replaces them all.
