@@ -20,10 +20,8 @@ from utils.finish import finish
 from utils.fit_priors import fitted_recipe
 from utils.guard import Guard
 from utils.options import run_script
-from utils.recipe_text import describe_recipe
 from utils.run import Run
 from utils.run_folder import checkpoint_to_resume, new_folder
-from utils.schedule import in_iterations
 
 
 def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resume=None):
@@ -87,12 +85,12 @@ def main():
     recipe, reason = resolve.fit_recipe(
         flags, classes, len(train_records), weights.changes, has_gpu
     )
-    recipe = in_iterations(recipe, len(train_records))
+    recipe = resolve.in_iterations(recipe, len(train_records))
     datasets = make_datasets(recipe, classes, train_records, val_records)
     if recipe.fit_priors:
         recipe, proposal = fitted_recipe(recipe, datasets[0])
         print(proposal)
-    print(reason, describe_recipe(recipe), sep="\n")
+    print(reason, resolve.describe_recipe(recipe), sep="\n")
     folder = parallel.broadcast_from_rank0(
         lambda: new_folder(flags.save_folder, flags.name, f"{recipe.model}_{recipe.dataset}")
     )
@@ -108,8 +106,8 @@ def resume(flags, device):
     recipe = resolve.resolve(flags, stored)
     with parallel.rank0_first():
         classes, train_records, val_records = read_records(recipe, content["classes"])
-    recipe = in_iterations(recipe, len(train_records))
-    print(describe_recipe(recipe))
+    recipe = resolve.in_iterations(recipe, len(train_records))
+    print(resolve.describe_recipe(recipe))
     if content.get("iteration", 0) >= recipe.iterations:
         print(f"all {recipe.iterations} iterations are done; a larger --iters goes on")
     datasets = make_datasets(recipe, classes, train_records, val_records)

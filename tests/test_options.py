@@ -14,7 +14,6 @@ from tests.conftest import ROOT
 from utils import options, resolve
 from utils.options import ANCESTORS, run_script
 from utils.recipes import RECIPES
-from utils.schedule import in_iterations
 
 
 def recipe_of(*arguments):
@@ -221,7 +220,7 @@ def test_mmdetection_s_tutorial_is_a_recipe():
         recipe.milestone_epochs,
     ) == ("coco", 0.01, 8, 500, 64, (56,))
     # 2,975 images are repeated 8 times in an epoch there: 8 epochs are 64 passes.
-    recipe = in_iterations(recipe, 2975)
+    recipe = resolve.in_iterations(recipe, 2975)
     assert recipe.iterations == 64 * 371 and recipe.milestones == (56 * 371,)
 
 

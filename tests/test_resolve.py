@@ -6,6 +6,7 @@ from data.errors import UserError
 from data.formats import voc
 from tests.test_options import recipe_of
 from utils import options, resolve
+from utils.recipe import Recipe
 from utils.recipes import RECIPES
 
 COCO = ["person", "toothbrush", "hair drier", *(f"class {i}" for i in range(77))]
@@ -157,3 +158,36 @@ def test_a_misspelt_flag_is_one_line_with_the_likely_one(typed, hint):
 )
 def test_every_number_of_the_loss_is_a_flag(flag, field):
     assert getattr(recipe_of(flag, "0.55"), field) == 0.55
+
+
+def test_epochs_are_counted_in_iterations_with_their_milestones():
+    recipe = resolve.in_iterations(
+        Recipe(epochs=10, milestone_epochs=(6, 8), batch=4, iterations=0), 42
+    )
+    assert (recipe.iterations, recipe.milestones, recipe.epochs) == (100, (60, 80), 0)
+    assert resolve.in_iterations(recipe, 7) == recipe
+
+
+# What a training says of its recipe.
+
+
+def test_a_recipe_of_ours_is_its_name_alone():
+    assert (
+        resolve.describe_recipe(RECIPES["retinanet_voc"]) == "as retinanet_voc in utils/recipes.py"
+    )
+
+
+def test_what_differs_is_told_and_what_has_no_effect_is_not(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    text = resolve.describe_recipe(RECIPES["shapes"] | dict(batch=4, milestones=(1, 2)))
+    assert text == "as shapes in utils/recipes.py  but  batch=4"
+    text = resolve.describe_recipe(RECIPES["ssd300_voc"] | dict(depth=18, resize=9, lr=0.5))
+    assert text == "as ssd300_voc in utils/recipes.py  but  lr=0.5"
+
+
+def test_it_fits_the_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    changed = RECIPES["retinanet_custom"] | dict(
+        batch=3, depth=18, resize=320, iterations=77, ema=0.9, seed=5, root="some/where/else"
+    )
+    assert max(map(len, resolve.describe_recipe(changed).splitlines())) <= 60

@@ -25,7 +25,7 @@ from utils.datasets import eval_dataset, read_records
 from utils.evaluation.evaluate import collect_detections
 from utils.evaluation.metrics import compute_metrics
 from utils.options import run_script
-from utils.schedule import in_iterations, learning_rate
+from utils.schedule import learning_rate
 
 # torchvision's references/detection: lr per image of a batch, decay of the weights, and the epochs
 # after which lr drops to a tenth, as shares of all.
@@ -127,7 +127,7 @@ def main():
     recipe = resolve.resolve(flags, resolve.starting_recipe(flags))
     classes, train_records, _ = read_records(recipe)
     recipe, _ = resolve.fit_recipe(flags, classes, len(train_records), {}, device.type != "cpu")
-    recipe = reference_recipe(in_iterations(recipe, len(train_records)), flags.lr)
+    recipe = reference_recipe(resolve.in_iterations(recipe, len(train_records)), flags.lr)
     augmented = build_transform(recipe, augment=recipe.augment)
     train_dataset = Dataset(classes, train_records, augmented, recipe.seed)
     torch.manual_seed(recipe.seed)

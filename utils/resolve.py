@@ -2,30 +2,33 @@
 
 import math
 import runpy
+import shutil
 import sys
+import textwrap
 from dataclasses import fields
 from pathlib import Path
 
 from data.errors import UserError
 from data.formats import voc
 from data.formats.coco import is_official
+from utils import conventions
+from utils.build import SSD_SIDES
 from utils.recipe import Recipe, checked
-from utils.recipes import RECIPES
+from utils.recipes import RECIPES, WITHOUT_GPU
 
 # Where the data come from: naming one of them on the command line replaces them all.
 SOURCE = ("dataset", "root", "images", "annotations", "val_images", "val_annotations", "class_list")
 MANY_IMAGES = 1000  # from so many on, a dataset gets the recipe of its name
 
-# Without a GPU, RetinaNet is smaller; from random weights, so are its heads: the paper's would take
-# two thirds of the time. SSD makes few passes there: of as many images, twice as many steps of half
-# the batch learn far more.
-SMALL = dict(depth=18, resize=320, jitter=(256, 320), max_size=534)
-WITHOUT_GPU = dict(
-    retinanet_custom=SMALL,
-    retinanet_scratch=SMALL | dict(channels=64, head_convs=2),
-    ssd300_scratch=dict(batch=4),
-    ssd512_scratch=dict(batch=4),
-)
+
+# What has no effect on an SSD, and what only one kind of schedule looks at.
+RETINANET_ONLY = {
+    "depth", "finest_stride", "channels", "head_convs", "head_norm", "prior_scales",
+    "prior_probability", "frozen_norm", "resize", "jitter", "scale_jitter", "max_size",
+    "box_loss", "focal_alpha", "focal_gamma",
+}  # fmt: skip
+SSD_ONLY = {"vgg_norm", "negatives_per_positive"}
+MILESTONES_ONLY = {"milestones", "milestone_epochs"}
 
 
 def starting_recipe(flags, model=None):
@@ -189,3 +192,45 @@ def schedule_changes(given, recipe, factor):
     return dict(
         iterations=length, epochs=0, milestone_epochs=(), milestones=milestones, warmup=warmup
     )
+
+
+def in_iterations(recipe, num_images):
+    """A recipe that counts in epochs, in iterations: an epoch is as many as the images fill."""
+    if not recipe.epochs:
+        return recipe
+    per_epoch = max(num_images // recipe.batch, 1)
+    milestones = tuple(epoch * per_epoch for epoch in recipe.milestone_epochs)
+    return recipe | dict(
+        iterations=recipe.epochs * per_epoch,
+        epochs=0,
+        milestone_epochs=(),
+        milestones=milestones or recipe.milestones,
+    )
+
+
+def describe_recipe(recipe):
+    """The nearest of our recipes, and what differs from it; all of it is in recipe.json."""
+    options = {name: differences(recipe, other) for name, other in RECIPES.items()}
+    name = min(options, key=lambda name: len(options[name]))
+    words = [f"{field}={value}" for field, value in options[name].items()]
+    text = "  ".join([f"as {name} in utils/recipes.py", *(["but"] if words else []), *words])
+    width = min(shutil.get_terminal_size((100, 24)).columns, 120)
+    return textwrap.fill(text, width=width, break_long_words=False, break_on_hyphens=False)
+
+
+def differences(recipe, other):
+    """The fields in which a recipe differs from another and that have an effect, as text."""
+    without_effect = RETINANET_ONLY if recipe.model in SSD_SIDES else SSD_ONLY
+    if recipe.schedule != "milestones":
+        without_effect = without_effect | MILESTONES_ONLY
+    values = {
+        field.name: getattr(recipe, field.name)
+        for field in fields(recipe)
+        if getattr(recipe, field.name) != getattr(other, field.name)
+        and field.name not in without_effect
+    }
+    if "base_priors" in values:
+        values["base_priors"] = "the publisher's"
+    if "conventions" in values:
+        values["conventions"] = conventions.describe(recipe.conventions)
+    return {name: str(value).replace("'", "").replace(", ", ",") for name, value in values.items()}
