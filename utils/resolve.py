@@ -21,16 +21,6 @@ SOURCE = ("dataset", "root", "images", "annotations", "val_images", "val_annotat
 MANY_IMAGES = 1000  # from so many on, a dataset gets the recipe of its name
 
 
-# What has no effect on an SSD, and what only one kind of schedule looks at.
-RETINANET_ONLY = {
-    "depth", "finest_stride", "channels", "head_convs", "head_norm", "prior_scales",
-    "prior_probability", "frozen_norm", "resize", "jitter", "scale_jitter", "max_size",
-    "box_loss", "focal_alpha", "focal_gamma",
-}  # fmt: skip
-SSD_ONLY = {"vgg_norm", "negatives_per_positive"}
-MILESTONES_ONLY = {"milestones", "milestone_epochs"}
-
-
 def starting_recipe(flags, model=None):
     """The recipe to start from: the one that was asked for, or else that of model and dataset."""
     if flags.recipe and Path(flags.recipe).suffix == ".py":
@@ -220,14 +210,13 @@ def describe_recipe(recipe):
 
 def differences(recipe, other):
     """The fields in which a recipe differs from another and that have an effect, as text."""
-    without_effect = RETINANET_ONLY if recipe.model in SSD_SIDES else SSD_ONLY
-    if recipe.schedule != "milestones":
-        without_effect = without_effect | MILESTONES_ONLY
+    detector = "SSD" if recipe.model in SSD_SIDES else "RetinaNet"
+    in_effect = (None, detector, f"{recipe.schedule} schedule")
     values = {
-        field.name: getattr(recipe, field.name)
-        for field in fields(recipe)
-        if getattr(recipe, field.name) != getattr(other, field.name)
-        and field.name not in without_effect
+        known.name: getattr(recipe, known.name)
+        for known in fields(recipe)
+        if known.metadata["only"] in in_effect
+        and getattr(recipe, known.name) != getattr(other, known.name)
     }
     if "base_priors" in values:
         values["base_priors"] = "the publisher's"
