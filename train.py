@@ -13,13 +13,20 @@ from data.dataset import Dataset
 from data.summary import describe
 from layers.losses import count_batch_positives
 from published.weights import find_weights, load_weights
-from utils import checkpoint, options, parallel, resolve
+from utils import checkpoint, options, parallel
 from utils.build import build_detector, build_loader, build_optimizer, build_transform
 from utils.datasets import read_records
 from utils.finish import finish
 from utils.fit_priors import fitted_recipe
 from utils.guard import Guard
 from utils.options import run_script
+from utils.resolve import (
+    asked_recipe,
+    describe_recipe,
+    in_iterations,
+    resolve_recipe,
+    resumed_recipe,
+)
 from utils.run import Run
 from utils.run_folder import checkpoint_to_resume, new_folder
 
@@ -77,20 +84,19 @@ def main():
     if flags.resume is not None:
         return resume(flags, device)
 
-    recipe = resolve.resolve(flags, resolve.starting_recipe(flags))
+    # The flags say where the data and the weights are; how to train depends on what is there.
+    asked = asked_recipe(flags)
     with parallel.rank0_first():
-        weights = find_weights(recipe)
-        classes, train_records, val_records = read_records(recipe)
-    has_gpu = device.type != "cpu"
-    recipe, reason = resolve.fit_recipe(
-        flags, classes, len(train_records), weights.changes, has_gpu
+        weights = find_weights(asked)
+        classes, train_records, val_records = read_records(asked)
+    recipe, reason = resolve_recipe(
+        flags, asked, classes, len(train_records), device, weights.changes
     )
-    recipe = resolve.in_iterations(recipe, len(train_records))
     datasets = make_datasets(recipe, classes, train_records, val_records)
     if recipe.fit_priors:
         recipe, proposal = fitted_recipe(recipe, datasets[0])
         print(proposal)
-    print(reason, resolve.describe_recipe(recipe), sep="\n")
+    print(reason, describe_recipe(recipe), sep="\n")
     folder = parallel.broadcast_from_rank0(
         lambda: new_folder(flags.save_folder, flags.name, f"{recipe.model}_{recipe.dataset}")
     )
@@ -102,12 +108,11 @@ def resume(flags, device):
     path = checkpoint_to_resume(flags.save_folder, flags.name, flags.resume)
     content = checkpoint.load(path)
     stored = checkpoint.recipe_of(content, path)
-    resolve.refuse_changes(flags, stored)
-    recipe = resolve.resolve(flags, stored)
+    recipe = resumed_recipe(flags, stored)
     with parallel.rank0_first():
         classes, train_records, val_records = read_records(recipe, content["classes"])
-    recipe = resolve.in_iterations(recipe, len(train_records))
-    print(resolve.describe_recipe(recipe))
+    recipe = in_iterations(recipe, len(train_records))
+    print(describe_recipe(recipe))
     if content.get("iteration", 0) >= recipe.iterations:
         print(f"all {recipe.iterations} iterations are done; a larger --iters goes on")
     datasets = make_datasets(recipe, classes, train_records, val_records)

@@ -18,7 +18,7 @@ from utils.recipes import RECIPES
 
 def recipe_of(*arguments):
     flags = options.train_parser("").parse(arguments)
-    return resolve.resolve(flags, resolve.starting_recipe(flags))
+    return resolve.asked_recipe(flags)
 
 
 def test_without_flags_it_is_shapes():

@@ -1,6 +1,7 @@
 """Which recipe it is, and that what was typed is never silently something else."""
 
 import pytest
+import torch
 
 from data.errors import UserError
 from data.formats import voc
@@ -14,7 +15,9 @@ COCO = ["person", "toothbrush", "hair drier", *(f"class {i}" for i in range(77))
 
 def fitted(*arguments, classes=("a", "b"), images=300, learned=None, has_gpu=True):
     flags = options.train_parser("").parse(arguments)
-    return resolve.fit_recipe(flags, list(classes), images, learned or {}, has_gpu)
+    device = torch.device("cuda" if has_gpu else "cpu")
+    asked = resolve.asked_recipe(flags)
+    return resolve.resolve_recipe(flags, asked, list(classes), images, device, learned or {})
 
 
 @pytest.mark.parametrize(
@@ -28,7 +31,8 @@ def fitted(*arguments, classes=("a", "b"), images=300, learned=None, has_gpu=Tru
 def test_a_published_dataset_gets_its_published_recipe(dataset, classes, images, expected):
     for flags in (("--dataset", dataset), ("--dataset", dataset, "--root", "somewhere/else")):
         recipe, reason = fitted(*flags, classes=classes, images=images)
-        assert recipe == RECIPES[expected] | dict(root=recipe.root) and expected in reason
+        counted = resolve.in_iterations(RECIPES[expected], images)
+        assert recipe == counted | dict(root=recipe.root) and expected in reason
 
 
 @pytest.mark.parametrize("dataset", ("voc", "coco", "csv", "yolo", "auto", "cityscapes"))
@@ -69,6 +73,13 @@ def test_random_weights_get_a_recipe_of_their_own(has_gpu, channels):
     pretrained, _ = fitted("--root", "mine", images=300, has_gpu=has_gpu)
     assert pretrained.optimizer == "sgd" and pretrained.channels == 256
     assert recipe.fit_priors and not pretrained.fit_priors
+
+
+def test_the_weights_are_those_that_were_found_before_the_data_were_read():
+    """Of a folder in Cityscapes' format they are COCO's, whichever recipe its images get."""
+    recipe, reason = fitted("--dataset", "cityscapes", images=30)
+    assert "retinanet_custom" in reason and recipe.weights == "coco"
+    assert fitted("--dataset", "yolo", "--weights", "none", images=30)[0].weights == "none"
 
 
 def test_so_does_an_ssd_of_random_weights():
@@ -113,7 +124,7 @@ def test_the_weights_of_an_ssd_make_it_an_ssd():
 
 def stored(*arguments, **changes):
     flags = options.train_parser("").parse(arguments)
-    return resolve.resolve(flags, RECIPES["retinanet_custom"] | changes)
+    return resolve.resumed_recipe(flags, RECIPES["retinanet_custom"] | changes)
 
 
 def test_what_is_typed_of_the_data_replaces_all_that_was_stored():
