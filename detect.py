@@ -15,12 +15,13 @@ from tqdm import tqdm
 from data.errors import UserError
 from published.detector import Detector
 from published.fetch import checkpoint_path
-from utils import options, resolve
+from utils import options
 from utils.datasets import eval_dataset
 from utils.files import must_be_new, new_name, write
 from utils.media import Background, batches, named_files, open_inputs, read_ahead
-from utils.parser import Parser
+from utils.options import Parser
 from utils.predict import coco_results, image_numbers, plain_results
+from utils.resolve import given_fields, with_flags
 from utils.stop import run_script
 
 CHANGES = ("resize", "max_size")  # flags that change the checkpoint's recipe
@@ -30,7 +31,7 @@ def main():
     flags = parse_flags()
     must_be_new(flags.json, flags.coco_json)
     files = named_files(flags.inputs)  # what is mistyped is said before a checkpoint is read
-    given = resolve.given_fields(flags)
+    given = given_fields(flags)
     changes = {name: given[name] for name in CHANGES if name in given}
     detector = Detector(
         flags.checkpoint,
@@ -92,7 +93,7 @@ def annotated_dataset(flags, detector):
     """The dataset whose objects are drawn beside the detections; None where none is named."""
     if not (flags.dataset or flags.root or flags.annotations):
         return None
-    recipe = resolve.resolve(flags, detector.recipe)
+    recipe = with_flags(detector.recipe, flags)
     return eval_dataset(recipe, flags.split or "all", detector.classes)
 
 

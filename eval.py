@@ -9,13 +9,14 @@ from pathlib import Path
 
 from published.fetch import checkpoint_path
 from published.load import load_detector
-from utils import options, parallel, resolve
+from utils import options, parallel
 from utils.datasets import eval_dataset
 from utils.evaluation.advice import with_advice
 from utils.evaluation.evaluate import conditions, evaluate, table
 from utils.evaluation.results import RESULTS, save_results
 from utils.files import must_be_new, new_name
-from utils.parser import Parser
+from utils.options import Parser
+from utils.resolve import with_flags
 from utils.stop import run_script
 
 
@@ -26,7 +27,7 @@ def main():
 
     device = parallel.start(flags.device)
     detector = load_detector(flags.checkpoint)
-    recipe = resolve.resolve(flags, detector.recipe)
+    recipe = with_flags(detector.recipe, flags)
     # A file of annotations that was typed is evaluated whole.
     split = flags.split or ("all" if flags.annotations else "val")
     with parallel.rank0_first():

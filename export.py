@@ -12,7 +12,7 @@ from published.fetch import checkpoint_path
 from published.load import load_detector
 from utils.files import must_be_new
 from utils.onnx import OUTPUTS, export, largest_differences
-from utils.parser import Parser
+from utils.options import Parser
 from utils.stop import run_script
 
 TOLERANCE = 0.01  # pixels that a box of the file may lie beside the checkpoint's

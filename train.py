@@ -24,9 +24,7 @@ from utils.evaluation.evaluate import evaluate
 from utils.finish import report_training
 from utils.fit_priors import fitted_recipe
 from utils.log import Log
-from utils.recipe_text import describe_recipe
 from utils.saver import Saver, checkpoint_to_resume, new_folder
-from utils.schedule import in_iterations
 from utils.steps import FiniteCheck, Plateau, learning_rate
 from utils.stop import Stop, read_batches, run_script
 
@@ -50,20 +48,19 @@ def main():
 
 def new_run(flags, device):
     """A new training -> its recipe, its folder, its datasets, and what it starts from."""
-    recipe = resolve.resolve(flags, resolve.starting_recipe(flags))
+    # The flags say where the data and the weights are; how to train depends on what is there.
+    asked = resolve.asked_recipe(flags)
     with parallel.rank0_first():
-        weights = find_weights(recipe)
-        classes, train_records, val_records = read_records(recipe)
-    has_gpu = device.type != "cpu"
-    recipe, reason = resolve.fit_recipe(
-        flags, classes, len(train_records), weights.changes, has_gpu
+        weights = find_weights(asked)
+        classes, train_records, val_records = read_records(asked)
+    recipe, reason = resolve.resolve_recipe(
+        flags, asked, classes, len(train_records), device, weights.changes
     )
-    recipe = in_iterations(recipe, len(train_records))
     datasets = make_datasets(recipe, classes, train_records, val_records)
     if recipe.fit_priors:
         recipe, proposal = fitted_recipe(recipe, datasets[0])
         print(proposal)
-    print(reason, describe_recipe(recipe), sep="\n")
+    print(reason, resolve.describe_recipe(recipe), sep="\n")
     folder = parallel.broadcast_from_rank0(
         lambda: new_folder(flags.save_folder, flags.name, f"{recipe.model}_{recipe.dataset}")
     )
@@ -74,13 +71,11 @@ def resumed_run(flags, device):
     """A training where its checkpoint left it -> the same."""
     path = checkpoint_to_resume(flags.save_folder, flags.name, flags.resume)
     content = checkpoint.load(path)
-    stored = checkpoint.recipe_of(content, path)
-    resolve.refuse_changes(flags, stored)
-    recipe = resolve.resolve(flags, stored)
+    stored = resolve.resumed_recipe(flags, checkpoint.recipe_of(content, path))
     with parallel.rank0_first():
-        classes, train_records, val_records = read_records(recipe, content["classes"])
-    recipe = in_iterations(recipe, len(train_records))
-    print(describe_recipe(recipe))
+        classes, train_records, val_records = read_records(stored, content["classes"])
+    recipe = resolve.in_iterations(stored, len(train_records))
+    print(resolve.describe_recipe(recipe))
     if content.get("iteration", 0) >= recipe.iterations:
         print(f"all {recipe.iterations} iterations are done; a larger --iters goes on")
     datasets = make_datasets(recipe, classes, train_records, val_records)

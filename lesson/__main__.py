@@ -29,7 +29,7 @@ from lesson.text import refresh
 from utils import parallel
 from utils.evaluation.evaluate import best_operation, detect_all
 from utils.evaluation.metrics import match_detections
-from utils.parser import Parser
+from utils.options import Parser
 from utils.stop import run_script
 
 CURVE = "triangle"  # the class of the curve, the hardest of the three

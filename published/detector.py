@@ -12,8 +12,8 @@ from data.images import read_image
 from published.load import load_detector
 from utils import draw, parallel
 from utils.build import build_collate, build_transform
-from utils.limits import checked
 from utils.predict import predict, to_original
+from utils.recipe import checked
 
 
 class Detector:

@@ -1,12 +1,12 @@
 """Which recipe it is, and that what was typed is never silently something else."""
 
 import pytest
+import torch
 
 from data.errors import UserError
 from data.formats import voc
 from tests.test_options import recipe_of
 from utils import options, resolve
-from utils.limits import checked
 from utils.recipe import Recipe
 from utils.recipes import RECIPES
 
@@ -15,7 +15,9 @@ COCO = ["person", "toothbrush", "hair drier", *(f"class {i}" for i in range(77))
 
 def fitted(*arguments, classes=("a", "b"), images=300, learned=None, has_gpu=True):
     flags = options.train_parser("").parse(arguments)
-    return resolve.fit_recipe(flags, list(classes), images, learned or {}, has_gpu)
+    device = torch.device("cuda" if has_gpu else "cpu")
+    asked = resolve.asked_recipe(flags)
+    return resolve.resolve_recipe(flags, asked, list(classes), images, device, learned or {})
 
 
 @pytest.mark.parametrize(
@@ -29,7 +31,8 @@ def fitted(*arguments, classes=("a", "b"), images=300, learned=None, has_gpu=Tru
 def test_a_published_dataset_gets_its_published_recipe(dataset, classes, images, expected):
     for flags in (("--dataset", dataset), ("--dataset", dataset, "--root", "somewhere/else")):
         recipe, reason = fitted(*flags, classes=classes, images=images)
-        assert recipe == RECIPES[expected] | dict(root=recipe.root) and expected in reason
+        counted = resolve.in_iterations(RECIPES[expected], images)
+        assert recipe == counted | dict(root=recipe.root) and expected in reason
 
 
 @pytest.mark.parametrize("dataset", ("voc", "coco", "csv", "yolo", "auto", "cityscapes"))
@@ -70,6 +73,13 @@ def test_random_weights_get_a_recipe_of_their_own(has_gpu, channels):
     pretrained, _ = fitted("--root", "mine", images=300, has_gpu=has_gpu)
     assert pretrained.optimizer == "sgd" and pretrained.channels == 256
     assert recipe.fit_priors and not pretrained.fit_priors
+
+
+def test_the_weights_are_those_that_were_found_before_the_data_were_read():
+    """Of a folder in Cityscapes' format they are COCO's, whichever recipe its images get."""
+    recipe, reason = fitted("--dataset", "cityscapes", images=30)
+    assert "retinanet_custom" in reason and recipe.weights == "coco"
+    assert fitted("--dataset", "yolo", "--weights", "none", images=30)[0].weights == "none"
 
 
 def test_so_does_an_ssd_of_random_weights():
@@ -114,7 +124,7 @@ def test_the_weights_of_an_ssd_make_it_an_ssd():
 
 def stored(*arguments, **changes):
     flags = options.train_parser("").parse(arguments)
-    return resolve.resolve(flags, RECIPES["retinanet_custom"] | changes)
+    return resolve.resumed_recipe(flags, RECIPES["retinanet_custom"] | changes)
 
 
 def test_what_is_typed_of_the_data_replaces_all_that_was_stored():
@@ -125,41 +135,6 @@ def test_what_is_typed_of_the_data_replaces_all_that_was_stored():
     recipe = stored("--annotations", "c.csv", **before)
     assert (recipe.dataset, recipe.annotations, recipe.val_annotations) == ("csv", "c.csv", "")
     assert stored("--batch", "2", **before).annotations == "a.json"
-
-
-@pytest.mark.parametrize(
-    "changes, message",
-    (
-        (dict(schedule="cosin"), "schedule 'cosin': choose milestones, cosine, plateau"),
-        (dict(box_loss="GIoU"), "box_loss 'GIoU': choose smooth_l1, giou"),
-        (dict(metric="mAP"), "metric 'mAP'"),
-        (dict(model="RetinaNet"), "model 'RetinaNet'"),
-        (dict(optimizer="SGD"), "optimizer 'SGD'"),
-        (dict(depth=77), "depth 77"),
-        (dict(max_grad_norm=0), "max_grad_norm 0: must be over 0"),
-        (dict(max_grad_norm=None), "max_grad_norm 'None': of a wrong type"),
-        (dict(lr="fast"), "lr 'fast': of a wrong type"),
-        (dict(lr=float("nan")), "lr nan"),
-        (dict(val_share=1), "val_share 1: must be below 1"),
-        (dict(negative_iou=0.6), "negative_iou 0.6: must not be over"),
-        (dict(base_priors=((0, 0, 8, 8),)), "base_priors of 1 levels: retinanet has 5"),
-        (dict(prior_sizes=(8, 16)), r"prior_sizes \(8, 16\): retinanet needs 5 of them"),
-        (dict(prior_ratios=((1,),)), "retinanet needs numbers"),
-        (dict(model="ssd300", prior_ratios=(1.0,)), "needs a tuple of ratios for each of 6 levels"),
-        (dict(jitter=(600, 400)), r"jitter \(600, 400\): must be two numbers over 0"),
-        (dict(scale_jitter=(2.0, 0.5)), r"scale_jitter \(2.0, 0.5\): must be two numbers over 0"),
-        (dict(scale_jitter=(0.0, 2.0)), "the smaller one first"),
-        (dict(scale_jitter=(2.0,)), "must be two numbers"),
-    ),
-)
-def test_a_recipe_file_s_words_and_numbers_are_checked_like_flags(tmp_path, changes, message):
-    with pytest.raises(UserError, match=f"my.py: .*{message}"):
-        checked(Recipe() | changes, "my.py")
-
-
-def test_all_our_recipes_pass_the_check():
-    for recipe in RECIPES.values():
-        assert checked(recipe) == recipe
 
 
 def test_a_recipe_file_may_import_another_beside_it(tmp_path):
@@ -194,3 +169,36 @@ def test_a_misspelt_flag_is_one_line_with_the_likely_one(typed, hint):
 )
 def test_every_number_of_the_loss_is_a_flag(flag, field):
     assert getattr(recipe_of(flag, "0.55"), field) == 0.55
+
+
+def test_epochs_are_counted_in_iterations_with_their_milestones():
+    recipe = resolve.in_iterations(
+        Recipe(epochs=10, milestone_epochs=(6, 8), batch=4, iterations=0), 42
+    )
+    assert (recipe.iterations, recipe.milestones, recipe.epochs) == (100, (60, 80), 0)
+    assert resolve.in_iterations(recipe, 7) == recipe
+
+
+# What a training says of its recipe.
+
+
+def test_a_recipe_of_ours_is_its_name_alone():
+    assert (
+        resolve.describe_recipe(RECIPES["retinanet_voc"]) == "as retinanet_voc in utils/recipes.py"
+    )
+
+
+def test_what_differs_is_told_and_what_has_no_effect_is_not(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    text = resolve.describe_recipe(RECIPES["shapes"] | dict(batch=4, milestones=(1, 2)))
+    assert text == "as shapes in utils/recipes.py  but  batch=4"
+    text = resolve.describe_recipe(RECIPES["ssd300_voc"] | dict(depth=18, resize=9, lr=0.5))
+    assert text == "as ssd300_voc in utils/recipes.py  but  lr=0.5"
+
+
+def test_it_fits_the_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    changed = RECIPES["retinanet_custom"] | dict(
+        batch=3, depth=18, resize=320, iterations=77, ema=0.9, seed=5, root="some/where/else"
+    )
+    assert max(map(len, resolve.describe_recipe(changed).splitlines())) <= 60

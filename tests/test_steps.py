@@ -12,7 +12,6 @@ from utils import steps
 from utils.build import build_detector
 from utils.recipe import Recipe
 from utils.recipes import RECIPES
-from utils.schedule import in_iterations
 from utils.steps import (
     MAX_SKIPPED,
     FiniteCheck,
@@ -48,12 +47,6 @@ def test_a_plateau_lowers_the_rate_once_epochs_bring_nothing():
     again = Plateau(Recipe(schedule="plateau"), per_epoch=2)
     again.load_state_dict(plateau.state_dict())
     assert again.factor == plateau.factor and again.best == 3
-
-
-def test_epochs_are_counted_in_iterations_with_their_milestones():
-    recipe = in_iterations(Recipe(epochs=10, milestone_epochs=(6, 8), batch=4, iterations=0), 42)
-    assert (recipe.iterations, recipe.milestones, recipe.epochs) == (100, (60, 80), 0)
-    assert in_iterations(recipe, 7) == recipe
 
 
 OPTIMIZERS = {

@@ -19,12 +19,12 @@ from tqdm import tqdm
 from data.batch import TrainBatches
 from data.dataset import Dataset
 from data.errors import UserError
-from utils import options, parallel, resolve
+from utils import options, parallel
 from utils.build import build_loader, build_transform
 from utils.datasets import eval_dataset, read_records
 from utils.evaluation.evaluate import collect_detections
 from utils.evaluation.metrics import compute_metrics
-from utils.schedule import in_iterations
+from utils.resolve import asked_recipe, resolve_recipe
 from utils.steps import learning_rate
 from utils.stop import run_script
 
@@ -124,10 +124,10 @@ def evaluate_peer(recipe, model, dataset, device):
 def main():
     flags = parse_flags()
     device = parallel.start(flags.device)
-    recipe = resolve.resolve(flags, resolve.starting_recipe(flags))
-    classes, train_records, _ = read_records(recipe)
-    recipe, _ = resolve.fit_recipe(flags, classes, len(train_records), {}, device.type != "cpu")
-    recipe = reference_recipe(in_iterations(recipe, len(train_records)), flags.lr)
+    asked = asked_recipe(flags)
+    classes, train_records, _ = read_records(asked)
+    recipe, _ = resolve_recipe(flags, asked, classes, len(train_records), device, learned={})
+    recipe = reference_recipe(recipe, flags.lr)
     augmented = build_transform(recipe, augment=recipe.augment)
     train_dataset = Dataset(classes, train_records, augmented, recipe.seed)
     torch.manual_seed(recipe.seed)

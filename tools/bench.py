@@ -28,7 +28,7 @@ from tools.workloads import batch, training_ours
 from utils import parallel
 from utils.files import must_be_new, write
 from utils.log import read_log
-from utils.parser import Parser
+from utils.options import Parser
 from utils.recipes import RECIPES
 from utils.stop import run_script
 

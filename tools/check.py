@@ -9,17 +9,19 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from data.dataset import Dataset, select_classes
 from data.examine import examine
 from data.records import pack
 from data.splits import choose_splits
 from data.summary import resized_boxes, summary
-from utils import draw, options, resolve
+from utils import draw, options
 from utils.build import build_levels, build_transform
 from utils.datasets import read_source
 from utils.files import must_be_new
 from utils.fit_priors import fit_priors, proposal_line
+from utils.resolve import asked_recipe, resolve_recipe
 from utils.stop import run_script
 
 
@@ -30,12 +32,13 @@ def main():
     )
     flags = parser.parse()
     must_be_new(flags.sheet)
-    recipe = resolve.resolve(flags, resolve.starting_recipe(flags))
-    source = read_source(recipe)
-    splits, notes = choose_splits(source.splits, recipe.val_share)
-    classes = select_classes(source, recipe.classes)
+    asked = asked_recipe(flags)
+    source = read_source(asked)
+    splits, notes = choose_splits(source.splits, asked.val_share)
+    classes = select_classes(source, asked.classes)
     num_images = len(splits["train"])
-    recipe, _ = resolve.fit_recipe(flags, classes, num_images, {}, has_gpu=True)
+    device = torch.device("cuda")
+    recipe, _ = resolve_recipe(flags, asked, classes, num_images, device, learned={})
     print(*source.notes, *notes, sep="\n")
 
     problems, pictures = list(source.problems), defaultdict(list)

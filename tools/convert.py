@@ -11,7 +11,7 @@ from published.load import ALL, open_checkpoint
 from published.to_torchvision import torchvision_code, torchvision_state
 from utils import checkpoint, conventions
 from utils.files import must_be_new
-from utils.parser import Parser
+from utils.options import Parser
 from utils.stop import run_script
 
 

@@ -13,7 +13,7 @@ from torchvision.datasets.utils import check_integrity, extract_archive
 from tqdm import tqdm
 
 from data.errors import UserError
-from utils.parser import Parser
+from utils.options import Parser
 from utils.stop import run_script
 
 # Archive, and the md5 that its publisher or, where none is published, long use has given it.

@@ -11,8 +11,7 @@ import torch
 from data.errors import UserError
 from utils.build import build_detector
 from utils.conventions import Conventions
-from utils.limits import checked
-from utils.recipe import Recipe
+from utils.recipe import Recipe, checked
 from utils.tensors import UNREADABLE, read_tensors, state_dict_of
 from utils.unpickle import Placeholder
 

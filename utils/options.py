@@ -1,146 +1,175 @@
-"""Flags: what a user may type. The flags of older detectors mean here what they meant there."""
+"""The command line of all scripts: the flags that a user may type.
 
+The flags of older detectors mean here what they meant there.
+"""
+
+import argparse
+import difflib
+import sys
 from argparse import BooleanOptionalAction
+from dataclasses import fields
 from pathlib import Path
+from typing import get_args
 
-from data.dataset import DATASETS
-from layers.resnet import DEPTHS
-from retinanet import FINEST_STRIDES
-from utils.build import MODELS, OPTIMIZERS
-from utils.evaluation.metrics import METRICS
-from utils.parallel import PRECISIONS
-from utils.parser import Parser
+from data.errors import UserError
+from utils.recipe import Recipe
 from utils.recipes import RECIPES
 
+# The first of the recipe's options below each heading of --help.
+HEADINGS = dict(
+    model="the detector",
+    dataset="what it sees",
+    jitter="how it learns",
+    positive_iou="matching and loss",
+    eval_every="what it tells and keeps",
+    workers="where it runs",
+)
+METAVARS = {int: "N", float: "X"}
+# Flags of older detectors that mean nothing here -> what to type instead. docs/training.md lists
+# them.
+ANCESTORS = {
+    "--cuda": "--device cpu, or --device cuda",
+    "--start-iter": "--resume, which knows where it stopped",
+    "--trained-model": "the first argument of eval.py and detect.py",
+    "--model-path": "the first argument of eval.py and detect.py",
+    "--image-dir": "the second argument of detect.py",
+    "--visual-threshold": "--score-threshold of detect.py",
+    "--confidence-threshold": "score_threshold in a recipe of your own",
+    "--top-k": "max_detections in a recipe of your own",
+    "--voc-root": "--dataset voc --root",
+    "--coco-root": "--dataset coco --root",
+    "--backbone": "--depth 18, 34, 50, 101 or 152",
+    "--anchor-ious": "--negative-iou and --positive-iou",
+    "--regularization-l2": "--weight-decay",
+    "--with-apex": "the default, where the hardware has bfloat16",
+    "--with-dali": "not needed: --workers loads images",
+    "--work-dir": "--save-folder, and --name",
+    "--cfg-options": "a recipe of your own, --recipe my.py",
+    "--config-file": "--recipe, a name or a Python file",
+}
 
-def add_dataset_flags(parser):
-    """The flags that say where the images and their boxes are, and how large they are seen."""
-    add = parser.add_argument_group("what it sees").add_argument
-    add(
-        "--dataset",
-        type=str.lower,
-        choices=DATASETS,
-        metavar="NAME",
-        help=f"its format: {', '.join(DATASETS)}; shapes if no data is named, else auto",
-    )
-    add("--root", "--dataset-root", "--coco-path", help="its folder; data/<dataset> if not given")
-    add("--images", help="folder of a COCO file's images")
-    add("--annotations", "--csv-train", help="a COCO or csv file, instead of --root")
-    add("--val-images", help="as --images, for validation")
-    add("--val-annotations", "--csv-val", help="as --annotations; else some of those are held out")
-    add("--class-list", "--csv-classes", help="a csv of class,id")
-    add("--classes", nargs="+", metavar="NAME", help="keep only these")
-    add("--val-share", type=float, metavar="SHARE", help="held out where there is no val: 0.2")
-    add("--skip-bad", action="store_true", default=None, help="go on without what cannot be read")
-    add("--resize", type=int, metavar="PIXELS", help="short side")
-    add("--max-size", type=int, metavar="PIXELS", help="long side, at most")
-    add("--metric", choices=METRICS, help="coco, voc07 (eleven points) or voc12 (area)")
+
+class Parser(argparse.ArgumentParser):
+    """argparse's, but a mistake is one line that names what was probably meant."""
+
+    def __init__(self, description):
+        super().__init__(
+            description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def parse(self, arguments=None):
+        """The flags; every flag may be written with underscores too."""
+        arguments = sys.argv[1:] if arguments is None else arguments
+        flags, unknown = self.parse_known_args([with_dashes(argument) for argument in arguments])
+        if unknown:
+            name = unknown[0].partition("=")[0]
+            known = [flag for action in self._actions for flag in action.option_strings]
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else "--help lists all flags"
+            hint = f"here it is {ANCESTORS[name]}" if name in ANCESTORS else hint
+            raise UserError(f"{unknown[0]} is not known here; {hint}")
+        return flags
+
+    def error(self, message):
+        raise UserError(message.replace("argument ", "", 1))
 
 
-def add_device_flags(parser):
-    """The flags that say where a script runs."""
-    add = parser.add_argument_group("where it runs").add_argument
-    add("--device", help="cpu, cuda, cuda:1 or 1; a GPU where there is one")
-    add("--workers", "--num-workers", type=int, metavar="N", help="processes that load images")
-    add("--precision", choices=PRECISIONS, help="auto: bf16 or fp16 where it is fast")
-    add("--full-precision", dest="precision", action="store_const", const="float32",
-        help="the same as --precision float32")  # fmt: skip
+def with_dashes(argument):
+    """The argument, with dashes instead of underscores if it is a flag."""
+    name, equals, value = argument.partition("=")
+    return name.replace("_", "-") + equals + value if name.startswith("--") else argument
 
 
 def train_parser(description):
-    """The flags of train.py and of tools.check."""
+    """The parser of train.py and tools.check: all options of a recipe, and where a run is kept."""
     parser = Parser(description)
-    add_detector_flags(parser)
+    detector = add_flags(parser, "the detector")
+    detector.add_argument(
+        "--recipe",
+        metavar="NAME",
+        help=f"to start from: a Python file of yours, or {', '.join(RECIPES)}; chosen by the data "
+        "if not given",
+    )
+    detector.add_argument("--basenet", metavar="FILE", help="like --weights, for SSD's VGG")
     add_dataset_flags(parser)
-    add_learning_flags(parser)
-    add_loss_flags(parser)
-    add_run_flags(parser)
+    learning = add_flags(parser, "how it learns")
+    learning.add_argument(
+        "--schedule",
+        dest="schedule_factor",
+        type=float,
+        metavar="X",
+        help="stretch iterations and milestones by this factor",
+    )
+    add_flags(parser, "matching and loss")
+    run = add_flags(parser, "what it tells and keeps")
+    run.add_argument("--name", help="folder of the run in --save-folder; a new one if not given")
+    run.add_argument(
+        "--save-folder", type=Path, default=Path("weights"), help="where runs are kept: weights"
+    )
+    run.add_argument(
+        "--resume",
+        nargs="?",
+        const="",
+        metavar="FILE",
+        help="go on from this checkpoint, or from the last of --name",
+    )
     add_device_flags(parser)
     return parser
 
 
-def add_detector_flags(parser):
-    add = parser.add_argument_group("the detector").add_argument
-    add("--model", type=str.lower, choices=MODELS, help="retinanet if not given")
-    add(
-        "--recipe",
-        metavar="NAME",
-        help=f"to start from: a Python file of yours, or {', '.join(RECIPES)}; "
-        "chosen by the data if not given",
-    )
-    add("--depth", type=int, choices=DEPTHS, help="of RetinaNet's ResNet")
-    add("--finest-stride", type=int, choices=FINEST_STRIDES, help="4: a finer level for small "
-        "objects, of RetinaNet's; 8 if not given")  # fmt: skip
-    add("--weights", "--fine-tune", metavar="WHICH",
-        help="imagenet, imagenet_v2, coco, none (random), or a checkpoint's file")  # fmt: skip
-    add("--basenet", metavar="FILE", help="as --weights, for SSD's VGG")
-    add("--fit-priors", action=BooleanOptionalAction, default=None,
-        help="choose sizes and ratios of the priors by the data")  # fmt: skip
-    add("--frozen-stages", type=int, metavar="N", help="of the base, that do not learn")
-    add(
-        "--prior-probability", type=float, metavar="P", help="of RetinaNet's untrained priors: 0.01"
+def add_dataset_flags(parser):
+    """Add the flags that say where the images and their boxes are, and how large they are seen."""
+    add_flags(parser, "what it sees")
+
+
+def add_device_flags(parser):
+    """Add the flags that say where a script runs."""
+    flags = add_flags(parser, "where it runs")
+    flags.add_argument("--device", help="cpu, cuda, cuda:1 or 1; a GPU if there is one")
+    flags.add_argument(
+        "--full-precision",
+        dest="precision",
+        action="store_const",
+        const="float32",
+        help="the same as --precision float32",
     )
 
 
-def add_learning_flags(parser):
-    add = parser.add_argument_group("how it learns").add_argument
-    add("--jitter", type=int, nargs=2, metavar=("MIN", "MAX"), help="short side while training")
-    add("--scale-jitter", type=float, nargs=2, metavar=("MIN", "MAX"),
-        help="enlarge RetinaNet's pictures so many times while training, and cut them")  # fmt: skip
-    add("--no-augment", dest="augment", action="store_false", default=None, help="only resize")
-    add("--batch", "--batch-size", type=int, metavar="N",
-        help="images per iteration, of all devices together")  # fmt: skip
-    add("--accumulate", type=int, metavar="N", help="micro-batches of a batch, to save memory")
-    add("--compile", action="store_true", default=None, help="network and loss; takes minutes")
-    add("--iterations", "--iters", type=int, metavar="N", help="optimizer steps")
-    add("--epochs", type=int, metavar="N", help="passes over the images, instead of iterations")
-    add("--schedule", dest="schedule_factor", type=float, metavar="F",
-        help="stretch iterations and milestones by this factor")  # fmt: skip
-    add("--optimizer", type=str.lower, choices=OPTIMIZERS)
-    add(
-        "--lr",
-        "--learning-rate",
-        type=float,
-        help="learning rate; else the recipe's, times batch / its batch",
+def add_flags(parser, heading):
+    """Add the recipe's options under a heading of --help -> argparse's group, for other flags."""
+    group = parser.add_argument_group(heading)
+    current = None
+    for known in fields(Recipe):
+        current = HEADINGS.get(known.name, current)
+        if current == heading and known.metadata["flag"]:
+            add_flag(group, known)
+    return group
+
+
+def add_flag(group, known):
+    """Add the flag of a recipe's field: what argparse needs follows from its type and metadata."""
+    facts = known.metadata
+    names = ["--" + known.name.replace("_", "-"), *facts["aliases"]]
+    words = facts["help"]
+    if facts["only"]:
+        words += f" ({facts['only']} only)"
+    if known.type is bool:
+        group.add_argument(*names, action=BooleanOptionalAction, default=None, help=words)
+        return
+    # The type of the items, if it is a tuple.
+    kind = get_args(known.type)[0] if get_args(known.type) else known.type
+    metavar = facts["metavar"]
+    nargs = "?" if facts["const"] else None
+    if get_args(known.type):
+        nargs = len(metavar) if isinstance(metavar, tuple) else "+"
+    group.add_argument(
+        *names,
+        type=str.lower if kind is str and facts["choices"] else kind,
+        choices=facts["choices"] or None,
+        nargs=nargs,
+        const=facts["const"],
+        metavar=metavar or (None if facts["choices"] else METAVARS.get(kind)),
+        help=words,
     )
-    add("--momentum", type=float)
-    add("--weight-decay", type=float)
-    add("--warmup", type=int, metavar="N", help="iterations")
-    add("--milestones", type=int, nargs="+", metavar="N", help="where lr is multiplied by gamma")
-    add("--gamma", type=float, help="see --milestones")
-    add("--max-grad-norm", type=float, metavar="NORM", help="gradients are clipped to it")
-    add(
-        "--ema",
-        type=float,
-        metavar="DECAY",
-        help="of averaged weights, evaluated and kept; 0: none",
-    )
-    add("--patience", type=int, metavar="N",
-        help="stop after so many evaluations without a better result; 0: never")  # fmt: skip
-    add("--seed", type=int)
-
-
-def add_loss_flags(parser):
-    add = parser.add_argument_group("matching and loss").add_argument
-    add("--positive-iou", type=float, metavar="IOU", help="from here on a prior has an object: 0.5")
-    add("--negative-iou", type=float, metavar="IOU", help="below it is background: 0.4, SSD 0.5")
-    add("--focal-alpha", type=float, metavar="A", help="weight of the objects: 0.25")
-    add("--focal-gamma", type=float, metavar="G", help="0: cross entropy; 2 in the paper")
-    add("--box-loss", choices=("smooth_l1", "giou"), help="RetinaNet's")
-    add("--box-weight", type=float, metavar="W", help="of the box loss beside the class loss: 1")
-    add("--negatives-per-positive", type=int, metavar="N", help="SSD's hard negatives: 3")
-
-
-def add_run_flags(parser):
-    add = parser.add_argument_group("what it tells and keeps").add_argument
-    add("--name", help="of the run's folder within --save-folder; a new one if not given")
-    add("--save-folder", type=Path, default=Path("weights"), help="where runs are saved: weights")
-    add("--eval-every", "--val-iters", type=int, metavar="N", help="iterations")
-    add("--save-every", type=int, metavar="N", help="iterations between checkpoints")
-    add("--log-every", type=int, metavar="N", help="iterations between lines of the log")
-    add("--keep-checkpoints", type=int, metavar="N",
-        help="keep the last N periodic checkpoints under names of their own")  # fmt: skip
-    add("--resume", nargs="?", const="", metavar="FILE",
-        help="go on from this checkpoint, or from the last of --name")  # fmt: skip
-    add("--visdom", nargs="?", const="localhost:8097", metavar="SERVER", help="localhost:8097")
-    add("--logdir", help="folder of TensorBoard's files")

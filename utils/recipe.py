@@ -1,93 +1,214 @@
-"""Recipe: everything that decides how a run ends."""
+"""Recipe: every option of a training, written once with its words and its limits."""
 
-from dataclasses import dataclass, fields, replace
+import operator
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
+from typing import get_args, get_origin
 
+import retinanet
+import ssd
+from data.dataset import DATASETS
+from data.errors import UserError
+from layers.resnet import DEPTHS
+from retinanet import FINEST_STRIDES
+from utils.build import MODELS, OPTIMIZERS, SSD_SIDES
 from utils.conventions import Conventions
+from utils.evaluation.metrics import METRICS
+from utils.parallel import PRECISIONS
+
+# The limits of a number, and what has to hold of the number and each of them.
+LIMITS = dict(over=operator.gt, at_least=operator.ge, below=operator.lt, at_most=operator.le)
+
+
+def option(
+    default, help, flag=True, aliases=(), metavar=None, const=None, only=None,
+    choices=(), over=None, at_least=0, below=None, at_most=None,
+):  # fmt: skip
+    """A field of Recipe, with what its flag, its line in --help, its check and its report say.
+
+    flag: whether it is a flag as well, with aliases, metavar and const as in argparse.
+    only: the detector or the schedule that it has an effect on.
+    choices: the values that it may have. over, at_least, below, at_most: a number's limits.
+    """
+    facts = dict(
+        help=help, flag=flag, aliases=aliases, metavar=metavar, const=const, only=only,
+        choices=choices, over=over, at_least=at_least, below=below, at_most=at_most,
+    )  # fmt: skip
+    return field(default=default, metadata=facts)
+
+
+# An option without a flag: only a recipe file sets it.
+setting = partial(option, flag=False)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Plain values only: a checkpoint carries its recipe with it."""
+    """Plain values only: a checkpoint carries its recipe with it.
 
-    # The detector.
-    model: str = "retinanet"  # retinanet, ssd300 or ssd512
-    depth: int = 50  # of RetinaNet's ResNet
-    finest_stride: int = 8  # of RetinaNet's levels, in pixels; or 4, for small objects
-    channels: int = 256  # of RetinaNet's pyramid and heads
-    head_convs: int = 4  # of RetinaNet's heads, before the one that predicts
-    head_norm: str = "none"  # or group: GroupNorm after each of them
-    vgg_norm: str = "none"  # or batch: batch norm in SSD's VGG, for random weights
-    prior_sizes: tuple = ()  # pixels, of each level; the paper's where empty, as with the next two
-    prior_scales: tuple = ()  # RetinaNet's, times the size
-    prior_ratios: tuple = ()  # width / height; SSD has a tuple of them for each level
-    base_priors: tuple = ()  # of each level, xyxy; they take the place of sizes, scales and ratios
-    fit_priors: bool = False  # sizes and ratios by the data's objects, before training
-    prior_probability: float = 0.01  # of an object, for RetinaNet's priors before training
-    frozen_norm: bool = True  # the ResNet's batch norm as loaded; with random weights never
-    conventions: Conventions = Conventions()  # of a published detector that it started from
-    weights: str = "imagenet"  # what it starts from: imagenet, imagenet_v2, coco, none, or a file
-    # What it sees.
-    dataset: str = "coco"
-    root: str = ""  # the dataset's folder; data/<dataset> where empty
-    images: str = ""  # a folder of images, with annotations a file, instead of root
-    annotations: str = ""
-    val_images: str = ""
-    val_annotations: str = ""
-    class_list: str = ""  # a csv of class,id, where the dataset is a csv
-    classes: tuple = ()  # names, to keep only these; all where empty
-    val_share: float = 0.2  # of the images, held out where there is no val; 0: validate on none
-    skip_bad: bool = False  # leave out what cannot be read, instead of refusing to train
-    resize: int = 800  # pixels of RetinaNet's short side
-    jitter: tuple = ()  # smallest and largest short side while training; resize where empty
-    scale_jitter: tuple = ()  # while training, the picture's smallest and largest enlargement
-    max_size: int = 1333  # pixels of the long side, at most
-    augment: bool = True  # mirrored, and for SSD expanded, cropped, distorted; else only resized
-    # How it learns.
-    batch: int = 16  # images per iteration, of all devices together
-    iterations: int = 90_000  # steps of the optimizer
-    epochs: int = 0  # instead of iterations, where not 0
-    optimizer: str = "sgd"  # sgd, adam or adamw
-    lr: float = 0.01  # the learning rate after warm-up
-    momentum: float = 0.9
-    weight_decay: float = 1e-4  # of weights; biases and norms do not decay, unlike the papers
-    schedule: str = "milestones"  # or cosine: down to 0; or plateau: times gamma when loss stalls
-    milestones: tuple = (60_000, 80_000)  # iterations at which lr is multiplied by gamma
-    milestone_epochs: tuple = ()  # instead of milestones, where epochs are given
-    plateau_patience: int = 3  # epochs without a lower loss before plateau multiplies
-    gamma: float = 0.1
-    warmup: int = 1000  # iterations
-    max_grad_norm: float = 10.0  # gradients are clipped to this norm
-    accumulate: int = 1  # micro-batches that a batch goes through the network in
-    frozen_stages: int = 0  # of the base, from the pixels up; of random weights none
-    ema: float = 0.0  # decay of an average of the weights, which is evaluated and kept; 0: none
-    # Matching and losses.
-    positive_iou: float = 0.5  # from this on, a prior is matched to an object
-    negative_iou: float = 0.4  # below this, it is background; between the two, ignored
-    force_match: bool = True  # every object keeps its best prior, however poor
-    box_loss: str = "smooth_l1"  # RetinaNet's; or giou
-    box_weight: float = 1.0  # of the box loss, beside the class loss
-    focal_alpha: float = 0.25  # weight of the objects' class loss; 1 - alpha is the background's
-    focal_gamma: float = 2.0  # how strongly easy priors are turned down; 0: not at all
-    negatives_per_positive: int = 3  # SSD's hard negatives
+    The defaults are RetinaNet's on COCO. What sizes may be at most is far beyond any training; a
+    hostile file that asks for more would fill the memory.
+    """
+
+    # The network.
+    model: str = option("retinanet", "retinanet if not given", choices=MODELS)
+    depth: int = option(50, "layers of the ResNet", choices=DEPTHS, only="RetinaNet")
+    finest_stride: int = option(
+        8, "4 adds a finer level, for small objects", choices=FINEST_STRIDES, only="RetinaNet"
+    )
+    channels: int = setting(
+        256, "channels of the pyramid and the heads", at_least=1, at_most=1 << 13, only="RetinaNet"
+    )
+    head_convs: int = setting(
+        4, "convolutions in each head before the one that predicts", at_most=64, only="RetinaNet"
+    )
+    head_norm: str = setting(
+        "none", "GroupNorm after each of them, or none", choices=("none", "group"), only="RetinaNet"
+    )
+    vgg_norm: str = setting(
+        "none", "batch norm in the VGG, for random weights", choices=("none", "batch"), only="SSD"
+    )
+    # The priors, from which it predicts boxes; the paper's where sizes, scales or ratios are empty.
+    prior_sizes: tuple = setting((), "in pixels, from the finest level to the coarsest")
+    prior_scales: tuple = setting((), "factors on every size", only="RetinaNet")
+    prior_ratios: tuple = setting((), "width / height; for SSD, a tuple of them for each level")
+    base_priors: tuple = setting((), "boxes (xyxy) of each level, in place of the three above")
+    fit_priors: bool = option(False, "choose sizes and ratios of the priors to fit the objects")
+    # The weights that it starts from.
+    weights: str = option(
+        "imagenet", "imagenet, imagenet_v2, coco, none (random), or a file", aliases=["--fine-tune"]
+    )
+    conventions: Conventions = setting(Conventions(), "of the program that trained the weights")
+    frozen_norm: bool = setting(
+        True, "keep the ResNet's batch norm as loaded; never if random", only="RetinaNet"
+    )
+    frozen_stages: int = option(0, "first stages of the base that do not learn; none if random")
+    prior_probability: float = option(
+        0.01, "of an object at every prior before training: 0.01", over=0, below=1, only="RetinaNet"
+    )
+
+    # Where the images and their boxes are.
+    dataset: str = option(
+        "coco",
+        f"its format: {', '.join(DATASETS)}; if not given, auto, or shapes if no data are named",
+        choices=DATASETS,
+        metavar="NAME",
+    )
+    root: str = option(
+        "", "its folder; data/<dataset> if not given", aliases=["--dataset-root", "--coco-path"]
+    )
+    images: str = option("", "folder of the images that --annotations names")
+    annotations: str = option("", "a COCO or csv file, in place of --root", aliases=["--csv-train"])
+    val_images: str = option("", "like --images, for validation")
+    val_annotations: str = option(
+        "", "like --annotations; if not given, some images are held out", aliases=["--csv-val"]
+    )
+    class_list: str = option("", "a csv file of class,id", aliases=["--csv-classes"])
+    classes: tuple[str, ...] = option((), "keep only these; all if not given", metavar="NAME")
+    val_share: float = option(0.2, "share held out where there is no val: 0.2; 0: nothing", below=1)
+    skip_bad: bool = option(False, "go on without what cannot be read")
+    # How large they are seen, and how detections of them are scored.
+    resize: int = option(
+        800, "pixels of the short side", at_least=1, at_most=1 << 14, only="RetinaNet"
+    )
+    max_size: int = option(
+        1333, "pixels of the long side, at most", at_least=1, at_most=1 << 14, only="RetinaNet"
+    )
+    metric: str = option("coco", "coco, voc07 (eleven points) or voc12 (area)", choices=METRICS)
+
+    # The images while training.
+    jitter: tuple[int, ...] = option(
+        (), "range of the short side while training", metavar=("MIN", "MAX"), only="RetinaNet"
+    )
+    scale_jitter: tuple[float, ...] = option(
+        (), "range of a factor on the size while training", metavar=("MIN", "MAX"), only="RetinaNet"
+    )
+    augment: bool = option(True, "mirror images, and for SSD expand, crop and distort them")
+    batch: int = option(
+        16,
+        "images per iteration, on all devices",
+        aliases=["--batch-size"],
+        at_least=1,
+        at_most=1 << 16,
+    )
+    accumulate: int = option(1, "parts into which a batch is cut, to save memory", at_least=1)
+    # How long, and by which steps.
+    iterations: int = option(90_000, "steps of the optimizer", aliases=["--iters"])
+    epochs: int = option(0, "passes over the images, in place of iterations")
+    optimizer: str = option("sgd", "how gradients change the weights", choices=tuple(OPTIMIZERS))
+    lr: float = option(
+        0.01, "if not given, the recipe's, times batch / its batch", aliases=["--learning-rate"]
+    )
+    momentum: float = option(0.9, "momentum of sgd", below=1)
+    weight_decay: float = option(1e-4, "of weights; unlike in the papers, not of biases and norms")
+    max_grad_norm: float = option(10.0, "clip gradients to this norm", over=0)
+    ema: float = option(
+        0.0, "decay of an average of the weights that is evaluated and kept; 0: none", below=1
+    )
+    patience: int = option(0, "stop after N evaluations without a better result; 0: never")
+    # The learning rate over time.
+    warmup: int = option(1000, "iterations over which lr rises from 0")
+    schedule: str = setting(
+        "milestones", "how lr falls", choices=("milestones", "cosine", "plateau")
+    )
+    milestones: tuple[int, ...] = option(
+        (60_000, 80_000),
+        "iterations after which lr is multiplied by gamma",
+        only="milestones schedule",
+    )
+    milestone_epochs: tuple = setting(
+        (), "the same in epochs, where epochs are given", only="milestones schedule"
+    )
+    plateau_patience: int = setting(
+        3, "epochs without a lower loss before that", only="plateau schedule"
+    )
+    gamma: float = option(0.1, "factor on lr at every milestone")
+    # The program.
+    seed: int = option(0, "of all random numbers")
+    compile: bool = option(False, "compile network and loss, which takes minutes")
+
+    # Which priors learn from which objects, and what their errors weigh.
+    positive_iou: float = option(0.5, "a prior is matched from this IoU on: 0.5", at_most=1)
+    negative_iou: float = option(0.4, "a prior is background below this IoU: 0.4, for SSD 0.5")
+    force_match: bool = setting(True, "every object keeps its best prior, however small their IoU")
+    box_loss: str = option(
+        "smooth_l1", "loss of the boxes", choices=("smooth_l1", "giou"), only="RetinaNet"
+    )
+    box_weight: float = option(1.0, "weight of the box loss beside the class loss: 1")
+    focal_alpha: float = option(
+        0.25, "weight of objects: 0.25; of background, 1 - alpha", at_most=1, only="RetinaNet"
+    )
+    focal_gamma: float = option(
+        2.0, "2 in the paper; 0: cross entropy, where easy priors count in full", only="RetinaNet"
+    )
+    negatives_per_positive: int = option(3, "hard negatives for each positive prior: 3", only="SSD")
+
     # Detections.
-    metric: str = "coco"  # coco, voc07 (eleven points) or voc12 (area)
-    score_threshold: float = 0.05
-    nms_iou: float = 0.5  # of two detections of one class
-    pre_nms_topk: int = 1000  # scores that go through NMS,
-    topk_per: str = "level"  # of each level; or of each class, as in SSD
-    max_detections: int = 100  # per image
-    # The run.
-    eval_every: int = 5000  # iterations, as the next two
-    save_every: int = 1000
-    log_every: int = 20
-    patience: int = 0  # evaluations without a better result, then it stops; 0: never
-    keep_checkpoints: int = 0  # periodic ones, beside the last and the best
-    visdom: str = ""  # a server's host:port
-    logdir: str = ""  # TensorBoard's folder
-    workers: int = 4  # processes that load images
-    seed: int = 0
-    precision: str = "auto"  # the hardware's half precision; or bf16, fp16, float32
-    compile: bool = False  # network and loss, for few sizes of images, to which batches are padded
+    score_threshold: float = setting(0.05, "lowest score of a detection")
+    nms_iou: float = setting(0.5, "largest IoU of two detections of a class")
+    pre_nms_topk: int = setting(1000, "how many of the best scores go on to NMS", at_least=1)
+    topk_per: str = setting(
+        "level", "so many of each level, or of each class, as in SSD", choices=("level", "class")
+    )
+    max_detections: int = setting(100, "in an image", at_least=1)
+
+    # What a run tells and keeps.
+    eval_every: int = option(
+        5000, "iterations between evaluations", aliases=["--val-iters"], at_least=1
+    )
+    save_every: int = option(1000, "iterations between checkpoints", at_least=1)
+    log_every: int = option(20, "iterations between lines of the log", at_least=1)
+    keep_checkpoints: int = option(0, "keep N periodic checkpoints besides the last and the best")
+    visdom: str = option(
+        "",
+        "show the run there: localhost:8097 if not named",
+        const="localhost:8097",
+        metavar="SERVER",
+    )
+    logdir: str = option("", "folder for TensorBoard's files")
+
+    # The computer.
+    workers: int = option(4, "processes that load images", aliases=["--num-workers"])
+    precision: str = option("auto", "auto: bf16 or fp16 where it is fast", choices=PRECISIONS)
 
     def __or__(self, changes):
         """The same recipe with some fields changed: recipe | dict(batch=8)."""
@@ -96,3 +217,80 @@ class Recipe:
             if name not in known:
                 raise TypeError(f"a recipe has no {name!r}; it has {', '.join(known)}")
         return replace(self, **changes)
+
+
+def checked(recipe, origin=""):
+    """The recipe, if its values make sense. origin: the file that they are from, if any."""
+    for known in fields(Recipe):
+        check_value(label(origin, known.name), getattr(recipe, known.name), known)
+    if recipe.negative_iou > recipe.positive_iou:
+        raise UserError(
+            f"{label(origin, 'negative_iou')} {recipe.negative_iou}: must not be over the positive "
+            f"one, {recipe.positive_iou}"
+        )
+    for name in ("jitter", "scale_jitter"):
+        values = getattr(recipe, name)
+        if values and not (len(values) == 2 and 0 < values[0] <= values[1]):
+            raise UserError(
+                f"{label(origin, name)} {values}: must be two numbers over 0, the smaller one first"
+            )
+    check_priors(recipe, origin)
+    if recipe.batch % recipe.accumulate:
+        raise UserError(
+            f"--batch {recipe.batch} cannot be cut into --accumulate {recipe.accumulate} "
+            "equal parts"
+        )
+    return recipe
+
+
+def label(origin, name):
+    """An option as the user wrote it: a flag, or a word in a recipe file."""
+    return f"{origin}: {name}" if origin else "--" + name.replace("_", "-")
+
+
+def check_value(name, value, known):
+    """An error if a value is of another type than its field is known to have, or out of limits."""
+    facts = known.metadata
+    if not has_type(value, known.type):
+        raise UserError(f"{name} {str(value)[:60]!r}: of the wrong type")
+    if facts["choices"] and value not in facts["choices"]:
+        choices = ", ".join(map(str, facts["choices"]))
+        raise UserError(f"{name} {value!r}: choose {choices}")
+    if known.type not in (int, float):
+        return
+    for limit, holds in LIMITS.items():
+        # Nothing holds of NaN, so it is refused.
+        if facts[limit] is not None and not holds(value, facts[limit]):
+            raise UserError(f"{name} {value}: must be {limit.replace('_', ' ')} {facts[limit]}")
+
+
+def has_type(value, kind):
+    """Whether a value has a field's type; an integer is a float as well, and a list a tuple."""
+    if kind is not tuple and get_origin(kind) is not tuple:
+        return isinstance(value, (int, float) if kind is float else kind)
+    item_kind = str if str in get_args(kind) else float
+    return isinstance(value, (tuple, list)) and all(
+        has_type(item, tuple if isinstance(item, (tuple, list)) else item_kind) for item in value
+    )
+
+
+def check_priors(recipe, origin):
+    """An error where sizes or ratios do not fit the detector's levels."""
+    side = SSD_SIDES.get(recipe.model)
+    strides = ssd.STRIDES[side] if side else retinanet.level_strides(recipe.finest_stride)
+    levels = len(strides)
+    sizes, ratios = recipe.prior_sizes, recipe.prior_ratios
+    wanted = levels + 1 if side else levels
+    if sizes and len(sizes) != wanted:
+        raise UserError(
+            f"{label(origin, 'prior_sizes')} {sizes}: {recipe.model} needs {wanted} of them"
+        )
+    if recipe.base_priors and len(recipe.base_priors) != levels:
+        count = len(recipe.base_priors)
+        raise UserError(
+            f"{label(origin, 'base_priors')} of {count} levels: {recipe.model} has {levels}"
+        )
+    nested = [isinstance(ratio, (tuple, list)) for ratio in ratios]
+    if ratios and (side and (len(ratios) != levels or not all(nested)) or not side and any(nested)):
+        shape = f"a tuple of ratios for each of {levels} levels" if side else "numbers"
+        raise UserError(f"{label(origin, 'prior_ratios')} {ratios}: {recipe.model} needs {shape}")

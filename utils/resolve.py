@@ -1,36 +1,73 @@
-"""From flags to a recipe: which recipe to start from, and what the flags change in it."""
+"""From flags to the recipe of a training: a recipe by name or by the data, changed by the flags."""
 
 import math
 import runpy
+import shutil
 import sys
+import textwrap
 from dataclasses import fields
 from pathlib import Path
 
 from data.errors import UserError
 from data.formats import voc
 from data.formats.coco import is_official
-from utils.limits import checked
-from utils.recipe import Recipe
-from utils.recipes import RECIPES
+from utils import conventions
+from utils.build import SSD_SIDES
+from utils.recipe import Recipe, checked
+from utils.recipes import RECIPES, WITHOUT_GPU
 
-# Where the data come from: naming one of them on the command line replaces them all.
+# Where the data are: a flag that names one of these replaces them all.
 SOURCE = ("dataset", "root", "images", "annotations", "val_images", "val_annotations", "class_list")
-MANY_IMAGES = 1000  # from so many on, a dataset gets the recipe of its name
-
-# Without a GPU, RetinaNet is smaller; from random weights, so are its heads: the paper's would take
-# two thirds of the time. SSD makes few passes there: of as many images, twice as many steps of half
-# the batch learn far more.
-SMALL = dict(depth=18, resize=320, jitter=(256, 320), max_size=534)
-WITHOUT_GPU = dict(
-    retinanet_custom=SMALL,
-    retinanet_scratch=SMALL | dict(channels=64, head_convs=2),
-    ssd300_scratch=dict(batch=4),
-    ssd512_scratch=dict(batch=4),
-)
+# With fewer images, even data of COCO's format and classes are somebody's own, not COCO.
+MIN_PUBLISHED_IMAGES = 1000
 
 
-def starting_recipe(flags, model=None):
-    """The recipe to start from: the one that was asked for, or else that of model and dataset."""
+def asked_recipe(flags):
+    """The recipe that the flags ask for, which says where the data and the first weights are.
+
+    How to train may depend on what is found there: that is for resolve_recipe to say.
+    """
+    return with_flags(base_recipe(flags), flags)
+
+
+def resolve_recipe(flags, asked, classes, num_images, device, learned):
+    """The recipe of a training, and a line that says why it is this one.
+
+    asked: what asked_recipe returned. classes, num_images: what was found in the training images.
+    learned: what the weights fix, by the names of Recipe; a flag must not contradict it.
+    """
+    for name, value in learned.items():
+        typed = getattr(flags, name, None)
+        if typed is not None and typed != value:
+            flag = name.replace("_", "-")
+            raise UserError(f"--{flag} {typed}, but {asked.weights} is of a {flag} {value}")
+    recipe, reason = asked, f"recipe {flags.recipe}, as asked for"
+    if not flags.recipe:
+        # The weights have been found already, whatever the recipe for the data would start from.
+        base = base_recipe(flags, learned.get("model")) | dict(weights=asked.weights)
+        base, reason = recipe_by_data(base, classes, num_images, device)
+        recipe = with_flags(base, flags)
+    if learned and not flags.fit_priors:
+        recipe |= dict(fit_priors=False)
+    return in_iterations(recipe | learned, num_images), reason
+
+
+def resumed_recipe(flags, stored):
+    """The recipe of a checkpoint, changed by the flags, which must not change what it learned."""
+    if flags.fit_priors:
+        raise UserError("--resume with --fit-priors: the checkpoint has learned its own priors")
+    for name in ("model", "depth", "optimizer", "frozen_stages", "weights"):
+        typed = getattr(flags, name)
+        if typed is not None and typed != getattr(stored, name):
+            raise UserError(
+                f"--resume with --{name.replace('_', '-')} {typed}: the checkpoint has "
+                f"{getattr(stored, name)}; to start another training from it, use --weights"
+            )
+    return with_flags(stored, flags)
+
+
+def base_recipe(flags, model=None):
+    """The recipe that the flags name, or else that of the model and of the data's format."""
     if flags.recipe and Path(flags.recipe).suffix == ".py":
         return recipe_file(flags.recipe)
     if flags.recipe and flags.recipe not in RECIPES:
@@ -40,12 +77,17 @@ def starting_recipe(flags, model=None):
         return RECIPES[flags.recipe]
     model = model or flags.model or ("ssd300" if flags.basenet else "retinanet")
     dataset = dataset_of(flags) or "shapes"
-    name = f"{model}_{dataset}".replace("retinanet_shapes", "shapes")
-    return RECIPES.get(name, RECIPES[f"{model}_custom"]) | dict(dataset=dataset)
+    base = RECIPES.get(recipe_name(model, dataset), RECIPES[f"{model}_custom"])
+    return base | dict(dataset=dataset)
+
+
+def recipe_name(model, dataset):
+    """The name that a model's recipe for a dataset has, if there is one."""
+    return "shapes" if (model, dataset) == ("retinanet", "shapes") else f"{model}_{dataset}"
 
 
 def dataset_of(flags):
-    """The format of the data that the flags name; None where they name none."""
+    """The format of the data that the flags name; None if they name none."""
     if flags.dataset:
         return flags.dataset
     if flags.annotations:
@@ -53,37 +95,18 @@ def dataset_of(flags):
     return "auto" if flags.root else None
 
 
-def fit_recipe(flags, classes, num_images, learned, has_gpu):
-    """The recipe for data that have been read, and a line that says why it is this one.
-
-    learned: what a file of weights fixes, by the recipe's names; a flag must not contradict it.
-    """
-    for name, value in learned.items():
-        typed = getattr(flags, name, None)
-        if typed is not None and typed != value:
-            flag = name.replace("_", "-")
-            raise UserError(f"--{flag} {typed}, but {flags.weights} is of a {flag} {value}")
-    recipe = starting_recipe(flags, learned.get("model"))
-    reason = f"recipe {flags.recipe}, as asked for"
-    if not flags.recipe:
-        from_scratch = flags.weights == "none"
-        recipe, reason = by_data(recipe, classes, num_images, has_gpu, from_scratch)
-    if learned:
-        recipe |= dict(fit_priors=False)
-    # What the weights fix is stronger than the recipe, and was compared with the flags above.
-    return resolve(flags, recipe) | learned, reason
-
-
-def by_data(recipe, classes, num_images, has_gpu, from_scratch):
-    """The published recipe for a published dataset, a custom one for any other."""
-    dataset, model = recipe.dataset, recipe.model
+def recipe_by_data(recipe, classes, num_images, device):
+    """The recipe, if it is made for these data, else one for any data; and a line that says why."""
+    model, dataset = recipe.model, recipe.dataset
+    name = recipe_name(model, dataset)
     expected = dict(coco=is_official(classes), voc=set(classes) == set(voc.CLASSES))
-    published = f"{model}_{dataset}" in RECIPES and expected.get(dataset, True)
-    if dataset == "shapes" or published and num_images >= MANY_IMAGES:
-        return recipe, f"recipe {recipe_name(recipe)}: it is made for {dataset}"
-    name = f"{model}_scratch" if from_scratch else f"{model}_custom"
-    custom, where = RECIPES[name] | dict(dataset=dataset), "own data"
-    if not has_gpu and name in WITHOUT_GPU:
+    is_published = name in RECIPES and expected.get(dataset, True)
+    if dataset == "shapes" or is_published and num_images >= MIN_PUBLISHED_IMAGES:
+        return recipe, f"recipe {name}: it is made for {dataset}"
+    name = f"{model}_scratch" if recipe.weights == "none" else f"{model}_custom"
+    custom = RECIPES[name] | dict(dataset=dataset, weights=recipe.weights)
+    where = "own data"
+    if device.type == "cpu" and name in WITHOUT_GPU:
         custom |= WITHOUT_GPU[name]
         where = "own data on a machine without a GPU"
     # 80 passes over 300 images; over four times as many, half the passes.
@@ -97,14 +120,6 @@ def by_data(recipe, classes, num_images, has_gpu, from_scratch):
         f"recipe {name}: {where}, {num_images} images of {len(classes)} classes; "
         f"--recipe chooses another"
     )
-
-
-def recipe_name(recipe):
-    """The name of one of our recipes."""
-    for name, value in RECIPES.items():
-        if value == recipe:
-            return name
-    return f"{recipe.model}_{recipe.dataset}"
 
 
 def recipe_file(path):
@@ -124,15 +139,16 @@ def recipe_file(path):
     return checked(found, path)
 
 
-def resolve(flags, recipe):
-    """The recipe, changed by the flags that were given."""
+def with_flags(recipe, flags):
+    """The recipe, changed by the flags that were given and by what follows from them."""
     given = given_fields(flags)
     changes = dict(given)
     if set(SOURCE) & set(given):
-        kept = dict(dataset=dataset_of(flags))
-        changes = {name: getattr(Recipe(), name) for name in SOURCE} | kept | changes
+        elsewhere = {name: getattr(Recipe(), name) for name in SOURCE}
+        changes = elsewhere | dict(dataset=dataset_of(flags)) | changes
     if getattr(flags, "basenet", None):
         changes["weights"] = flags.basenet
+    # ssd.pytorch's --visdom takes a truth value.
     if str(given.get("visdom")).lower() in ("true", "false"):
         changes["visdom"] = "localhost:8097" if given["visdom"].lower() == "true" else ""
     if "resize" in given and "jitter" not in given and recipe.jitter:
@@ -140,22 +156,10 @@ def resolve(flags, recipe):
         scale = given["resize"] / recipe.resize
         changes["jitter"] = tuple(round(side * scale) for side in recipe.jitter)
     if "batch" in given and "lr" not in given:
+        # The learning rate follows the batch (Goyal et al., 2017).
         changes["lr"] = recipe.lr * given["batch"] / recipe.batch
     changes |= schedule_changes(given, recipe, getattr(flags, "schedule_factor", None) or 1)
     return checked(recipe | changes)
-
-
-def refuse_changes(flags, stored):
-    """An error where a flag would change what a checkpoint that is resumed has learned."""
-    if getattr(flags, "fit_priors", False):
-        raise UserError("--resume with --fit-priors: the checkpoint has learned its own priors")
-    for name in ("model", "depth", "optimizer", "frozen_stages", "weights"):
-        typed = getattr(flags, name, None)
-        if typed is not None and typed != getattr(stored, name):
-            raise UserError(
-                f"--resume with --{name.replace('_', '-')} {typed}: the checkpoint has "
-                f"{getattr(stored, name)}; to start another training from it, use --weights"
-            )
 
 
 def given_fields(flags):
@@ -190,3 +194,44 @@ def schedule_changes(given, recipe, factor):
     return dict(
         iterations=length, epochs=0, milestone_epochs=(), milestones=milestones, warmup=warmup
     )
+
+
+def in_iterations(recipe, num_images):
+    """A recipe that counts in epochs, in iterations: an epoch is as many as the images fill."""
+    if not recipe.epochs:
+        return recipe
+    per_epoch = max(num_images // recipe.batch, 1)
+    milestones = tuple(epoch * per_epoch for epoch in recipe.milestone_epochs)
+    return recipe | dict(
+        iterations=recipe.epochs * per_epoch,
+        epochs=0,
+        milestone_epochs=(),
+        milestones=milestones or recipe.milestones,
+    )
+
+
+def describe_recipe(recipe):
+    """The nearest of our recipes, and what differs from it; all of it is in recipe.json."""
+    options = {name: differences(recipe, other) for name, other in RECIPES.items()}
+    name = min(options, key=lambda name: len(options[name]))
+    words = [f"{field}={value}" for field, value in options[name].items()]
+    text = "  ".join([f"as {name} in utils/recipes.py", *(["but"] if words else []), *words])
+    width = min(shutil.get_terminal_size((100, 24)).columns, 120)
+    return textwrap.fill(text, width=width, break_long_words=False, break_on_hyphens=False)
+
+
+def differences(recipe, other):
+    """The fields in which a recipe differs from another and that have an effect, as text."""
+    detector = "SSD" if recipe.model in SSD_SIDES else "RetinaNet"
+    in_effect = (None, detector, f"{recipe.schedule} schedule")
+    values = {
+        known.name: getattr(recipe, known.name)
+        for known in fields(recipe)
+        if known.metadata["only"] in in_effect
+        and getattr(recipe, known.name) != getattr(other, known.name)
+    }
+    if "base_priors" in values:
+        values["base_priors"] = "the publisher's"
+    if "conventions" in values:
+        values["conventions"] = conventions.describe(recipe.conventions)
+    return {name: str(value).replace("'", "").replace(", ", ",") for name, value in values.items()}
