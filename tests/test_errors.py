@@ -4,9 +4,9 @@ import pytest
 from tests.conftest import make_records
 from tests.test_metrics import detected
 from utils.evaluation.errors import (
-    CLASS,
     HIT,
     KINDS,
+    WRONG_CLASS,
     breakdown,
     confusion_matrix,
     explain,
@@ -97,7 +97,7 @@ def test_a_wrong_class_is_mended_once_for_an_object():
     boxes = np.array([[0, 0, 40, 40], [0, 0, 39, 40], [50, 50, 90, 90]], np.float32)
     found = dict(boxes=boxes, scores=np.array([0.9, 0.8, 0.7]), labels=np.array([1, 1, 1]))
     explained = explain(records, {0: found})
-    better = mended(explained, CLASS)
+    better = mended(explained, WRONG_CLASS)
     assert better.kinds.tolist() == [HIT, HIT] and better.labels[0] == 0
 
 

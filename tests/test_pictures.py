@@ -8,7 +8,7 @@ from tests.conftest import read_split, write_coco
 from tests.test_errors import NAMES, scene
 from tests.test_metrics import detected
 from utils.evaluation import pictures
-from utils.evaluation.errors import BACKGROUND, CLASS, explain
+from utils.evaluation.errors import FALSE_ALARM, WRONG_CLASS, explain
 
 
 def dataset_of(folder):
@@ -27,7 +27,7 @@ def test_the_most_certain_come_first_and_one_of_an_image(tmp_path):
         2: detected((1, 1, 9, 9, 0.2, 0)),
     }
     explained = explain(dataset.records, detections)
-    worst = pictures.worst_detections(explained, BACKGROUND, 4)
+    worst = pictures.worst_detections(explained, FALSE_ALARM, 4)
     assert explained.images[worst].tolist() == [1, 0, 2]
     np.testing.assert_allclose(explained.scores[worst], [0.95, 0.9, 0.2], atol=1e-6)
 
@@ -47,7 +47,7 @@ def test_the_sheet_has_a_row_for_each_kind_that_there_is(tmp_path):
         2: detected((1, 1, 9, 9, 0.2, 0)),
     }
     explained = explain(dataset.records, detections)
-    assert (explained.kinds == CLASS).sum() == 1
+    assert (explained.kinds == WRONG_CLASS).sum() == 1
     sheet = pictures.mistake_sheet(dataset, detections, explained)
     rows = round(sheet.shape[0] / (pictures.SIDE + 4))
     assert rows == 3, "certain of nothing, wrong class, missed"

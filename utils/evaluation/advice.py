@@ -7,7 +7,7 @@ import numpy as np
 from data.summary import REACHED, best_overlap, box_sides, resized_boxes
 from data.text import some
 from utils.build import SSD_SIDES, build_levels
-from utils.evaluation.errors import BOX, CLASS, HIT, group_ap50, size_groups
+from utils.evaluation.errors import HIT, WRONG_BOX, WRONG_CLASS, group_ap50, size_groups
 from utils.evaluation.evaluate import with_errors
 from utils.fit_priors import WITHOUT_PRIORS
 from utils.log import read_log
@@ -225,7 +225,7 @@ def go_together(wrong, objects):
 def surest_detections(explained, threshold):
     """Of every object that was found, if under another class, its most certain detection over the
     threshold: numbers of detections."""
-    shown = np.isin(explained.kinds, (HIT, CLASS)) & (explained.scores >= threshold)
+    shown = np.isin(explained.kinds, (HIT, WRONG_CLASS)) & (explained.scores >= threshold)
     numbers = np.flatnonzero(shown)
     numbers = numbers[np.argsort(-explained.scores[numbers], kind="stable")]
     _, first = np.unique(explained.objects[numbers], return_index=True)
@@ -238,7 +238,7 @@ def common_offset(records, detections, explained, threshold):
     The medians over detections of the right class; 0 where fewer than three of four lie on that
     side, or the median is less than a twentieth of the objects' side.
     """
-    chosen = np.isin(explained.kinds, (HIT, BOX)) & (explained.scores >= threshold)
+    chosen = np.isin(explained.kinds, (HIT, WRONG_BOX)) & (explained.scores >= threshold)
     numbers = np.flatnonzero(chosen)
     if len(numbers) < FEW:
         return 0.0, 0.0

@@ -18,7 +18,7 @@ from utils.evaluation.metrics import ap_at_101_recalls
 POSITIVE_IOU, BACKGROUND_IOU = 0.5, 0.1  # a hit; less than the second touches nothing
 KINDS = ("class", "box", "both", "duplicate", "background", "missed")
 HIT = -1  # in the place of a kind
-CLASS, BOX, BOTH, DUPLICATE, BACKGROUND, MISSED = range(6)
+WRONG_CLASS, WRONG_BOX, WRONG_BOTH, DUPLICATE, FALSE_ALARM, MISSED = range(6)
 
 
 class Explained(NamedTuple):
@@ -67,7 +67,7 @@ def explain_image(boxes, guess, true_boxes, labels):
 
     Where several explanations fit, the first of KINDS' definitions here is taken, as in TIDE.
     """
-    kinds, objects = np.full(len(boxes), BACKGROUND), np.full(len(boxes), -1)
+    kinds, objects = np.full(len(boxes), FALSE_ALARM), np.full(len(boxes), -1)
     if not len(true_boxes):
         return kinds, objects
     overlap = iou(torch.as_tensor(boxes).double(), torch.as_tensor(true_boxes).double()).numpy()
@@ -81,13 +81,13 @@ def explain_image(boxes, guess, true_boxes, labels):
     for i in np.flatnonzero(kinds != HIT):
         best, other = same_overlap[i].argmax(), other_overlap[i].argmax()
         if BACKGROUND_IOU <= same_overlap[i, best] <= POSITIVE_IOU:
-            kinds[i], objects[i] = BOX, best
+            kinds[i], objects[i] = WRONG_BOX, best
         elif other_overlap[i, other] >= POSITIVE_IOU:
-            kinds[i], objects[i] = CLASS, other
+            kinds[i], objects[i] = WRONG_CLASS, other
         elif same_overlap[i, best] >= POSITIVE_IOU:
             kinds[i], objects[i] = DUPLICATE, best
         elif overlap[i].max() > BACKGROUND_IOU:
-            kinds[i], objects[i] = BOTH, overlap[i].argmax()
+            kinds[i], objects[i] = WRONG_BOTH, overlap[i].argmax()
     return kinds, objects
 
 
@@ -138,7 +138,7 @@ def breakdown_lines(result):
 
 def is_missed(explained):
     """Which objects no detection has nearly found: [K]; the others' errors are of class or box."""
-    nearly = np.isin(explained.kinds, (CLASS, BOX))
+    nearly = np.isin(explained.kinds, (WRONG_CLASS, WRONG_BOX))
     touched = np.isin(np.arange(len(explained.found)), explained.objects[nearly])
     return (explained.object_labels >= 0) & ~explained.found & ~touched
 
@@ -154,8 +154,10 @@ def mended(explained, kind):
         return explained._replace(object_labels=np.where(missed, -1, explained.object_labels))
     wrong = explained.kinds == kind
     kept, kinds, labels = ~wrong, explained.kinds.copy(), explained.labels.copy()
-    if kind in (CLASS, BOX):
-        nearly = np.isin(explained.kinds, (CLASS, BOX)) & ~explained.found[explained.objects]
+    if kind in (WRONG_CLASS, WRONG_BOX):
+        nearly = (
+            np.isin(explained.kinds, (WRONG_CLASS, WRONG_BOX)) & ~explained.found[explained.objects]
+        )
         rows = np.flatnonzero(nearly)
         rows = rows[np.argsort(-explained.scores[rows], kind="stable")]
         _, first = np.unique(explained.objects[rows], return_index=True)
@@ -247,7 +249,7 @@ def confusion_matrix(num_classes, explained, threshold):
     matrix = np.zeros((num_classes + 1, num_classes + 1), int)
     shown = explained.scores >= (0.5 if math.isnan(threshold) else threshold)
     seen = np.zeros(len(explained.object_labels), bool)
-    for kind in (HIT, CLASS):
+    for kind in (HIT, WRONG_CLASS):
         for i in np.flatnonzero(shown & (explained.kinds == kind)):
             row = explained.objects[i]
             if not seen[row]:

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from layers.boxes import paired_iou
 from utils import draw
 from utils.evaluation.errors import (
-    BACKGROUND,
-    BOX,
-    CLASS,
+    FALSE_ALARM,
+    WRONG_BOX,
+    WRONG_CLASS,
     confusion_matrix,
     group_ap50,
     is_missed,
@@ -25,7 +25,7 @@ from utils.evaluation.errors import (
 
 SIDE, STRIP = 320, 24  # pixels of a picture, and of the text below it
 MARGIN = 1.0  # what is shown around a box, times its larger side
-KINDS_SHOWN = (BACKGROUND, CLASS, BOX)  # then the missed objects
+KINDS_SHOWN = (FALSE_ALARM, WRONG_CLASS, WRONG_BOX)  # then the missed objects
 MANY_CLASSES = 12  # with more, curves are drawn of all together, and names are left out
 
 
