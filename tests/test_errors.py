@@ -120,6 +120,13 @@ def test_empty_images_and_no_detections_at_all():
     assert result["counts"]["background"] == 1
 
 
+def test_where_no_image_has_an_object_every_detection_is_a_false_alarm():
+    records = make_records([((100, 100), [])], ["cat"])
+    result = breakdown(["cat"], explain(records, {0: detected((0, 0, 9, 9, 0.9, 0))}))
+    assert result["counts"]["background"] == 1 and np.isnan(result["AP50"])
+    assert not any(result["costs"].values())
+
+
 RECORDS = make_records(
     [
         ((100, 100), [(0, 0, 20, 20, "cat"), (50, 50, 90, 90, "dog")]),

@@ -155,10 +155,8 @@ def mended(explained, kind):
     wrong = explained.kinds == kind
     kept, kinds, labels = ~wrong, explained.kinds.copy(), explained.labels.copy()
     if kind in (WRONG_CLASS, WRONG_BOX):
-        nearly = (
-            np.isin(explained.kinds, (WRONG_CLASS, WRONG_BOX)) & ~explained.found[explained.objects]
-        )
-        rows = np.flatnonzero(nearly)
+        rows = np.flatnonzero(np.isin(explained.kinds, (WRONG_CLASS, WRONG_BOX)))
+        rows = rows[~explained.found[explained.objects[rows]]]
         rows = rows[np.argsort(-explained.scores[rows], kind="stable")]
         _, first = np.unique(explained.objects[rows], return_index=True)
         best = rows[first]
