@@ -8,12 +8,10 @@ from utils.evaluation.errors import (
     KINDS,
     WRONG_CLASS,
     breakdown,
-    confusion_matrix,
     explain,
     group_ap50,
     mended,
     object_groups,
-    precision_recall,
 )
 
 NAMES = ("cat", "cow", "dog")
@@ -134,23 +132,6 @@ RECORDS = make_records(
     ]
 )
 CLASSES = ["cat", "dog"]
-
-
-def test_the_confusion_matrix_counts_hits_wrong_classes_alarms_and_misses():
-    detections = {
-        0: detected((0, 0, 20, 20, 0.9, 1), (50, 50, 90, 90, 0.8, 1), (0, 60, 20, 80, 0.7, 0)),
-        1: detected((10, 10, 70, 70, 0.9, 0), (0, 0, 5, 5, 0.1, 0)),
-    }
-    matrix = confusion_matrix(2, explain(RECORDS, detections), threshold=0.5)
-    assert matrix.tolist() == [[1, 1, 0], [0, 1, 1], [1, 0, 0]]
-
-
-def test_precision_and_recall_of_known_detections():
-    hits = (0, 0, 20, 20, 0.9, 0), (50, 50, 90, 90, 0.7, 1)
-    detections = {0: detected(*hits, (0, 60, 9, 80, 0.8, 0))}
-    precision, recall = precision_recall(explain(RECORDS, detections))
-    np.testing.assert_allclose(precision, [1, 1 / 2, 2 / 3])
-    np.testing.assert_allclose(recall, [1 / 4, 1 / 4, 2 / 4])
 
 
 def test_objects_are_grouped_by_size_and_by_overlap():

@@ -5,7 +5,7 @@ import pytest
 
 from data.dataset import Dataset
 from tests.conftest import read_split, write_coco
-from tests.test_errors import NAMES, scene
+from tests.test_errors import NAMES, RECORDS, scene
 from tests.test_metrics import detected
 from utils.evaluation import pictures
 from utils.evaluation.errors import FALSE_ALARM, WRONG_CLASS, explain
@@ -65,6 +65,23 @@ def test_a_box_at_the_border_of_a_tiny_image_is_shown():
     box = (0, 0, 9, 4)
     cell = pictures.cell(image, box, [(box, (255, 0, 0))], "a.jpg", "text")
     assert cell.shape == (320, 320, 3) and (cell == (255, 0, 0)).all(axis=2).any()
+
+
+def test_the_confusion_matrix_counts_hits_wrong_classes_alarms_and_misses():
+    detections = {
+        0: detected((0, 0, 20, 20, 0.9, 1), (50, 50, 90, 90, 0.8, 1), (0, 60, 20, 80, 0.7, 0)),
+        1: detected((10, 10, 70, 70, 0.9, 0), (0, 0, 5, 5, 0.1, 0)),
+    }
+    matrix = pictures.confusion_matrix(2, explain(RECORDS, detections), threshold=0.5)
+    assert matrix.tolist() == [[1, 1, 0], [0, 1, 1], [1, 0, 0]]
+
+
+def test_precision_and_recall_of_known_detections():
+    hits = (0, 0, 20, 20, 0.9, 0), (50, 50, 90, 90, 0.7, 1)
+    detections = {0: detected(*hits, (0, 60, 9, 80, 0.8, 0))}
+    precision, recall = pictures.precision_recall(explain(RECORDS, detections))
+    np.testing.assert_allclose(precision, [1, 1 / 2, 2 / 3])
+    np.testing.assert_allclose(recall, [1 / 4, 1 / 4, 2 / 4])
 
 
 @pytest.mark.parametrize("empty", (False, True))

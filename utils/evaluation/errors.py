@@ -1,5 +1,5 @@
-"""What a detector gets wrong, in numbers: six kinds of errors and what each costs, confused
-classes, and how well objects of some sizes are detected.
+"""What a detector gets wrong, in numbers: six kinds of errors and what each costs, and how
+well objects of some sizes are detected.
 
 Bolya et al., 2020, "TIDE: A General Toolbox for Identifying Object Detection Errors", Sec. 2.
 """
@@ -229,33 +229,3 @@ def narrowed(explained, detections, objects):
     columns = [column[detections] for column in explained[:6]]
     labels = np.where(objects, explained.object_labels, -1)
     return Explained(*columns, labels, explained.found)
-
-
-def precision_recall(explained):
-    """Precision and recall of all detections, the most certain first: [D], [D]."""
-    order = np.argsort(-explained.scores, kind="stable")
-    true_positives = np.cumsum(explained.kinds[order] == HIT)
-    objects = max((explained.object_labels >= 0).sum(), 1)
-    return true_positives / np.arange(1, len(order) + 1), true_positives / objects
-
-
-def confusion_matrix(num_classes, explained, threshold):
-    """How often an object of a class (row) was detected as another (column): [C + 1, C + 1].
-
-    The last row and column are the background: false alarms, and objects that were missed.
-    """
-    matrix = np.zeros((num_classes + 1, num_classes + 1), int)
-    shown = explained.scores >= (0.5 if math.isnan(threshold) else threshold)
-    seen = np.zeros(len(explained.object_labels), bool)
-    for kind in (HIT, WRONG_CLASS):
-        for i in np.flatnonzero(shown & (explained.kinds == kind)):
-            row = explained.objects[i]
-            if not seen[row]:
-                matrix[explained.object_labels[row], explained.labels[i]] += 1
-                seen[row] = True
-                shown[i] = False
-    for i in np.flatnonzero(shown & (explained.kinds != HIT)):
-        matrix[num_classes, explained.labels[i]] += 1
-    missed = explained.object_labels[~seen & (explained.object_labels >= 0)]
-    np.add.at(matrix[:, num_classes], missed, 1)
-    return matrix

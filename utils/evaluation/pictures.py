@@ -12,15 +12,14 @@ from layers.boxes import paired_iou
 from utils import draw
 from utils.evaluation.errors import (
     FALSE_ALARM,
+    HIT,
     WRONG_BOX,
     WRONG_CLASS,
-    confusion_matrix,
     group_ap50,
     is_missed,
     mean_ap50,
     narrowed,
     object_groups,
-    precision_recall,
 )
 
 SIDE, STRIP = 320, 24  # pixels of a picture, and of the text below it
@@ -156,6 +155,14 @@ def draw_precision(axes, classes, explained):
     axes.grid(alpha=0.3)
 
 
+def precision_recall(explained):
+    """Precision and recall of all detections, the most certain first: [D], [D]."""
+    order = np.argsort(-explained.scores, kind="stable")
+    true_positives = np.cumsum(explained.kinds[order] == HIT)
+    objects = max((explained.object_labels >= 0).sum(), 1)
+    return true_positives / np.arange(1, len(order) + 1), true_positives / objects
+
+
 def draw_choice(axes, explained, threshold):
     """Precision, recall and F1 of the detections over a score, against that score."""
     precision, recall = precision_recall(explained)
@@ -182,6 +189,28 @@ def draw_confusion(axes, classes, matrix):
             shade = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, matrix[row, column], ha="center", va="center", color=shade)
     axes.set(title="confusions over that score", xlabel="detected as", ylabel="in truth")
+
+
+def confusion_matrix(num_classes, explained, threshold):
+    """How often an object of a class (row) was detected as another (column): [C + 1, C + 1].
+
+    The last row and column are the background: false alarms, and objects that were missed.
+    """
+    matrix = np.zeros((num_classes + 1, num_classes + 1), int)
+    shown = explained.scores >= (0.5 if math.isnan(threshold) else threshold)
+    seen = np.zeros(len(explained.object_labels), bool)
+    for kind in (HIT, WRONG_CLASS):
+        for i in np.flatnonzero(shown & (explained.kinds == kind)):
+            row = explained.objects[i]
+            if not seen[row]:
+                matrix[explained.object_labels[row], explained.labels[i]] += 1
+                seen[row] = True
+                shown[i] = False
+    for i in np.flatnonzero(shown & (explained.kinds != HIT)):
+        matrix[num_classes, explained.labels[i]] += 1
+    missed = explained.object_labels[~seen & (explained.object_labels >= 0)]
+    np.add.at(matrix[:, num_classes], missed, 1)
+    return matrix
 
 
 def draw_groups(axes, classes, records, explained):
