@@ -16,7 +16,7 @@ from utils.evaluation.advice import (
     go_together,
     largest_step,
 )
-from utils.evaluation.errors import explain
+from utils.evaluation.errors import find_errors
 from utils.evaluation.evaluate import Evaluation, Operation, with_errors
 from utils.recipes import RECIPES
 
@@ -33,7 +33,7 @@ def scene(guesses, truth=("cat", "cow", "dog"), moved=(0, 0), score=0.9):
         image: dict(boxes=boxes, scores=np.full(3, score), labels=np.array(labels))
         for image, labels in enumerate(guesses)
     }
-    return records, detections, explain(records, detections)
+    return records, detections, find_errors(records, detections)
 
 
 RIGHT, EXCHANGED, MIXED = (0, 1, 2), (1, 0, 2), (1, 1, 2)
@@ -168,8 +168,8 @@ def test_confused_classes_are_not_exchanged_ones(guesses):
 def test_animals_of_one_image_that_are_taken_for_others_together_are_no_exchange():
     """Herds of one class look alike: all of a herd is right, or all of it wrong."""
     herds = [EXCHANGED] * 5 + [RIGHT] * 20
-    _, _, explained = scene(herds, truth=("cat", "cat", "dog"))
-    assert exchanged_classes(explained, 0.5) == []
+    _, _, errors = scene(herds, truth=("cat", "cat", "dog"))
+    assert exchanged_classes(errors, 0.5) == []
     guesses = [(1, 1, 2)] * 5 + [(0, 0, 2)] * 20
     assert exchanged_classes(scene(guesses, truth=("cat", "cat", "dog"))[2], 0.5) == []
 
@@ -195,7 +195,7 @@ def test_only_the_surest_detection_of_an_object_counts():
         image["boxes"] = np.concatenate([image["boxes"]] * 2)
         image["labels"] = np.concatenate([image["labels"], EXCHANGED])
         image["scores"] = np.repeat([0.9, 0.8], 3)
-    assert exchanged_classes(explain(records, detections), 0.5) == []
+    assert exchanged_classes(find_errors(records, detections), 0.5) == []
 
 
 @pytest.mark.parametrize("moved", ((8, 0), (0, -6), (5, 5)))
@@ -208,7 +208,7 @@ def test_boxes_that_lie_on_both_sides_have_no_offset():
     records, detections, _ = scene([RIGHT] * 10)
     for image, found in detections.items():
         found["boxes"] = found["boxes"] + (6 if image % 2 else -6)
-    assert common_offset(records, detections, explain(records, detections), 0.5) == (0, 0)
+    assert common_offset(records, detections, find_errors(records, detections), 0.5) == (0, 0)
 
 
 def test_small_offsets_and_few_detections_say_nothing():

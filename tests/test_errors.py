@@ -8,9 +8,9 @@ from utils.evaluation.errors import (
     KINDS,
     WRONG_CLASS,
     breakdown,
-    explain,
+    correct_errors,
+    find_errors,
     group_ap50,
-    mended,
     object_groups,
 )
 
@@ -53,7 +53,7 @@ def scene(*errors, seed=0, images=60):
 def shares(*errors):
     """Counts and costs, in points of AP50, of a scene."""
     records, detections = scene(*errors)
-    result = breakdown(NAMES, explain(records, detections))
+    result = breakdown(NAMES, find_errors(records, detections))
     return result, {kind: 100 * cost for kind, cost in result["costs"].items()}
 
 
@@ -94,8 +94,8 @@ def test_a_wrong_class_is_mended_once_for_an_object():
     records = make_records([((100, 100), [(0, 0, 40, 40, "cat"), (50, 50, 90, 90, "dog")])])
     boxes = np.array([[0, 0, 40, 40], [0, 0, 39, 40], [50, 50, 90, 90]], np.float32)
     found = dict(boxes=boxes, scores=np.array([0.9, 0.8, 0.7]), labels=np.array([1, 1, 1]))
-    explained = explain(records, {0: found})
-    better = mended(explained, WRONG_CLASS)
+    errors = find_errors(records, {0: found})
+    better = correct_errors(errors, WRONG_CLASS)
     assert better.kinds.tolist() == [HIT, HIT] and better.labels[0] == 0
 
 
@@ -104,23 +104,23 @@ def test_what_lies_in_an_ignored_area_is_no_error():
     records = make_records([((100, 100), [item, (60, 60, 90, 90, "cat")])])
     boxes = np.array([[10, 10, 40, 40], [60, 60, 90, 90]], np.float32)
     found = dict(boxes=boxes, scores=np.array([0.9, 0.8]), labels=np.zeros(2, int))
-    assert explain(records, {0: found}).kinds.tolist() == [HIT]
+    assert find_errors(records, {0: found}).kinds.tolist() == [HIT]
 
 
 def test_empty_images_and_no_detections_at_all():
     records = make_records([((100, 100), []), ((100, 100), [(0, 0, 40, 40, "cat")])])
     nothing = dict(boxes=np.zeros((0, 4)), scores=np.zeros(0), labels=np.zeros(0, int))
-    result = breakdown(["cat"], explain(records, {0: nothing, 1: nothing}))
+    result = breakdown(["cat"], find_errors(records, {0: nothing, 1: nothing}))
     assert result["AP50"] == 0 and result["counts"]["missed"] == 1
     assert result["costs"]["missed"] == 0, "without objects there is no precision to compare"
     alarm = dict(boxes=np.ones((1, 4)) * [0, 0, 9, 9], scores=np.ones(1), labels=np.zeros(1, int))
-    result = breakdown(["cat"], explain(records, {0: alarm}))
+    result = breakdown(["cat"], find_errors(records, {0: alarm}))
     assert result["counts"]["background"] == 1
 
 
 def test_where_no_image_has_an_object_every_detection_is_a_false_alarm():
     records = make_records([((100, 100), [])], ["cat"])
-    result = breakdown(["cat"], explain(records, {0: detected((0, 0, 9, 9, 0.9, 0))}))
+    result = breakdown(["cat"], find_errors(records, {0: detected((0, 0, 9, 9, 0.9, 0))}))
     assert result["counts"]["background"] == 1 and np.isnan(result["AP50"])
     assert not any(result["costs"].values())
 
@@ -142,7 +142,7 @@ def test_objects_are_grouped_by_size_and_by_overlap():
 
 def test_a_group_s_precision_is_of_its_objects_alone():
     detections = {0: detected((0, 0, 20, 20, 0.9, 0)), 1: detected((90, 90, 99, 99, 0.95, 0))}
-    explained = explain(RECORDS, detections)
+    errors = find_errors(RECORDS, detections)
     small = np.array([True, False, False, False])
-    assert group_ap50(CLASSES, explained, small) == pytest.approx(0.5), "one false alarm"
-    assert group_ap50(CLASSES, explained, ~small) == 0
+    assert group_ap50(CLASSES, errors, small) == pytest.approx(0.5), "one false alarm"
+    assert group_ap50(CLASSES, errors, ~small) == 0

@@ -55,8 +55,8 @@ def advice(dataset, evaluation, recipe, entries, train=None):
 
 def exchanged_lines(name, dataset, evaluation):
     """Classes whose names were exchanged in some images."""
-    explained, threshold = evaluation.explained, evaluation.operation.threshold
-    for label, other, images in exchanged_classes(explained, threshold):
+    errors, threshold = evaluation.errors, evaluation.operation.threshold
+    for label, other, images in exchanged_classes(errors, threshold):
         files = some([Path(dataset.records.path(image)).name for image in images])
         yield (
             f"{dataset.classes[label]} and {dataset.classes[other]} seem exchanged in the "
@@ -69,7 +69,7 @@ def offset_lines(name, dataset, evaluation):
     """Boxes that all lie on one side of the annotated ones."""
     threshold = evaluation.operation.threshold
     right, down = common_offset(
-        dataset.records, evaluation.detections, evaluation.explained, threshold
+        dataset.records, evaluation.detections, evaluation.errors, threshold
     )
     sides = [(right, "right", "left"), (down, "below", "above")]
     found = [
@@ -101,7 +101,7 @@ def size_lines(dataset, evaluation, recipe):
     small, _, large = groups.values()
     side = box_sides(resized_boxes(dataset))[small].max()
     low, high = (
-        group_ap50(dataset.classes, evaluation.explained, members) for members in (small, large)
+        group_ap50(dataset.classes, evaluation.errors, members) for members in (small, large)
     )
     if side >= SMALL or not low < WORSE * high:
         return
@@ -118,7 +118,7 @@ def size_lines(dataset, evaluation, recipe):
 
 def prior_lines(dataset, evaluation, recipe):
     """Objects of a class or of a size that the priors do not fit and that are found less well."""
-    records, explained = dataset.records, evaluation.explained
+    records, errors = dataset.records, evaluation.errors
     real = ~records.ignore
     reached = best_overlap(resized_boxes(dataset), build_levels(recipe)) >= REACHED
     groups = {name: real & (records.labels == label) for label, name in enumerate(dataset.classes)}
@@ -128,7 +128,7 @@ def prior_lines(dataset, evaluation, recipe):
     members, others = groups[worst], real & ~groups[worst]
     if not members.any() or not others.any() or reached[members].mean() >= FITTING:
         return
-    low, high = (group_ap50(dataset.classes, explained, group) for group in (members, others))
+    low, high = (group_ap50(dataset.classes, errors, group) for group in (members, others))
     if low < WORSE * high:
         learned = recipe.fit_priors or recipe.weights not in WITHOUT_PRIORS
         flags = "--finest-stride 4 or a larger --resize" if learned else "--fit-priors"
@@ -180,16 +180,16 @@ def cost_lines(evaluation):
         yield f"{cost}: {WHAT_HELPS[kind]}"
 
 
-def exchanged_classes(explained, threshold):
+def exchanged_classes(errors, threshold):
     """Pairs of classes whose names some images seem to have the wrong way round.
 
     Returns (label, other label, image numbers), the most images first. A detector that cannot tell
     two classes is wrong about some objects of an image. Where it is wrong about all objects of
     both classes in one image, and about none in another, the annotation is rather to blame.
     """
-    numbers = surest_detections(explained, threshold)
-    truth, guess = explained.object_labels[explained.objects[numbers]], explained.labels[numbers]
-    images = explained.images[numbers]
+    numbers = surest_detections(errors, threshold)
+    truth, guess = errors.object_labels[errors.objects[numbers]], errors.labels[numbers]
+    images = errors.images[numbers]
     pairs = np.unique(np.sort(np.stack([truth, guess]), axis=0), axis=1).T.tolist()
     found = []
     for label, other in pairs:
@@ -222,28 +222,28 @@ def go_together(wrong, objects):
     return bool(correlation * np.sqrt(count / 2) > DEVIATIONS)
 
 
-def surest_detections(explained, threshold):
+def surest_detections(errors, threshold):
     """Of every object that was found, if under another class, its most certain detection over the
     threshold: numbers of detections."""
-    shown = np.isin(explained.kinds, (HIT, WRONG_CLASS)) & (explained.scores >= threshold)
+    shown = np.isin(errors.kinds, (HIT, WRONG_CLASS)) & (errors.scores >= threshold)
     numbers = np.flatnonzero(shown)
-    numbers = numbers[np.argsort(-explained.scores[numbers], kind="stable")]
-    _, first = np.unique(explained.objects[numbers], return_index=True)
+    numbers = numbers[np.argsort(-errors.scores[numbers], kind="stable")]
+    _, first = np.unique(errors.objects[numbers], return_index=True)
     return numbers[first]
 
 
-def common_offset(records, detections, explained, threshold):
+def common_offset(records, detections, errors, threshold):
     """How far boxes lie beside the annotated ones, all in one direction: (right, down) in pixels.
 
     The medians over detections of the right class; 0 where fewer than three of four lie on that
     side, or the median is less than a twentieth of the objects' side.
     """
-    chosen = np.isin(explained.kinds, (HIT, WRONG_BOX)) & (explained.scores >= threshold)
+    chosen = np.isin(errors.kinds, (HIT, WRONG_BOX)) & (errors.scores >= threshold)
     numbers = np.flatnonzero(chosen)
     if len(numbers) < FEW:
         return 0.0, 0.0
-    boxes = np.stack([detections[explained.images[i]]["boxes"][explained.rows[i]] for i in numbers])
-    truth = records.boxes[explained.objects[numbers]]
+    boxes = np.stack([detections[errors.images[i]]["boxes"][errors.rows[i]] for i in numbers])
+    truth = records.boxes[errors.objects[numbers]]
     moves = (boxes[:, :2] + boxes[:, 2:] - truth[:, :2] - truth[:, 2:]) / 2
     sides = truth[:, 2:] - truth[:, :2]
     medians = np.median(moves, axis=0)
