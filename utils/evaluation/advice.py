@@ -1,13 +1,10 @@
 """What probably limits a detector, in sentences, and the flag that would help."""
 
-from pathlib import Path
-
 import numpy as np
 
 from data.summary import REACHED, best_overlap, box_sides, resized_boxes
-from data.text import some
 from utils.build import SSD_SIDES, build_levels
-from utils.evaluation.errors import HIT, WRONG_BOX, WRONG_CLASS, group_ap50, size_groups
+from utils.evaluation.errors import HIT, WRONG_BOX, group_ap50, size_groups
 from utils.evaluation.evaluate import with_errors
 from utils.fit_priors import WITHOUT_PRIORS
 from utils.log import read_log
@@ -21,8 +18,6 @@ LEARNED = 0.8  # the AP50 on training images from which on they count as learned
 OVERFITTED = 0.15  # what AP50 is higher by on training images
 COSTLY = 0.05  # of AP50, that errors of one kind cost
 FEW = 20  # of so few detections, a median says nothing
-FEW_IMAGES = 3  # whose names are exchanged may be chance
-DEVIATIONS = 3  # standard ones, that a correlation must be over 0
 
 
 def with_advice(evaluation, dataset, recipe, log_path, train=None):
@@ -42,8 +37,7 @@ def advice(dataset, evaluation, recipe, entries, train=None):
     parts = [("evaluated", dataset, evaluation)]
     if train:
         parts = [("validation", dataset, evaluation), ("training", *train)]
-    found = [line for part in parts for line in exchanged_lines(*part)]
-    found = found or [line for part in parts for line in offset_lines(*part)]
+    found = [line for part in parts for line in offset_lines(*part)]
     if evaluation.breakdown["AP50"] < GOOD:
         found = found or list(step_lines(recipe, entries))
         found = found or list(size_lines(dataset, evaluation, recipe))
@@ -51,18 +45,6 @@ def advice(dataset, evaluation, recipe, entries, train=None):
         found = found or list(length_lines(evaluation, recipe, entries))
         found = found or list(cost_lines(evaluation))
     return found
-
-
-def exchanged_lines(name, dataset, evaluation):
-    """Classes whose names were exchanged in some images."""
-    errors, threshold = evaluation.errors, evaluation.operation.threshold
-    for label, other, images in exchanged_classes(errors, threshold):
-        files = some([Path(dataset.records.path(image)).name for image in images])
-        yield (
-            f"{dataset.classes[label]} and {dataset.classes[other]} seem exchanged in the "
-            f"annotations of {len(images)} {name} images, where all of both are detected the other "
-            f"way round: {files}"
-        )
 
 
 def offset_lines(name, dataset, evaluation):
@@ -154,7 +136,8 @@ def length_lines(evaluation, recipe, entries):
     elif learned < LEARNED:
         yield (
             f"not even the training images are learned (AP50 {learned:.2f} after {passes:.1f} "
-            f"passes over them): a longer training, --iters {3 * recipe.iterations}"
+            f"passes over them): a longer training, --iters {3 * recipe.iterations}; where that "
+            "changes little, look in mistakes.jpg for wrong annotations"
         )
 
 
@@ -178,58 +161,6 @@ def cost_lines(evaluation):
     if costs[kind] > COSTLY:
         cost = f"errors of the kind {kind!r} cost most, {costs[kind]:.2f} of AP50"
         yield f"{cost}: {WHAT_HELPS[kind]}"
-
-
-def exchanged_classes(errors, threshold):
-    """Pairs of classes whose names some images seem to have the wrong way round.
-
-    Returns (label, other label, image numbers), the most images first. A detector that cannot tell
-    two classes is wrong about some objects of an image. Where it is wrong about all objects of
-    both classes in one image, and about none in another, the annotation is rather to blame.
-    """
-    numbers = surest_detections(errors, threshold)
-    truth, guess = errors.object_labels[errors.objects[numbers]], errors.labels[numbers]
-    images = errors.images[numbers]
-    pairs = np.unique(np.sort(np.stack([truth, guess]), axis=0), axis=1).T.tolist()
-    found = []
-    for label, other in pairs:
-        chosen = np.isin(truth, (label, other)) & np.isin(guess, (label, other))
-        known, place = np.unique(images[chosen], return_inverse=True)
-        objects = np.bincount(place)
-        first = np.bincount(place, weights=truth[chosen] == label)
-        wrong = np.bincount(place, weights=(truth != guess)[chosen])
-        both = (first > 0) & (first < objects)
-        exchanged = (wrong == objects) & (objects > 1)
-        if (exchanged & both).sum() >= FEW_IMAGES and go_together(wrong[both], objects[both]):
-            found.append((label, other, known[exchanged].tolist()))
-    return sorted(found, key=lambda one: -len(one[2]))
-
-
-def go_together(wrong, objects):
-    """Whether the errors on the objects of an image occur together more than by chance.
-
-    wrong [M] of objects [M] in each image. It compares the correlation of two objects of one image
-    with the spread that it has where errors are independent.
-    """
-    share = wrong.sum() / objects.sum()
-    if share == 1:
-        return True
-    # Over all pairs of different objects: the mean of the product of their deviations.
-    own = wrong * (1 - share) ** 2 + (objects - wrong) * share**2
-    products = (wrong - objects * share) ** 2 - own
-    count = (objects * (objects - 1)).sum()
-    correlation = products.sum() / (count * share * (1 - share))
-    return bool(correlation * np.sqrt(count / 2) > DEVIATIONS)
-
-
-def surest_detections(errors, threshold):
-    """Of every object that was found, if under another class, its most certain detection over the
-    threshold: numbers of detections."""
-    shown = np.isin(errors.kinds, (HIT, WRONG_CLASS)) & (errors.scores >= threshold)
-    numbers = np.flatnonzero(shown)
-    numbers = numbers[np.argsort(-errors.scores[numbers], kind="stable")]
-    _, first = np.unique(errors.objects[numbers], return_index=True)
-    return numbers[first]
 
 
 def common_offset(records, detections, errors, threshold):
