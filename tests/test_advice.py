@@ -145,5 +145,6 @@ def test_small_offsets_and_few_detections_say_nothing():
 
 
 def test_the_largest_step_is_found_among_the_entries():
-    entries = [dict(relative_step=0.01), dict(relative_step=0.3), dict(AP=0.5)]
+    # What is not finite is None in the log.
+    entries = [dict(relative_step=0.01), dict(relative_step=0.3), dict(relative_step=None), dict()]
     assert largest_step(entries) == 0.3 and largest_step([dict(AP=0.5)]) == largest_step([]) == 0

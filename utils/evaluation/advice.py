@@ -105,7 +105,8 @@ def advice_on_step(recipe, entries):
 
 def largest_step(entries):
     """The largest relative step in the entries of a log, 0 if there is none."""
-    return max((entry.get("relative_step", 0.0) for entry in entries), default=0.0)
+    # A step that is not finite is None in the log.
+    return max((entry.get("relative_step") or 0.0 for entry in entries), default=0.0)
 
 
 def advice_on_sizes(dataset, evaluation, recipe):
