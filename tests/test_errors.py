@@ -4,16 +4,14 @@ import pytest
 from tests.conftest import make_records
 from tests.test_metrics import detected
 from utils.evaluation.errors import (
-    CLASS,
     HIT,
     KINDS,
+    WRONG_CLASS,
     breakdown,
-    confusion_matrix,
-    explain,
+    correct_errors,
+    find_errors,
     group_ap50,
-    mended,
     object_groups,
-    precision_recall,
 )
 
 NAMES = ("cat", "cow", "dog")
@@ -55,7 +53,7 @@ def scene(*errors, seed=0, images=60):
 def shares(*errors):
     """Counts and costs, in points of AP50, of a scene."""
     records, detections = scene(*errors)
-    result = breakdown(NAMES, explain(records, detections))
+    result = breakdown(NAMES, find_errors(records, detections))
     return result, {kind: 100 * cost for kind, cost in result["costs"].items()}
 
 
@@ -96,8 +94,8 @@ def test_a_wrong_class_is_mended_once_for_an_object():
     records = make_records([((100, 100), [(0, 0, 40, 40, "cat"), (50, 50, 90, 90, "dog")])])
     boxes = np.array([[0, 0, 40, 40], [0, 0, 39, 40], [50, 50, 90, 90]], np.float32)
     found = dict(boxes=boxes, scores=np.array([0.9, 0.8, 0.7]), labels=np.array([1, 1, 1]))
-    explained = explain(records, {0: found})
-    better = mended(explained, CLASS)
+    errors = find_errors(records, {0: found})
+    better = correct_errors(errors, WRONG_CLASS)
     assert better.kinds.tolist() == [HIT, HIT] and better.labels[0] == 0
 
 
@@ -106,18 +104,25 @@ def test_what_lies_in_an_ignored_area_is_no_error():
     records = make_records([((100, 100), [item, (60, 60, 90, 90, "cat")])])
     boxes = np.array([[10, 10, 40, 40], [60, 60, 90, 90]], np.float32)
     found = dict(boxes=boxes, scores=np.array([0.9, 0.8]), labels=np.zeros(2, int))
-    assert explain(records, {0: found}).kinds.tolist() == [HIT]
+    assert find_errors(records, {0: found}).kinds.tolist() == [HIT]
 
 
 def test_empty_images_and_no_detections_at_all():
     records = make_records([((100, 100), []), ((100, 100), [(0, 0, 40, 40, "cat")])])
     nothing = dict(boxes=np.zeros((0, 4)), scores=np.zeros(0), labels=np.zeros(0, int))
-    result = breakdown(["cat"], explain(records, {0: nothing, 1: nothing}))
+    result = breakdown(["cat"], find_errors(records, {0: nothing, 1: nothing}))
     assert result["AP50"] == 0 and result["counts"]["missed"] == 1
     assert result["costs"]["missed"] == 0, "without objects there is no precision to compare"
     alarm = dict(boxes=np.ones((1, 4)) * [0, 0, 9, 9], scores=np.ones(1), labels=np.zeros(1, int))
-    result = breakdown(["cat"], explain(records, {0: alarm}))
+    result = breakdown(["cat"], find_errors(records, {0: alarm}))
     assert result["counts"]["background"] == 1
+
+
+def test_where_no_image_has_an_object_every_detection_is_a_false_alarm():
+    records = make_records([((100, 100), [])], ["cat"])
+    result = breakdown(["cat"], find_errors(records, {0: detected((0, 0, 9, 9, 0.9, 0))}))
+    assert result["counts"]["background"] == 1 and np.isnan(result["AP50"])
+    assert not any(result["costs"].values())
 
 
 RECORDS = make_records(
@@ -129,23 +134,6 @@ RECORDS = make_records(
 CLASSES = ["cat", "dog"]
 
 
-def test_the_confusion_matrix_counts_hits_wrong_classes_alarms_and_misses():
-    detections = {
-        0: detected((0, 0, 20, 20, 0.9, 1), (50, 50, 90, 90, 0.8, 1), (0, 60, 20, 80, 0.7, 0)),
-        1: detected((10, 10, 70, 70, 0.9, 0), (0, 0, 5, 5, 0.1, 0)),
-    }
-    matrix = confusion_matrix(2, explain(RECORDS, detections), threshold=0.5)
-    assert matrix.tolist() == [[1, 1, 0], [0, 1, 1], [1, 0, 0]]
-
-
-def test_precision_and_recall_of_known_detections():
-    hits = (0, 0, 20, 20, 0.9, 0), (50, 50, 90, 90, 0.7, 1)
-    detections = {0: detected(*hits, (0, 60, 9, 80, 0.8, 0))}
-    precision, recall = precision_recall(explain(RECORDS, detections))
-    np.testing.assert_allclose(precision, [1, 1 / 2, 2 / 3])
-    np.testing.assert_allclose(recall, [1 / 4, 1 / 4, 2 / 4])
-
-
 def test_objects_are_grouped_by_size_and_by_overlap():
     groups = object_groups(RECORDS)
     assert [int(members.sum()) for members in groups.values()] == [2, 2, 0, 2, 2]
@@ -154,7 +142,7 @@ def test_objects_are_grouped_by_size_and_by_overlap():
 
 def test_a_group_s_precision_is_of_its_objects_alone():
     detections = {0: detected((0, 0, 20, 20, 0.9, 0)), 1: detected((90, 90, 99, 99, 0.95, 0))}
-    explained = explain(RECORDS, detections)
+    errors = find_errors(RECORDS, detections)
     small = np.array([True, False, False, False])
-    assert group_ap50(CLASSES, explained, small) == pytest.approx(0.5), "one false alarm"
-    assert group_ap50(CLASSES, explained, ~small) == 0
+    assert group_ap50(CLASSES, errors, small) == pytest.approx(0.5), "one false alarm"
+    assert group_ap50(CLASSES, errors, ~small) == 0

@@ -1,257 +1,205 @@
-"""What probably limits a detector, in sentences, and the flag that would help."""
-
-from pathlib import Path
+"""Advice: what probably limits a detector, and which flag would help."""
 
 import numpy as np
 
 from data.summary import REACHED, best_overlap, box_sides, resized_boxes
-from data.text import some
 from utils.build import SSD_SIDES, build_levels
-from utils.evaluation.errors import BOX, CLASS, HIT, group_ap50, size_groups
+from utils.evaluation.errors import HIT, WRONG_BOX, group_ap50, size_groups
 from utils.evaluation.evaluate import with_errors
 from utils.fit_priors import WITHOUT_PRIORS
 from utils.log import read_log
 
-HIGH_STEP = 0.06  # of the weights' length
-SMALL = 16  # pixels of an object's side as the network sees it
-WORSE = 0.8  # times the AP50 of large objects, below which that of small ones is worse
-FITTING = 0.8  # the share of objects that priors should reach
-GOOD = 0.9  # an AP50 that needs no advice
-LEARNED = 0.8  # the AP50 on training images from which on they count as learned
-OVERFITTED = 0.15  # what AP50 is higher by on training images
-COSTLY = 0.05  # of AP50, that errors of one kind cost
-FEW = 20  # of so few detections, a median says nothing
-FEW_IMAGES = 3  # whose names are exchanged may be chance
-DEVIATIONS = 3  # standard ones, that a correlation must be over 0
+GOOD_AP50 = 0.9  # needs no advice
+HIGH_STEP = 0.06  # the length of a step, as a share of the weights' own
+SMALL_SIDE = 16  # pixels of an object as the network sees it
+MUCH_WORSE = 0.8  # some objects' AP50 as a share of that of others
+MIN_REACHED = 0.8  # the share of objects that priors should reach
+LEARNED_AP50 = 0.8  # on training images
+OVERFITTED = 0.15  # by which AP50 is higher on training images
+COSTLY = 0.05  # the AP50 that errors of one kind cost
+MIN_DETECTIONS = 20  # fewer make no reliable median
 
 
 def with_advice(evaluation, dataset, recipe, log_path, train=None):
-    """The same Evaluation with its errors and the advice that follows; see advice()."""
+    """The same Evaluation with its errors, and with the advice() that follows from them."""
     evaluation = with_errors(evaluation, dataset)
     entries = read_log(log_path)
     return evaluation._replace(advice=advice(dataset, evaluation, recipe, entries, train))
 
 
 def advice(dataset, evaluation, recipe, entries, train=None):
-    """Sentences about an Evaluation with_errors of a dataset: of the first cause that is found.
+    """Sentences about the first cause that is found, or none -> list.
 
-    entries: of the training's log. train: a dataset of training images and its Evaluation. Wrong
-    annotations come first, for nothing else can be told from numbers that they spoil; then what
-    would hide what follows.
+    evaluation: of the dataset, with its errors. entries: of the training's log. train: a dataset of
+    training images, and its Evaluation with errors.
     """
-    parts = [("evaluated", dataset, evaluation)]
+    parts = {"evaluated": (dataset, evaluation)}
     if train:
-        parts = [("validation", dataset, evaluation), ("training", *train)]
-    found = [line for part in parts for line in exchanged_lines(*part)]
-    found = found or [line for part in parts for line in offset_lines(*part)]
-    if evaluation.breakdown["AP50"] < GOOD:
-        found = found or list(step_lines(recipe, entries))
-        found = found or list(size_lines(dataset, evaluation, recipe))
-        found = found or list(prior_lines(dataset, evaluation, recipe))
-        found = found or list(length_lines(evaluation, recipe, entries))
-        found = found or list(cost_lines(evaluation))
-    return found
+        parts = {"validation": (dataset, evaluation), "training": train}
+    # Where the annotated boxes are wrong, nothing can be learned from the other numbers.
+    sentences = [advice_on_offset(name, *part) for name, part in parts.items()]
+    sentences = [sentence for sentence in sentences if sentence]
+    if sentences or not evaluation.breakdown["AP50"] < GOOD_AP50:
+        return sentences
+    # Each cause would hide those below it: a high learning rate spoils the results for objects of
+    # every size, and small objects or poor priors make a long training look too short.
+    sentence = (
+        advice_on_step(recipe, entries)
+        or advice_on_sizes(dataset, evaluation, recipe)
+        or advice_on_priors(dataset, evaluation, recipe)
+        or advice_on_length(evaluation, recipe, entries)
+        or advice_on_errors(evaluation)
+    )
+    return [sentence] if sentence else []
 
 
-def exchanged_lines(name, dataset, evaluation):
-    """Classes whose names were exchanged in some images."""
-    explained, threshold = evaluation.explained, evaluation.operation.threshold
-    for label, other, images in exchanged_classes(explained, threshold):
-        files = some([Path(dataset.records.path(image)).name for image in images])
-        yield (
-            f"{dataset.classes[label]} and {dataset.classes[other]} seem exchanged in the "
-            f"annotations of {len(images)} {name} images, where all of both are detected the other "
-            f"way round: {files}"
-        )
-
-
-def offset_lines(name, dataset, evaluation):
-    """Boxes that all lie on one side of the annotated ones."""
-    threshold = evaluation.operation.threshold
+def advice_on_offset(name, dataset, evaluation):
+    """A sentence if the boxes of these images all lie on one side of the annotated ones."""
     right, down = common_offset(
-        dataset.records, evaluation.detections, evaluation.explained, threshold
+        dataset.records, evaluation.detections, evaluation.errors, evaluation.operation.threshold
     )
-    sides = [(right, "right", "left"), (down, "below", "above")]
-    found = [
-        f"{abs(far):.0f} px {after if far > 0 else before}" for far, after, before in sides if far
-    ]
-    if found:
-        yield (
-            f"detections lie {' and '.join(found)} of the annotated boxes of the {name} images, "
-            "half of them further: are the boxes in the right place there, and in all others? "
-            "python -m tools.check --sheet shows them"
-        )
-
-
-def step_lines(recipe, entries):
-    """A learning rate that is too high."""
-    step = largest_step(entries)
-    if step > HIGH_STEP:
-        yield (
-            f"the learning rate is too high: a single step changed the weights by {step:.0%} of "
-            f"their length, where 3% is much: --lr {recipe.lr / 10:g}"
-        )
-
-
-def size_lines(dataset, evaluation, recipe):
-    """Small objects that are found less well than large ones."""
-    groups = size_groups(dataset.records)
-    if not groups:
-        return
-    small, _, large = groups.values()
-    side = box_sides(resized_boxes(dataset))[small].max()
-    low, high = (
-        group_ap50(dataset.classes, evaluation.explained, members) for members in (small, large)
-    )
-    if side >= SMALL or not low < WORSE * high:
-        return
-    flags = f"--resize {2 * recipe.resize} --max-size {2 * recipe.max_size}"
-    if recipe.model in SSD_SIDES:
-        flags = "--model ssd512, or RetinaNet, which takes larger images"
-    elif recipe.finest_stride > 4:
-        flags += ", or --finest-stride 4"
-    yield (
-        f"objects are small: a third of them has sides up to {side:.0f} px as the network sees "
-        f"them, and their AP50 is {low:.2f}, where that of the largest third is {high:.2f}: {flags}"
+    directions = []
+    if right:
+        directions.append(f"{abs(right):.0f} px further {'right' if right > 0 else 'left'}")
+    if down:
+        directions.append(f"{abs(down):.0f} px {'lower' if down > 0 else 'higher'}")
+    if not directions:
+        return None
+    return (
+        f"detections lie {' and '.join(directions)} than the annotated boxes of the {name} images "
+        "(median): are these boxes in the right place? python -m tools.check --sheet sheet.jpg "
+        "shows them"
     )
 
 
-def prior_lines(dataset, evaluation, recipe):
-    """Objects of a class or of a size that the priors do not fit and that are found less well."""
-    records, explained = dataset.records, evaluation.explained
-    real = ~records.ignore
-    reached = best_overlap(resized_boxes(dataset), build_levels(recipe)) >= REACHED
-    groups = {name: real & (records.labels == label) for label, name in enumerate(dataset.classes)}
-    sizes = size_groups(records)
-    groups |= {f"objects {name}": members for name, members in sizes.items()}
-    worst = min(groups, key=lambda name: reached[groups[name]].mean() if groups[name].any() else 1)
-    members, others = groups[worst], real & ~groups[worst]
-    if not members.any() or not others.any() or reached[members].mean() >= FITTING:
-        return
-    low, high = (group_ap50(dataset.classes, explained, group) for group in (members, others))
-    if low < WORSE * high:
-        learned = recipe.fit_priors or recipe.weights not in WITHOUT_PRIORS
-        flags = "--finest-stride 4 or a larger --resize" if learned else "--fit-priors"
-        yield (
-            f"priors reach {reached[members].mean():.0%} of the {members.sum()} {worst} (an IoU of "
-            f"{REACHED}), and their AP50 is {low:.2f}, where that of others is {high:.2f}: {flags}"
-        )
-
-
-def length_lines(evaluation, recipe, entries):
-    """A training that was too short, or so long that it learned its images by heart."""
-    known = [entry for entry in entries if "train_AP50" in entry]
-    if not known:
-        return
-    learned, here = known[-1]["train_AP50"], evaluation.breakdown["AP50"]
-    passes = known[-1]["passes"]
-    if learned - here > OVERFITTED:
-        yield (
-            f"the training images are detected better (AP50 {learned:.2f}) than these "
-            f"({here:.2f}): more images would help most; else --scale-jitter 0.6 1.6, "
-            "or fewer --iters"
-        )
-    elif learned < LEARNED:
-        yield (
-            f"not even the training images are learned (AP50 {learned:.2f} after {passes:.1f} "
-            f"passes over them): a longer training, --iters {3 * recipe.iterations}"
-        )
-
-
-WHAT_HELPS = {
-    "class": "the second row of mistakes.jpg shows whether the annotations are right; where they "
-    "are, more images of these classes or a longer training",
-    "box": "the third row of mistakes.jpg shows whether the annotated boxes are tight; where they "
-    "are, --box-weight 4 or a larger --resize",
-    "duplicate": "a smaller nms_iou in a recipe of your own",
-    "background": "the first row of mistakes.jpg shows whether objects were forgotten; where not, "
-    "images without objects",
-    "missed": "the last row of mistakes.jpg shows them; --fit-priors, --finest-stride 4 or a "
-    "larger --resize",
-}
-
-
-def cost_lines(evaluation):
-    """The kind of errors that costs most."""
-    costs = evaluation.breakdown["costs"]
-    kind = max(WHAT_HELPS, key=costs.get)
-    if costs[kind] > COSTLY:
-        cost = f"errors of the kind {kind!r} cost most, {costs[kind]:.2f} of AP50"
-        yield f"{cost}: {WHAT_HELPS[kind]}"
-
-
-def exchanged_classes(explained, threshold):
-    """Pairs of classes whose names some images seem to have the wrong way round.
-
-    Returns (label, other label, image numbers), the most images first. A detector that cannot tell
-    two classes is wrong about some objects of an image. Where it is wrong about all objects of
-    both classes in one image, and about none in another, the annotation is rather to blame.
-    """
-    numbers = surest_detections(explained, threshold)
-    truth, guess = explained.object_labels[explained.objects[numbers]], explained.labels[numbers]
-    images = explained.images[numbers]
-    pairs = np.unique(np.sort(np.stack([truth, guess]), axis=0), axis=1).T.tolist()
-    found = []
-    for label, other in pairs:
-        chosen = np.isin(truth, (label, other)) & np.isin(guess, (label, other))
-        known, place = np.unique(images[chosen], return_inverse=True)
-        objects = np.bincount(place)
-        first = np.bincount(place, weights=truth[chosen] == label)
-        wrong = np.bincount(place, weights=(truth != guess)[chosen])
-        both = (first > 0) & (first < objects)
-        exchanged = (wrong == objects) & (objects > 1)
-        if (exchanged & both).sum() >= FEW_IMAGES and go_together(wrong[both], objects[both]):
-            found.append((label, other, known[exchanged].tolist()))
-    return sorted(found, key=lambda one: -len(one[2]))
-
-
-def go_together(wrong, objects):
-    """Whether the errors on the objects of an image occur together more than by chance.
-
-    wrong [M] of objects [M] in each image. It compares the correlation of two objects of one image
-    with the spread that it has where errors are independent.
-    """
-    share = wrong.sum() / objects.sum()
-    if share == 1:
-        return True
-    # Over all pairs of different objects: the mean of the product of their deviations.
-    own = wrong * (1 - share) ** 2 + (objects - wrong) * share**2
-    products = (wrong - objects * share) ** 2 - own
-    count = (objects * (objects - 1)).sum()
-    correlation = products.sum() / (count * share * (1 - share))
-    return bool(correlation * np.sqrt(count / 2) > DEVIATIONS)
-
-
-def surest_detections(explained, threshold):
-    """Of every object that was found, if under another class, its most certain detection over the
-    threshold: numbers of detections."""
-    shown = np.isin(explained.kinds, (HIT, CLASS)) & (explained.scores >= threshold)
-    numbers = np.flatnonzero(shown)
-    numbers = numbers[np.argsort(-explained.scores[numbers], kind="stable")]
-    _, first = np.unique(explained.objects[numbers], return_index=True)
-    return numbers[first]
-
-
-def common_offset(records, detections, explained, threshold):
+def common_offset(records, detections, errors, threshold):
     """How far boxes lie beside the annotated ones, all in one direction: (right, down) in pixels.
 
     The medians over detections of the right class; 0 where fewer than three of four lie on that
-    side, or the median is less than a twentieth of the objects' side.
+    side, or where the median is less than a twentieth of the objects' side.
     """
-    chosen = np.isin(explained.kinds, (HIT, BOX)) & (explained.scores >= threshold)
-    numbers = np.flatnonzero(chosen)
-    if len(numbers) < FEW:
+    is_shown = errors.scores >= threshold
+    numbers = np.flatnonzero(np.isin(errors.kinds, (HIT, WRONG_BOX)) & is_shown)
+    if len(numbers) < MIN_DETECTIONS:
         return 0.0, 0.0
-    boxes = np.stack([detections[explained.images[i]]["boxes"][explained.rows[i]] for i in numbers])
-    truth = records.boxes[explained.objects[numbers]]
-    moves = (boxes[:, :2] + boxes[:, 2:] - truth[:, :2] - truth[:, 2:]) / 2
+    boxes = np.stack([detections[errors.images[i]]["boxes"][errors.rows[i]] for i in numbers])
+    truth = records.boxes[errors.objects[numbers]]
+    offsets = (boxes[:, :2] + boxes[:, 2:] - truth[:, :2] - truth[:, 2:]) / 2
     sides = truth[:, 2:] - truth[:, :2]
-    medians = np.median(moves, axis=0)
-    alike = (np.sign(moves) == np.sign(medians)).mean(axis=0) > 0.75
-    large = np.abs(np.median(moves / sides, axis=0)) > 0.05
-    return tuple(np.where(alike & large, medians, 0.0).tolist())
+    medians = np.median(offsets, axis=0)
+    is_common = (np.sign(offsets) == np.sign(medians)).mean(axis=0) > 0.75
+    is_large = np.abs(np.median(offsets / sides, axis=0)) > 0.05
+    return tuple(np.where(is_common & is_large, medians, 0.0).tolist())
+
+
+def advice_on_step(recipe, entries):
+    """A sentence if the learning rate is too high."""
+    step = largest_step(entries)
+    if step <= HIGH_STEP:
+        return None
+    return (
+        f"the learning rate is too high: a single step changed the weights by {step:.0%} of their "
+        f"length, where 3% is much; try --lr {recipe.lr / 10:g}"
+    )
 
 
 def largest_step(entries):
-    """The largest relative step that a log's entries hold, 0 where there is none."""
-    return max((entry.get("relative_step", 0.0) for entry in entries), default=0.0)
+    """The largest relative step in the entries of a log, 0 if there is none."""
+    # A step that is not finite is None in the log.
+    return max((entry.get("relative_step") or 0.0 for entry in entries), default=0.0)
+
+
+def advice_on_sizes(dataset, evaluation, recipe):
+    """A sentence if small objects are detected much worse than large ones."""
+    groups = size_groups(dataset.records)
+    if not groups:
+        return None
+    small, _, large = groups.values()
+    side = box_sides(resized_boxes(dataset))[small].max()
+    small_ap50 = group_ap50(dataset.classes, evaluation.errors, small)
+    large_ap50 = group_ap50(dataset.classes, evaluation.errors, large)
+    if side >= SMALL_SIDE or not small_ap50 < MUCH_WORSE * large_ap50:
+        return None
+    if recipe.model in SSD_SIDES:
+        flags = "--model ssd512, or RetinaNet, which takes larger images"
+    else:
+        flags = f"--resize {2 * recipe.resize} --max-size {2 * recipe.max_size}"
+        if recipe.finest_stride > 4:
+            flags += ", or --finest-stride 4"
+    return (
+        f"objects are small: a third of them have sides of up to {side:.0f} px as the network sees "
+        f"them, and their AP50 is {small_ap50:.2f}, where that of the largest third is "
+        f"{large_ap50:.2f}; try {flags}"
+    )
+
+
+def advice_on_priors(dataset, evaluation, recipe):
+    """A sentence if priors do not fit a class or a size, and if these are detected much worse."""
+    records = dataset.records
+    real = ~records.ignore
+    groups = {name: real & (records.labels == label) for label, name in enumerate(dataset.classes)}
+    groups |= {f"objects {name}": members for name, members in size_groups(records).items()}
+    groups = {name: members for name, members in groups.items() if members.any()}
+    if not groups:
+        return None
+    is_reached = best_overlap(resized_boxes(dataset), build_levels(recipe)) >= REACHED
+    worst = min(groups, key=lambda name: is_reached[groups[name]].mean())
+    members = groups[worst]
+    others = real & ~members
+    share = is_reached[members].mean()
+    if share >= MIN_REACHED or not others.any():
+        return None
+    ap50 = group_ap50(dataset.classes, evaluation.errors, members)
+    others_ap50 = group_ap50(dataset.classes, evaluation.errors, others)
+    if not ap50 < MUCH_WORSE * others_ap50:
+        return None
+    # Priors that were fitted already, or that the weights were trained with, are kept.
+    are_fixed = recipe.fit_priors or recipe.weights not in WITHOUT_PRIORS
+    flags = "--finest-stride 4 or a larger --resize" if are_fixed else "--fit-priors"
+    return (
+        f"priors reach {share:.0%} of the {members.sum()} {worst} (an IoU of {REACHED}), and "
+        f"their AP50 is {ap50:.2f}, where that of others is {others_ap50:.2f}; try {flags}"
+    )
+
+
+def advice_on_length(evaluation, recipe, entries):
+    """A sentence if the training was too short, or if it overfitted to its images."""
+    known = [entry for entry in entries if "train_AP50" in entry]
+    if not known:
+        return None
+    train_ap50 = known[-1]["train_AP50"]
+    ap50 = evaluation.breakdown["AP50"]
+    if train_ap50 - ap50 > OVERFITTED:
+        return (
+            f"the training images are detected much better (AP50 {train_ap50:.2f}) than these "
+            f"({ap50:.2f}): more images would help most, or else fewer --iters"
+        )
+    if train_ap50 < LEARNED_AP50:
+        return (
+            f"not even the training images are learned (AP50 {train_ap50:.2f} after "
+            f"{known[-1]['passes']:.1f} passes over them): train longer, with --iters "
+            f"{3 * recipe.iterations}; if that changes little, look in mistakes.jpg for wrong "
+            "annotations"
+        )
+    return None
+
+
+WHAT_HELPS = {
+    "class": "the wrong classes in mistakes.jpg show whether the annotations are right; if they "
+    "are, more images of these classes or a longer training would help",
+    "box": "the poor boxes in mistakes.jpg show whether the annotated ones are tight; if they are, "
+    "try --box-weight 4 or a larger --resize",
+    "duplicate": "try a smaller nms_iou in a recipe of your own",
+    "background": "the false alarms in mistakes.jpg show whether the annotations are complete; if "
+    "they are, images without objects would help",
+    "missed": "mistakes.jpg shows them; try --fit-priors, --finest-stride 4 or a larger --resize",
+}
+
+
+def advice_on_errors(evaluation):
+    """A sentence about the kind of errors that costs most, unless it costs little."""
+    costs = evaluation.breakdown["costs"]
+    kind = max(WHAT_HELPS, key=costs.get)
+    if costs[kind] <= COSTLY:
+        return None
+    return f"errors of the kind {kind!r} cost most, {costs[kind]:.2f} of AP50; {WHAT_HELPS[kind]}"

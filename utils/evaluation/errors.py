@@ -1,7 +1,8 @@
-"""What a detector gets wrong, in numbers: six kinds of errors and what each costs, confused
-classes, and how well objects of some sizes are detected.
+"""What a detector gets wrong, in numbers: kinds of errors, what each kind costs, and AP50 for
+objects of some sizes.
 
-Bolya et al., 2020, "TIDE: A General Toolbox for Identifying Object Detection Errors", Sec. 2.
+The kinds are those of Bolya et al., 2020, "TIDE: A General Toolbox for Identifying Object Detection
+Errors", Sec. 2.
 """
 
 import math
@@ -15,185 +16,235 @@ from data.summary import box_sides
 from layers.boxes import area, intersection, iou
 from utils.evaluation.metrics import ap_at_101_recalls
 
-POSITIVE_IOU, BACKGROUND_IOU = 0.5, 0.1  # a hit; less than the second touches nothing
-KINDS = ("class", "box", "both", "duplicate", "background", "missed")
-HIT = -1  # in the place of a kind
-CLASS, BOX, BOTH, DUPLICATE, BACKGROUND, MISSED = range(6)
+POSITIVE_IOU = 0.5  # from which on a detection of the right class is a hit
+BACKGROUND_IOU = 0.1  # up to which a detection touches no object
+WRONG_CLASS, WRONG_BOX, WRONG_BOTH, DUPLICATE, FALSE_ALARM, MISSED = range(6)
+HIT = -1  # in the place of one of these
+NEAR_HITS = (WRONG_CLASS, WRONG_BOX)  # one of the two is right
+KINDS = ("class", "box", "both", "duplicate", "background", "missed")  # their names in TIDE
+MEANINGS = {
+    "class": "right box, wrong class",
+    "box": f"right class, but the IoU is below {POSITIVE_IOU}",
+    "both": f"wrong class, and the IoU is below {POSITIVE_IOU}",
+    "duplicate": "another detection of the same object",
+    "background": "no object there",
+    "missed": "objects that no detection found or nearly found",
+}
 
 
-class Explained(NamedTuple):
-    """Every detection that counts, and what is wrong with it; D of them, K objects."""
+class Errors(NamedTuple):
+    """D detections, and what is wrong with each of them; and the K objects of the records.
+
+    Detections in areas to be ignored are left out.
+    """
 
     labels: np.ndarray  # [D]
     scores: np.ndarray  # [D]
     images: np.ndarray  # [D] image numbers
-    rows: np.ndarray  # [D] which detection of its image it is
-    kinds: np.ndarray  # [D] a number of KINDS, or HIT
-    objects: np.ndarray  # [D] the records' row of the object that it found, or nearly found; or -1
-    object_labels: np.ndarray  # [K] of all objects of the records; -1 where one is to be ignored
-    found: np.ndarray  # [K] whether an object was found
+    rows: np.ndarray  # [D] the place among the detections of its image
+    kinds: np.ndarray  # [D] WRONG_CLASS to FALSE_ALARM, or HIT
+    objects: np.ndarray  # [D] the records' row of the object that it concerns, or -1
+    object_labels: np.ndarray  # [K] -1 where the object is to be ignored
+    detected: np.ndarray  # [K] whether the object has a hit
 
 
-def explain(records, detections):
-    """What is wrong with each detection, at an IoU of 0.5 -> Explained."""
+def find_errors(records, detections):
+    """Compare all detections with the records' objects -> Errors."""
     object_labels = np.where(records.ignore, -1, records.labels)
-    found = np.zeros(len(object_labels), bool)
-    parts = [np.zeros((0, 6))]
-    for image, results in detections.items():
-        if not len(results["scores"]):
+    detected = np.zeros(len(object_labels), bool)
+    tables = [np.zeros((0, 6))]
+    for image, result in detections.items():
+        if not len(result["scores"]):
             continue
-        order = np.argsort(-results["scores"], kind="stable")
+        order = np.argsort(-result["scores"], kind="stable")
+        boxes = result["boxes"][order]
+        labels = result["labels"][order]
         rows = records.objects(image)
-        ignore = records.ignore[rows]
-        numbers = np.arange(rows.start, rows.stop)
-        boxes, guess = results["boxes"][order], results["labels"][order]
-        counted = ~in_ignored_area(boxes, guess, records.boxes[rows], records.labels[rows], ignore)
-        kinds, objects = explain_image(
-            boxes, guess, records.boxes[rows][~ignore], records.labels[rows][~ignore]
-        )
-        counted |= kinds == HIT
-        objects = np.where(objects < 0, -1, np.append(numbers[~ignore], -1)[objects])
-        found[objects[kinds == HIT]] = True
+        real = ~records.ignore[rows]
+        true_boxes = records.boxes[rows]
+        true_labels = records.labels[rows]
+
+        kinds, objects = find_image_errors(boxes, labels, true_boxes[real], true_labels[real])
+        # From numbers of the image's real objects to rows of the records; the last keeps -1 as -1.
+        objects = np.append(np.arange(rows.start, rows.stop)[real], -1)[objects]
+        detected[objects[kinds == HIT]] = True
+        ignored = in_ignored_area(boxes, labels, true_boxes[~real], true_labels[~real])
+        counts = (kinds == HIT) | ~ignored
         images = np.full(len(order), image)
-        columns = (guess, results["scores"][order], images, order, kinds, objects)
-        parts.append(np.stack(columns, axis=1)[counted])
-    table = np.concatenate(parts)
+        columns = (labels, result["scores"][order], images, order, kinds, objects)
+        tables.append(np.stack(columns, axis=1)[counts])
+    table = np.concatenate(tables)
     labels, images, rows, kinds, objects = (table[:, i].astype(int) for i in (0, 2, 3, 4, 5))
-    return Explained(labels, table[:, 1], images, rows, kinds, objects, object_labels, found)
+    return Errors(labels, table[:, 1], images, rows, kinds, objects, object_labels, detected)
 
 
-def explain_image(boxes, guess, true_boxes, labels):
-    """The kind of each detection, most certain first, and the object it concerns or -1: [D], [D].
+def find_image_errors(boxes, labels, true_boxes, true_labels):
+    """The kind of each detection of an image, and the object that it concerns or -1: [D], [D].
 
-    Where several explanations fit, the first of KINDS' definitions here is taken, as in TIDE.
+    The detections come with the highest score first.
     """
-    kinds, objects = np.full(len(boxes), BACKGROUND), np.full(len(boxes), -1)
+    kinds = np.full(len(boxes), FALSE_ALARM)
+    objects = np.full(len(boxes), -1)
     if not len(true_boxes):
         return kinds, objects
     overlap = iou(torch.as_tensor(boxes).double(), torch.as_tensor(true_boxes).double()).numpy()
-    same = guess[:, None] == labels
-    same_overlap, other_overlap = overlap * same, overlap * ~same
-    free = np.ones(len(labels), bool)
-    for i, row in enumerate(same_overlap):
-        best = (row * free).argmax()
-        if row[best] >= POSITIVE_IOU and free[best]:
-            kinds[i], objects[i], free[best] = HIT, best, False
+    is_same_class = labels[:, None] == true_labels
+    same_class = overlap * is_same_class
+    other_class = overlap * ~is_same_class
+    # All hits come first: whether a detection is a duplicate depends on the others.
+    is_free = np.ones(len(true_labels), bool)
+    for i in range(len(boxes)):
+        best = (same_class[i] * is_free).argmax()
+        if is_free[best] and same_class[i, best] >= POSITIVE_IOU:
+            kinds[i] = HIT
+            objects[i] = best
+            is_free[best] = False
     for i in np.flatnonzero(kinds != HIT):
-        best, other = same_overlap[i].argmax(), other_overlap[i].argmax()
-        if BACKGROUND_IOU <= same_overlap[i, best] <= POSITIVE_IOU:
-            kinds[i], objects[i] = BOX, best
-        elif other_overlap[i, other] >= POSITIVE_IOU:
-            kinds[i], objects[i] = CLASS, other
-        elif same_overlap[i, best] >= POSITIVE_IOU:
-            kinds[i], objects[i] = DUPLICATE, best
-        elif overlap[i].max() > BACKGROUND_IOU:
-            kinds[i], objects[i] = BOTH, overlap[i].argmax()
+        kinds[i], objects[i] = kind_of_error(same_class[i], other_class[i])
     return kinds, objects
 
 
-def in_ignored_area(boxes, guess, true_boxes, labels, ignore):
-    """Which detections lie mostly within an area to be ignored, of their class or of any: [D]."""
-    areas = torch.as_tensor(true_boxes[ignore]).double()
-    boxes = torch.as_tensor(boxes).double()
-    shared = intersection(boxes[:, None], areas) / area(boxes)[:, None]
-    same = (guess[:, None] == labels[ignore]) | (labels[ignore] == ANY_CLASS)
-    return ((shared.numpy() > POSITIVE_IOU) & same).any(axis=1)
+def kind_of_error(same_class, other_class):
+    """The kind of a detection that is no hit, and the object that it concerns or -1.
 
-
-def breakdown(classes, explained):
-    """AP50, how many errors of each kind there are, and what each costs in AP50 -> dict.
-
-    The cost is what AP50 would rise by if all errors of a kind were mended and nothing else. The
-    costs do not add up to what is missing, for one error hides another.
+    Its IoU with objects of its own class and with others: [N], [N]. Of several kinds that fit, TIDE
+    takes the first in this order.
     """
-    before = mean_ap50(classes, explained)
-    counts, costs = {}, {}
-    missed = is_missed(explained)
-    for number, kind in enumerate(KINDS):
-        counts[kind] = int((explained.kinds == number).sum())
-        after = mean_ap50(classes, mended(explained, number))
-        # Where every object was missed, none is left, and no precision.
-        costs[kind] = after - before if after > before else 0.0
-    counts["missed"] = int(missed.sum())
+    same = same_class.argmax()
+    other = other_class.argmax()
+    if BACKGROUND_IOU <= same_class[same] <= POSITIVE_IOU:
+        return WRONG_BOX, same
+    if other_class[other] >= POSITIVE_IOU:
+        return WRONG_CLASS, other
+    if same_class[same] >= POSITIVE_IOU:
+        return DUPLICATE, same
+    if other_class[other] > BACKGROUND_IOU:
+        return WRONG_BOTH, other
+    return FALSE_ALARM, -1
+
+
+def in_ignored_area(boxes, labels, areas, area_labels):
+    """Which detections lie mostly in an area to be ignored, of their class or of any: [D]."""
+    boxes = torch.as_tensor(boxes).double()
+    areas = torch.as_tensor(areas).double()
+    shares = intersection(boxes[:, None], areas) / area(boxes)[:, None]
+    applies = (labels[:, None] == area_labels) | (area_labels == ANY_CLASS)
+    return ((shares.numpy() > POSITIVE_IOU) & applies).any(axis=1)
+
+
+def breakdown(classes, errors):
+    """AP50, how many errors there are of each kind, and what each kind costs -> dict.
+
+    A kind costs what AP50 would gain if its errors were corrected and no others. The costs do not
+    add up to 1 - AP50, because one error can hide another.
+    """
+    before = mean_ap50(classes, errors)
+    counts = {}
+    costs = {}
+    for kind, name in enumerate(KINDS):
+        counts[name] = int((errors.kinds == kind).sum())
+        after = mean_ap50(classes, correct_errors(errors, kind))
+        # Where every object is missed, no object is left after the correction, and after is nan.
+        costs[name] = after - before if after > before else 0.0
+    counts["missed"] = int(is_missed(errors).sum())
     return dict(AP50=before, counts=counts, costs=costs)
 
 
-WORDS = {
-    "class": "right box, wrong class",
-    "box": f"right class, box overlaps by less than {POSITIVE_IOU}",
-    "both": "wrong class, and such a box",
-    "duplicate": "an object found twice",
-    "background": "no object there",
-    "missed": "objects that nothing comes near",
-}
-
-
 def breakdown_lines(result):
-    """What breakdown() found, as a table."""
-    yield "what mending all errors of a kind would add to AP50:"
-    for kind in KINDS:
-        cost, count = result["costs"][kind], result["counts"][kind]
-        yield f"{kind:10} {cost:6.3f}  {count:7}  {WORDS[kind]}"
+    """The result of breakdown() as the lines of a table."""
+    yield "what AP50 would gain if all errors of a kind were corrected, and how many there are:"
+    for name in KINDS:
+        cost = result["costs"][name]
+        count = result["counts"][name]
+        yield f"{name:10} {cost:6.3f}  {count:7}  {MEANINGS[name]}"
 
 
-def is_missed(explained):
-    """Which objects no detection has nearly found: [K]; the others' errors are of class or box."""
-    nearly = np.isin(explained.kinds, (CLASS, BOX))
-    touched = np.isin(np.arange(len(explained.found)), explained.objects[nearly])
-    return (explained.object_labels >= 0) & ~explained.found & ~touched
+def is_missed(errors):
+    """Which objects have neither a hit nor a near hit: mask [K]."""
+    is_near_hit = np.isin(errors.kinds, NEAR_HITS)
+    nearly_detected = np.zeros(len(errors.detected), bool)
+    nearly_detected[errors.objects[is_near_hit]] = True
+    return (errors.object_labels >= 0) & ~errors.detected & ~nearly_detected
 
 
-def mended(explained, kind):
-    """The same detections without their errors of one kind.
+def correct_errors(errors, kind):
+    """The same Errors without those of one kind.
 
-    A wrong class or box is made right if its object was not found otherwise, and it is the most
-    certain of those that nearly found it. Every other error of the kind is taken away.
+    A near hit becomes a hit, if it is the one with the highest score on an object without a hit.
+    Every other error of the kind is removed.
     """
     if kind == MISSED:
-        missed = is_missed(explained)
-        return explained._replace(object_labels=np.where(missed, -1, explained.object_labels))
-    wrong = explained.kinds == kind
-    kept, kinds, labels = ~wrong, explained.kinds.copy(), explained.labels.copy()
-    if kind in (CLASS, BOX):
-        nearly = np.isin(explained.kinds, (CLASS, BOX)) & ~explained.found[explained.objects]
-        rows = np.flatnonzero(nearly)
-        rows = rows[np.argsort(-explained.scores[rows], kind="stable")]
-        _, first = np.unique(explained.objects[rows], return_index=True)
-        best = rows[first]
-        best = best[wrong[best]]
-        kinds[best], kept[best] = HIT, True
-        labels[best] = explained.object_labels[explained.objects[best]]
-    columns = (labels, explained.scores, explained.images, explained.rows, kinds, explained.objects)
-    return Explained(
-        *(column[kept] for column in columns), explained.object_labels, explained.found
-    )
+        return select_objects(errors, ~is_missed(errors))
+    is_wrong = errors.kinds == kind
+    is_kept = ~is_wrong
+    kinds = errors.kinds.copy()
+    labels = errors.labels.copy()
+    if kind in NEAR_HITS:
+        best = best_near_hits(errors)
+        best = best[is_wrong[best]]
+        is_kept[best] = True
+        kinds[best] = HIT
+        labels[best] = errors.object_labels[errors.objects[best]]
+    return select_detections(errors._replace(kinds=kinds, labels=labels), is_kept)
 
 
-def mean_ap50(classes, explained):
+def best_near_hits(errors):
+    """The near hit with the highest score on each object without a hit: numbers of detections."""
+    numbers = np.flatnonzero(np.isin(errors.kinds, NEAR_HITS))
+    numbers = numbers[~errors.detected[errors.objects[numbers]]]
+    numbers = numbers[np.argsort(-errors.scores[numbers], kind="stable")]
+    _, first = np.unique(errors.objects[numbers], return_index=True)
+    return numbers[first]
+
+
+def select_detections(errors, mask):
+    """The Errors of some detections only, by a mask [D]."""
+    columns = [column[mask] for column in errors[:6]]
+    return Errors(*columns, errors.object_labels, errors.detected)
+
+
+def select_objects(errors, mask):
+    """The same Errors where only some objects count, by a mask [K]."""
+    return errors._replace(object_labels=np.where(mask, errors.object_labels, -1))
+
+
+def mean_ap50(classes, errors):
     """COCO's average precision at an IoU of 0.5, over the classes that have objects."""
     values = []
     for label in range(len(classes)):
-        objects = (explained.object_labels == label).sum()
-        if objects:
-            chosen = explained.labels == label
-            order = np.argsort(-explained.scores[chosen], kind="stable")
-            hits = (explained.kinds[chosen] == HIT)[order]
-            tried = np.arange(1, len(hits) + 1)
-            values.append(ap_at_101_recalls(np.cumsum(hits), tried, objects))
+        num_objects = (errors.object_labels == label).sum()
+        if num_objects:
+            chosen = errors.labels == label
+            order = np.argsort(-errors.scores[chosen], kind="stable")
+            hits = (errors.kinds[chosen] == HIT)[order]
+            ranks = np.arange(1, len(hits) + 1)
+            values.append(ap_at_101_recalls(np.cumsum(hits), ranks, num_objects))
     return float(np.mean(values)) if values else math.nan
 
 
+def group_ap50(classes, errors, members):
+    """AP50 for some objects only, by a mask [K].
+
+    Detections of other objects do not count, but false alarms do.
+    """
+    is_of_others = (errors.objects >= 0) & ~np.append(members, False)[errors.objects]
+    return mean_ap50(classes, select_objects(select_detections(errors, ~is_of_others), members))
+
+
 def object_groups(records):
-    """Name -> mask [K] of the objects: by size in thirds, and by overlap with another one."""
+    """Name -> mask [K] of objects: by size, and by whether they overlap others."""
     real = ~records.ignore
     if not real.any():
         return {}
-    crowded = overlap_with_others(records) > 0.1
-    return size_groups(records) | {"alone": real & ~crowded, "overlapping": real & crowded}
+    overlaps = overlap_with_others(records) > 0.1
+    return size_groups(records) | {"alone": real & ~overlaps, "overlapping": real & overlaps}
 
 
 def size_groups(records):
-    """Name -> mask [K] of the objects: the small, the middle and the large third; none of none."""
+    """Name -> mask [K] of objects: the smallest third, the middle one and the largest.
+
+    Without objects there are no groups.
+    """
     real = ~records.ignore
     if not real.any():
         return {}
@@ -207,7 +258,7 @@ def size_groups(records):
 
 
 def overlap_with_others(records):
-    """The largest IoU of each object with another of its image: [K]."""
+    """The largest IoU of each object with another one in its image: [K]."""
     result = np.zeros(len(records.boxes))
     for image in range(len(records)):
         rows = records.objects(image)
@@ -215,47 +266,3 @@ def overlap_with_others(records):
         if len(boxes) > 1:
             result[rows] = iou(boxes, boxes).fill_diagonal_(0).amax(dim=1).numpy()
     return result
-
-
-def group_ap50(classes, explained, members):
-    """AP50 of the objects that are members: [K]; detections of others do not count."""
-    other = (explained.objects >= 0) & ~np.append(members, False)[explained.objects]
-    labels = np.where(members, explained.object_labels, -1)
-    return mean_ap50(classes, narrowed(explained, ~other, labels >= 0))
-
-
-def narrowed(explained, detections, objects):
-    """Some of the detections, by a mask [D], and some of the objects, by a mask [K]."""
-    columns = [column[detections] for column in explained[:6]]
-    labels = np.where(objects, explained.object_labels, -1)
-    return Explained(*columns, labels, explained.found)
-
-
-def precision_recall(explained):
-    """Precision and recall of all detections, the most certain first: [D], [D]."""
-    order = np.argsort(-explained.scores, kind="stable")
-    true_positives = np.cumsum(explained.kinds[order] == HIT)
-    objects = max((explained.object_labels >= 0).sum(), 1)
-    return true_positives / np.arange(1, len(order) + 1), true_positives / objects
-
-
-def confusion_matrix(num_classes, explained, threshold):
-    """How often an object of a class (row) was detected as another (column): [C + 1, C + 1].
-
-    The last row and column are the background: false alarms, and objects that were missed.
-    """
-    matrix = np.zeros((num_classes + 1, num_classes + 1), int)
-    shown = explained.scores >= (0.5 if math.isnan(threshold) else threshold)
-    seen = np.zeros(len(explained.object_labels), bool)
-    for kind in (HIT, CLASS):
-        for i in np.flatnonzero(shown & (explained.kinds == kind)):
-            row = explained.objects[i]
-            if not seen[row]:
-                matrix[explained.object_labels[row], explained.labels[i]] += 1
-                seen[row] = True
-                shown[i] = False
-    for i in np.flatnonzero(shown & (explained.kinds != HIT)):
-        matrix[num_classes, explained.labels[i]] += 1
-    missed = explained.object_labels[~seen & (explained.object_labels >= 0)]
-    np.add.at(matrix[:, num_classes], missed, 1)
-    return matrix

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from data.batch import EvalBatches
 from utils import parallel
 from utils.build import build_loader
-from utils.evaluation.errors import Explained, breakdown, breakdown_lines, explain
+from utils.evaluation.errors import Errors, breakdown, breakdown_lines, find_errors
 from utils.evaluation.metrics import ap_at_101_recalls, compute_metrics, match_detections
 from utils.predict import predict, to_original
 
@@ -38,7 +38,7 @@ class Evaluation(NamedTuple):
     detections: dict  # image number -> boxes, scores, labels
     # Of with_errors():
     breakdown: dict = None  # AP50, and by kind of error how many there are and what they cost
-    explained: Explained = None  # what is wrong with each detection
+    errors: Errors = None  # what is wrong with each detection
     advice: tuple = ()  # sentences
 
     @property
@@ -73,8 +73,8 @@ def evaluate(model, dataset, recipe, device):
 def with_errors(evaluation, dataset):
     """The same Evaluation with its errors: for one that is shown, as it takes seconds for thousands
     of images."""
-    explained = explain(dataset.records, evaluation.detections)
-    return evaluation._replace(explained=explained, breakdown=breakdown(dataset.classes, explained))
+    errors = find_errors(dataset.records, evaluation.detections)
+    return evaluation._replace(errors=errors, breakdown=breakdown(dataset.classes, errors))
 
 
 def detect_all(model, dataset, recipe, device):

@@ -43,7 +43,7 @@ def save_results(folder, dataset, evaluation, described, replace=False):
     """
     results = json.dumps(coco_format(dataset, evaluation.detections))
     numbers = evaluation._asdict()
-    del numbers["detections"], numbers["explained"]
+    del numbers["detections"], numbers["errors"]
     numbers["operation"] = evaluation.operation._asdict()
     numbers["class_operations"] = {
         name: own._asdict() for name, own in evaluation.class_operations.items()
@@ -54,11 +54,11 @@ def save_results(folder, dataset, evaluation, described, replace=False):
     write(folder / "detections.json", results, replace)
     write(folder / "metrics.json", metrics.replace("NaN", "null"), replace)
     draw.save_picture(folder / "predictions.jpg", sheet, replace)
-    mistakes = mistake_sheet(dataset, evaluation.detections, evaluation.explained)
+    mistakes = mistake_sheet(dataset, evaluation.detections, evaluation.errors)
     if mistakes is not None:
         draw.save_picture(folder / "mistakes.jpg", mistakes, replace)
-    quality, explained = folder / "quality.png", evaluation.explained
-    draw_quality(quality, dataset.classes, dataset.records, explained, threshold)
+    quality, errors = folder / "quality.png", evaluation.errors
+    draw_quality(quality, dataset.classes, dataset.records, errors, threshold)
     text = table(evaluation, dataset.records)
     write(folder / "report.html", report(described, text, folder), replace)
     return [folder / name for name in RESULTS if (folder / name).exists()]
