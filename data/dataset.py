@@ -29,8 +29,7 @@ DATASETS = ("shapes", *FORMATS, "auto")
 def read_folder(name, root):
     """What a folder in the format of this name holds -> Source. auto: the format is recognised."""
     if name == "shapes":
-        shapes.draw_once(root)
-        return coco.read(Folder(root))
+        return shapes.read(root)
     folder = Folder(root)
     note = []
     if name == "auto":

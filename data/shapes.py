@@ -3,12 +3,14 @@
 import json
 import os
 import shutil
+from collections import defaultdict
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from data.errors import UserError
+from data.records import Entry, Object, Source
 
 CLASSES = ("rectangle", "ellipse", "triangle")
 IMAGES = {"train": 1200, "val": 200}
@@ -16,6 +18,40 @@ SIDES = ((128, 160), (160, 128))  # height, width
 EMPTY = 0.05  # the share of images without any object
 MAX_COVERED = 0.3  # no object covers more than this share of another
 MARKER = "drawn_by_onestage.txt"  # a folder with this file in it was drawn here, and is whole
+
+
+def read(root):
+    """The drawn dataset, drawn first if need be -> Source.
+
+    Its annotations are COCO's format, but nothing has to be searched or suspected here.
+    """
+    root = Path(root)
+    draw_once(root)
+    splits = {}
+    for split in IMAGES:
+        path = root / f"annotations/instances_{split}.json"
+        try:
+            splits[split] = read_split(json.loads(path.read_text()), root / split)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{path}: damaged ({error}); without {root} it is drawn again"
+            ) from None
+    return Source(list(CLASSES), splits, {name: i for i, name in enumerate(CLASSES, start=1)})
+
+
+def read_split(content, folder):
+    """The entries of what draw_split has returned."""
+    objects = defaultdict(list)
+    for item in content["annotations"]:
+        left, top, width, height = item["bbox"]
+        name = CLASSES[item["category_id"] - 1]
+        box = (left, top, left + width, top + height)
+        objects[item["image_id"]].append(Object(*box, name, area=item["area"]))
+    entries = []
+    for image in content["images"]:
+        path, size = str(folder / image["file_name"]), (image["height"], image["width"])
+        entries.append(Entry(path, size, image["id"], objects[image["id"]]))
+    return entries
 
 
 def draw_once(root):

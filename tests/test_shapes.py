@@ -1,8 +1,12 @@
+import shutil
+
 import numpy as np
 import pytest
 
 from data import shapes
 from data.errors import UserError
+from data.folder import Folder
+from data.formats import coco
 from data.images import read_image
 from tests.conftest import read_split
 
@@ -20,6 +24,17 @@ def test_every_split_has_its_images_and_some_are_empty(root):
         assert len(records) == count and len(classes) == 3
         assert 0 < (np.diff(records.offsets) == 0).sum() < count / 5
         assert np.diff(records.offsets).max() <= 8
+
+
+def test_it_is_a_coco_dataset_and_is_read_as_one_would_be(root):
+    assert shapes.read(root) == coco.read(Folder(root))
+
+
+def test_a_damaged_file_is_one_line_that_says_how_to_mend_it(root, tmp_path):
+    shutil.copytree(root, tmp_path / "shapes")
+    (tmp_path / "shapes/annotations/instances_val.json").write_text('{"annotations": [')
+    with pytest.raises(UserError, match="instances_val.json: damaged .* it is drawn again"):
+        shapes.read(tmp_path / "shapes")
 
 
 def test_objects_have_the_promised_sizes(root):

@@ -14,7 +14,6 @@ from data.errors import UserError
 from utils import parallel
 from utils.evaluation.results import prediction_sheet
 from utils.steps import StepSize
-from utils.watch import watchers
 
 LONG = 12 * 3600  # seconds, from which on a training's length is worth a remark
 PANELS = (  # title, names, and the corner that the lines leave to the legend
@@ -42,7 +41,11 @@ class Log:
         self.restart_clock()
         if self.silent:
             return
-        self.watchers = watchers(recipe, folder.name, resumed=start > 0)
+        self.watchers = []
+        if recipe.visdom or recipe.logdir:
+            from utils.watch import watchers
+
+            self.watchers = watchers(recipe, folder.name, resumed=start > 0)
         # What a stopped run did after its last checkpoint is about to happen again.
         forget_after(self.path, start)
         self.bar = tqdm(
