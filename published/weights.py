@@ -12,8 +12,8 @@ from published.families import family_of
 from published.fetch import FOLDER, fetch_url
 from published.load import open_checkpoint
 from published.transfer import load_matching
-from utils import checkpoint, conventions
-from utils.build import SSD_SIDES
+from utils import checkpoint
+from utils.build import SSD_SIDES, with_our_images
 
 # What a detector's weights fix in a recipe.
 ARCHITECTURE = (
@@ -45,7 +45,7 @@ def find_weights(recipe):
     learned = checkpoint.recipe_of(content, path)
     changes = {name: getattr(learned, name) for name in ARCHITECTURE}
     # Priors and network remain the source program's; our images go through a faster pipeline.
-    changes["conventions"] = conventions.with_our_images(learned.conventions)
+    changes["conventions"] = with_our_images(learned.conventions)
     return Weights(changes, content["model"], content["classes"])
 
 

@@ -18,7 +18,7 @@ from retinanet import RetinaNet
 from ssd import SSD
 from tests.figures import figures, published_state
 from tools import convert
-from utils.conventions import Conventions, describe, with_our_images
+from utils.build import Conventions, describe_conventions, with_our_images
 from utils.recipes import RECIPES
 
 
@@ -129,8 +129,8 @@ def test_a_fine_tuned_detector_keeps_priors_and_network_but_sees_our_images():
     own = with_our_images(CONVENTIONS["torchvision v1"])
     assert own == Conventions(fitted_stride=True, norm_epsilon=1e-30, p6_from="p5")
     assert (
-        describe(own) == "fitted_stride True, norm_epsilon 1e-30, p6_from p5"
-        and describe(Conventions()) == "ours"
+        describe_conventions(own) == "fitted_stride True, norm_epsilon 1e-30, p6_from p5"
+        and describe_conventions(Conventions()) == "ours"
     )
 
 

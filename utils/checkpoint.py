@@ -14,8 +14,7 @@ from typing import NamedTuple
 import torch
 
 from data.errors import UserError
-from utils.build import build_detector
-from utils.conventions import Conventions
+from utils.build import Conventions, build_detector
 from utils.pickles import PickleCheck, Placeholder
 from utils.recipe import Recipe, checked
 
