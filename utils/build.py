@@ -96,7 +96,7 @@ def build_detector(recipe, num_classes):
             gamma=recipe.focal_gamma,
             box_loss=recipe.box_loss,
         )
-    apply_conventions(model, recipe.conventions)
+    apply_conventions(model, recipe)
     if recipe.compile:
         criterion.compare = torch.compile(criterion.compare, dynamic=False)
     frozen_stages = recipe.frozen_stages if pretrained else 0
@@ -105,10 +105,13 @@ def build_detector(recipe, num_classes):
     return model, criterion
 
 
-def apply_conventions(model, conventions):
-    """Let a model see pixels and batch norm as the conventions say."""
+def apply_conventions(model, recipe):
+    """Let a model see pixels and batch norm as its recipe's conventions say."""
+    conventions = recipe.conventions
     if conventions.mean:
-        model.normalize = Normalize(conventions.mean, model.normalize.std.flatten().tolist())
+        # The model's own deviation has no values where only its shapes are built.
+        std = ssd.STD if recipe.model in SSD_SIDES else retinanet.STD
+        model.normalize = Normalize(conventions.mean, std)
     for norm in model.base.norms():
         norm.eps = conventions.norm_epsilon
 
