@@ -12,8 +12,8 @@ from data.errors import UserError
 from detect import Detector
 from published import weights as pretrained
 from published.families import CONVENTIONS
-from published.fetch import checkpoint_path
 from published.load import load_detector, open_checkpoint
+from published.weights import checkpoint_path
 from retinanet import RetinaNet
 from ssd import SSD
 from tests.figures import figures, published_state
