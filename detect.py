@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from data.errors import UserError
 from published.detector import Detector
-from published.fetch import checkpoint_path
+from published.weights import checkpoint_path
 from utils import options
 from utils.datasets import eval_dataset
 from utils.files import must_be_new, new_name, write

@@ -7,8 +7,8 @@ python eval.py best.pth --images photos --annotations photos.json
 
 from pathlib import Path
 
-from published.fetch import checkpoint_path
 from published.load import load_detector
+from published.weights import checkpoint_path
 from utils import options, parallel
 from utils.datasets import eval_dataset
 from utils.evaluation.advice import with_advice

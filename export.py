@@ -8,8 +8,8 @@ python eval.py detector.onnx                          # like a checkpoint; detec
 from pathlib import Path
 
 from data.errors import UserError
-from published.fetch import checkpoint_path
 from published.load import load_detector
+from published.weights import checkpoint_path
 from utils.files import must_be_new
 from utils.onnx import OUTPUTS, export, largest_differences
 from utils.options import Parser

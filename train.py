@@ -147,9 +147,12 @@ def resume_from(content, model, parts):
     try:
         model.load_state_dict(content["model"])
         for name, part in parts.items():
+            state = content[name]
+            if name == "optimizer":
+                state = checkpoint.optimizer_state(part, state)
             # A scaler that had nothing to scale has no state.
-            if content[name]:
-                part.load_state_dict(content[name])
+            if state:
+                part.load_state_dict(state)
         torch.set_rng_state(content["random"])
         return content["iteration"], content["best"], content["stale"]
     except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:

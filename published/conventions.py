@@ -6,8 +6,7 @@ from math import sqrt
 
 import retinanet
 from ssd import SIZES
-from utils.build import SSD_SIDES
-from utils.conventions import Conventions
+from utils.build import SSD_SIDES, Conventions
 from utils.recipes import RECIPES
 
 TORCHVISION = dict(resize="float", floor_sizes=True, exact_colour=True)

@@ -38,7 +38,8 @@ def load_detector(path):
     if path.suffix == ".onnx":
         return load_onnx(path)
     content, _ = open_checkpoint(path)
-    print(*(f"{path}: {note}" for note in content.get("notes", ())), sep="\n", end="")
+    for note in content.get("notes", ()):
+        print(f"{path}: {note}")
     return checkpoint.build_model(content, path)
 
 

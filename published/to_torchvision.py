@@ -6,8 +6,7 @@ import torch
 
 import ssd
 from data.errors import UserError
-from published.families import delta_scale, ssd_names
-from published.names import rename, torchvision
+from published.families import delta_scale, rename, ssd_names, torchvision
 from utils.build import SSD_SIDES, build_levels
 
 RETINANET = """\

@@ -8,13 +8,13 @@ import torch
 from torchvision.models import get_model_weights
 
 from data.errors import UserError
+from data.text import some
 from published.families import family_of
-from published.fetch import FOLDER, fetch_url
 from published.load import open_checkpoint
-from published.transfer import load_matching
-from utils import checkpoint, conventions
-from utils.build import SSD_SIDES
+from utils import checkpoint
+from utils.build import SSD_SIDES, with_our_images
 
+FOLDER = Path("weights")
 # What a detector's weights fix in a recipe.
 ARCHITECTURE = (
     "model", "depth", "finest_stride", "channels", "head_convs", "head_norm", "vgg_norm",
@@ -45,7 +45,7 @@ def find_weights(recipe):
     learned = checkpoint.recipe_of(content, path)
     changes = {name: getattr(learned, name) for name in ARCHITECTURE}
     # Priors and network remain the source program's; our images go through a faster pipeline.
-    changes["conventions"] = conventions.with_our_images(learned.conventions)
+    changes["conventions"] = with_our_images(learned.conventions)
     return Weights(changes, content["model"], content["classes"])
 
 
@@ -123,3 +123,82 @@ def load_vgg(model, state):
 def fetch(weights):
     """The path of one of torchvision's files, fetched into weights/ if it is not there."""
     return fetch_url(weights.url)
+
+
+def checkpoint_path(name):
+    """The path that a name on the command line means; a URL is fetched first."""
+    return fetch_url(name) if name.startswith(("http://", "https://")) else Path(name)
+
+
+def fetch_url(url):
+    """The path of a file from the network, fetched into weights/ if it is not there."""
+    path = FOLDER / url.rsplit("/", 1)[-1]
+    if not path.exists():
+        print(f"fetching {path}")
+        # torchvision's names end with the first digits of their hash, which is then checked.
+        end = path.stem.rsplit("-", 1)[-1]
+        prefix = end if len(end) == 8 and "torch" in url else None
+        try:
+            FOLDER.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix)
+        except (OSError, RuntimeError, ValueError) as error:
+            reason = getattr(error, "reason", error)
+            raise UserError(
+                f"{path} is missing and cannot be fetched from {url} ({reason}): put it there, or, "
+                "to train from scratch, use --weights none"
+            ) from None
+    return path
+
+
+@torch.no_grad()
+def load_matching(model, classes, state, source_classes=None):
+    """Copy all tensors that fit into the model -> lines for the user.
+
+    Where the classes differ, the layers that predict them keep what they were initialised to, but
+    for the rows of classes that both know by the same name.
+    """
+    layers, background = model.class_layers()
+    class_parameters = {id(value) for layer in layers for value in layer.parameters()}
+    class_names = {
+        name for name, value in model.named_parameters() if id(value) in class_parameters
+    }
+    same_classes = source_classes is None or list(classes) == list(source_classes)
+    shared = [name for name in classes if name in (source_classes or ())]
+    loaded, rows, left = [], [], []
+    for name, value in model.state_dict().items():
+        source = state.get(name)
+        if source is None:
+            left.append(f"{name} (not in the file)")
+        elif name in class_names and not same_classes:
+            fits = copy_class_rows(value, source, classes, source_classes, shared, background)
+            (rows if fits else left).append(name if fits else f"{name} (other priors)")
+        elif source.shape == value.shape:
+            value.copy_(source)
+            loaded.append(name)
+        else:
+            left.append(f"{name} ({list(source.shape)}, here {list(value.shape)})")
+    unused = [name for name in state if name not in model.state_dict()]
+    lines = [f"loaded       {len(loaded)} tensors"]
+    if rows:
+        new = [name for name in classes if name not in shared]
+        kept = ", ".join(shared) or "none"
+        lines.append(f"class rows   kept: {kept}; new: {', '.join(new) or 'none'}")
+    if left:
+        lines.append(f"as before    {some(left, count=6)}")
+    if unused:
+        lines.append(f"left out     {some(unused, count=6)}")
+    return lines
+
+
+def copy_class_rows(value, source, classes, source_classes, shared, background):
+    """Copy the columns of shared classes, and those that are no class's -> whether shapes agree."""
+    columns, source_columns = background + len(classes), background + len(source_classes)
+    shapes, source_shapes = len(value) // columns, len(source) // source_columns
+    if shapes != source_shapes or value.shape[1:] != source.shape[1:]:
+        return False
+    rows, source_rows = value.unflatten(0, (shapes, -1)), source.unflatten(0, (shapes, -1))
+    rows[:, :background] = source_rows[:, :background]
+    for name in shared:
+        row, source_row = classes.index(name), source_classes.index(name)
+        rows[:, background + row] = source_rows[:, background + source_row]
+    return True

@@ -12,13 +12,13 @@ from data.errors import UserError
 from detect import Detector
 from published import weights as pretrained
 from published.families import CONVENTIONS
-from published.fetch import checkpoint_path
 from published.load import load_detector, open_checkpoint
+from published.weights import checkpoint_path
 from retinanet import RetinaNet
 from ssd import SSD
 from tests.figures import figures, published_state
 from tools import convert
-from utils.conventions import Conventions, describe, with_our_images
+from utils.build import Conventions, describe_conventions, with_our_images
 from utils.recipes import RECIPES
 
 
@@ -129,8 +129,8 @@ def test_a_fine_tuned_detector_keeps_priors_and_network_but_sees_our_images():
     own = with_our_images(CONVENTIONS["torchvision v1"])
     assert own == Conventions(fitted_stride=True, norm_epsilon=1e-30, p6_from="p5")
     assert (
-        describe(own) == "fitted_stride True, norm_epsilon 1e-30, p6_from p5"
-        and describe(Conventions()) == "ours"
+        describe_conventions(own) == "fitted_stride True, norm_epsilon 1e-30, p6_from p5"
+        and describe_conventions(Conventions()) == "ours"
     )
 
 

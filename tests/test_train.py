@@ -233,7 +233,6 @@ def some_shapes(folder, count):
 
 
 def test_weights_that_cannot_be_fetched_are_named(monkeypatch, tmp_path):
-    from published import fetch
     from published import weights as pretrained
     from retinanet import RetinaNet
 
@@ -241,7 +240,7 @@ def test_weights_that_cannot_be_fetched_are_named(monkeypatch, tmp_path):
         raise OSError("no network")
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
-    monkeypatch.setattr(fetch, "FOLDER", tmp_path)
+    monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
     with pytest.raises(
         UserError, match=r"resnet50-\w+.pth is missing .*: put it there, or, .* --weights none"
     ):

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from published.load import ALL, open_checkpoint
 from published.to_torchvision import torchvision_code, torchvision_state
-from utils import checkpoint, conventions
+from utils import checkpoint
+from utils.build import describe_conventions
 from utils.files import must_be_new
 from utils.options import Parser
 from utils.stop import run_script
@@ -64,7 +65,7 @@ def describe(content, family):
     yield f"classes      {len(classes)}: {', '.join(classes)}"
     if recipe.prior_sizes:
         yield f"prior sizes  {', '.join(f'{size:g}' for size in recipe.prior_sizes)}"
-    yield f"conventions  {conventions.describe(recipe.conventions)}"
+    yield f"conventions  {describe_conventions(recipe.conventions)}"
     yield (
         f"evaluated    score_threshold {recipe.score_threshold}, nms_iou {recipe.nms_iou}, "
         f"pre_nms_topk {topk} per {recipe.topk_per}, max_detections {most}"

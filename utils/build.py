@@ -1,6 +1,7 @@
 """From the words in a recipe to the objects they name."""
 
 import os
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -11,10 +12,10 @@ import ssd
 from data.augment import RetinaNetAugmentation, SSDAugmentation
 from data.batch import Collate, TrainBatches, round_up
 from data.resize import Resize, Stretch
+from layers.heads import Normalize
 from layers.losses import FocalLoss, MultiBoxLoss
 from layers.priors import Level
 from utils import parallel
-from utils.conventions import apply_conventions
 from utils.stop import leave_signals_to_parent
 
 # SSD's name tells the side of the images that it takes.
@@ -22,6 +23,45 @@ SSD_SIDES = {"ssd300": 300, "ssd512": 512}
 MODELS = ("retinanet", *SSD_SIDES)
 LOADER_TIMEOUT = 300  # seconds without a batch, after which the loader is taken for dead
 OPTIMIZERS = dict(sgd=torch.optim.SGD, adam=torch.optim.Adam, adamw=torch.optim.AdamW)
+
+
+@dataclass(frozen=True)
+class Conventions:
+    """Ours are the defaults. A checkpoint made from a published one keeps its publisher's."""
+
+    # Priors: fields of layers.priors.Level.
+    fitted_stride: bool = False
+    clamp: str = ""
+    # The network.
+    mean: tuple = ()  # of the pixels; the model's own where empty
+    norm_epsilon: float = 1e-5  # of batch norm
+    p6_from: str = "c5"  # or p5
+    p7_relu: bool = True
+    # Images: see data/resize.py and Collate in data/batch.py.
+    resize: str = "bytes"  # or whole, float, pil
+    floor_sizes: bool = False  # sides of resized images are cut to whole pixels, not rounded
+    exact_colour: bool = False  # the padding is the exact mean, which bytes are not
+    size_divisor: int = 32  # padded sides are multiples of it
+    min_padding: int = 0  # pixels
+    clip_boxes: str = "image"  # where boxes are cut before NMS: image, input (padded), or nothing
+
+
+# The conventions of images.
+IMAGE_CONVENTIONS = (
+    "resize", "floor_sizes", "exact_colour", "size_divisor", "min_padding", "clip_boxes",
+)  # fmt: skip
+
+
+def with_our_images(conventions):
+    """The same, but images go through our own, faster pipeline."""
+    return replace(conventions, **{name: getattr(Conventions, name) for name in IMAGE_CONVENTIONS})
+
+
+def describe_conventions(conventions):
+    """Where they differ from ours, in words."""
+    ours, values = asdict(Conventions()), asdict(conventions)
+    differing = [f"{name} {value}" for name, value in values.items() if value != ours[name]]
+    return ", ".join(differing) or "ours"
 
 
 def build_detector(recipe, num_classes):
@@ -56,13 +96,24 @@ def build_detector(recipe, num_classes):
             gamma=recipe.focal_gamma,
             box_loss=recipe.box_loss,
         )
-    apply_conventions(model, recipe.conventions)
+    apply_conventions(model, recipe)
     if recipe.compile:
         criterion.compare = torch.compile(criterion.compare, dynamic=False)
     frozen_stages = recipe.frozen_stages if pretrained else 0
     for stage in model.base.stages()[:frozen_stages]:
         stage.requires_grad_(False)
     return model, criterion
+
+
+def apply_conventions(model, recipe):
+    """Let a model see pixels and batch norm as its recipe's conventions say."""
+    conventions = recipe.conventions
+    if conventions.mean:
+        # The model's own deviation has no values where only its shapes are built.
+        std = ssd.STD if recipe.model in SSD_SIDES else retinanet.STD
+        model.normalize = Normalize(conventions.mean, std)
+    for norm in model.base.norms():
+        norm.eps = conventions.norm_epsilon
 
 
 def build_levels(recipe):

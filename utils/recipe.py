@@ -11,8 +11,7 @@ from data.dataset import DATASETS
 from data.errors import UserError
 from layers.resnet import DEPTHS
 from retinanet import FINEST_STRIDES
-from utils.build import MODELS, OPTIMIZERS, SSD_SIDES
-from utils.conventions import Conventions
+from utils.build import MODELS, OPTIMIZERS, SSD_SIDES, Conventions
 from utils.evaluation.metrics import METRICS
 from utils.parallel import PRECISIONS
 

@@ -11,8 +11,7 @@ from pathlib import Path
 from data.errors import UserError
 from data.formats import voc
 from data.formats.coco import is_official
-from utils import conventions
-from utils.build import SSD_SIDES
+from utils.build import SSD_SIDES, describe_conventions
 from utils.recipe import Recipe, checked
 from utils.recipes import RECIPES, WITHOUT_GPU
 
@@ -233,5 +232,5 @@ def differences(recipe, other):
     if "base_priors" in values:
         values["base_priors"] = "the publisher's"
     if "conventions" in values:
-        values["conventions"] = conventions.describe(recipe.conventions)
+        values["conventions"] = describe_conventions(recipe.conventions)
     return {name: str(value).replace("'", "").replace(", ", ",") for name, value in values.items()}

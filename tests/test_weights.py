@@ -2,7 +2,7 @@
 
 import torch
 
-from published.transfer import load_matching
+from published.weights import load_matching
 from retinanet import RetinaNet, prior_levels
 from ssd import SSD
 
