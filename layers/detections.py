@@ -4,7 +4,6 @@ import torch
 from torchvision.ops import batched_nms
 
 from layers.boxes import clip, decode
-from layers.fast_topk import fast_topk_per_level
 
 
 def detections(
@@ -31,7 +30,7 @@ def detections(
     of every class, as in SSD's release.
     """
     if levels:
-        prior, label, score = fast_topk_per_level(class_logits, scores, levels, pre_nms_topk)
+        prior, label, score = topk_per_level(class_logits, scores, levels, pre_nms_topk)
     else:
         prior, label, score = topk_per_class(scores(class_logits), pre_nms_topk)
     confident = score > score_threshold
@@ -64,13 +63,17 @@ def best_survivors(boxes, scores, labels, nms_iou, count):
 
 def topk_per_level(class_logits, scores, levels, k):
     """The k best scores of each level -> prior [K], label [K], score [K], all levels together."""
-    results, first_prior = [], 0
+    results = []
+    first_prior = 0
     for level_logits in class_logits.split(levels):
         level_scores = scores(level_logits)  # [A of the level, C]
-        num_classes = level_scores.shape[1]
-        score, index = level_scores.flatten().topk(min(k, level_scores.numel()))
-        results.append((first_prior + index // num_classes, index % num_classes, score))
-        first_prior += len(level_scores)
+        num_priors, num_classes = level_scores.shape
+        # They belong to k priors at most, those whose best class scores highest. To sort the scores
+        # of these alone is several times faster.
+        prior = level_scores.amax(dim=1).topk(min(k, num_priors)).indices
+        score, index = level_scores[prior].flatten().topk(min(k, num_priors * num_classes))
+        results.append((first_prior + prior[index // num_classes], index % num_classes, score))
+        first_prior += num_priors
     return [torch.cat(parts) for parts in zip(*results)]
 
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from layers.boxes import decode, encode, giou
-from layers.fast_focal import fast_focal_loss
+from layers.fast import fast_focal_loss
 from layers.matching import IGNORED, assign
 
 

@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
 from layers.detections import detections
-from layers.fast_focal import fast_focal_loss
+from layers.fast import fast_focal_loss
 from layers.losses import focal_loss
 from layers.matching import assign
 from layers.priors import level_sizes

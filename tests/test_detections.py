@@ -3,7 +3,7 @@ import torch
 from torchvision.ops import batched_nms, nms
 
 from layers.boxes import iou
-from layers.detections import best_survivors, detections
+from layers.detections import best_survivors, detections, topk_per_level
 
 
 def slow_nms(boxes, scores, max_iou):
@@ -87,6 +87,17 @@ def test_so_many_candidates_of_every_level_are_looked_at():
     torch.testing.assert_close(
         scores[torch.cdist(found["boxes"], boxes).argmin(dim=1), found["labels"]], found["scores"]
     )
+
+
+@pytest.mark.parametrize("k", (1, 7, 500))
+def test_the_best_of_every_level_are_those_of_sorting_all_its_scores(k):
+    scores = torch.rand(300, 4)
+    prior, label, score = topk_per_level(scores, torch.clone, [200, 95, 5], k)
+    expected = [part.flatten().sort(descending=True) for part in scores.split([200, 95, 5])]
+    assert torch.equal(score, torch.cat([values[:k] for values, _ in expected]))
+    first = (0, 4 * 200, 4 * 295)
+    places = [start + order[:k] for start, (_, order) in zip(first, expected)]
+    assert torch.equal(4 * prior + label, torch.cat(places))
 
 
 def test_so_many_candidates_of_every_class_are_looked_at():

@@ -1,4 +1,4 @@
-"""focal_loss and its gradient in one pass over the logits: the same numbers, but faster."""
+"""Fast forms: focal_loss and its gradient in one pass over the logits, with the same numbers."""
 
 import torch
 import torch.nn.functional as F

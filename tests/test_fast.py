@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from layers.fast_focal import CHUNK_SIZE, fast_focal_loss
+from layers.fast import CHUNK_SIZE, fast_focal_loss
 from layers.losses import focal_loss
 from layers.matching import BACKGROUND, IGNORED
 
