@@ -15,35 +15,14 @@ MAX_EXPANSION = 4  # times the image's sides. SSD, Sec. 3.6
 MIN_CROP = 0.3  # of the image's sides, as in ssd.pytorch; the paper has 0.1 of its area. Sec. 2.2
 # The IoU that a crop has with some object; None: no crop. Sec. 2.2
 MIN_IOUS = (None, 0.0, 0.1, 0.3, 0.5, 0.7, 0.9)
-MIN_SEEN = 0.4  # of an object's area; one of which less is seen is neither object nor background
 TRIALS = 50  # of one of them, before another is drawn
 
 
 class RetinaNetAugmentation(Resize):
-    """Resize, and mirror every second image (RetinaNet, Sec. 4).
-
-    scales (smallest, largest): besides, the picture is shown so many times as large in an image of
-    the same size: what does not fit is cut, and what is free has one colour (large-scale jitter,
-    Ghiasi et al., 2021, arXiv:2012.07177, Sec. 3).
-    """
-
-    def __init__(self, short_side, max_size, scales=(), colour=(0, 0, 0)):
-        super().__init__(short_side, max_size)
-        self.scales, self.colour = scales, tuple(round(value) for value in colour)
-
-    def needed_size(self, height, width):
-        """How small (height, width) an image may be decoded for its largest scale."""
-        enlarged = max(self.scales, default=1)
-        return [side * enlarged for side in super().needed_size(height, width)]
+    """Resize, and mirror every second image (RetinaNet, Sec. 4)."""
 
     def __call__(self, image, target, random):
-        if self.scales:
-            size = self.output_size(*image.shape[:2], random)
-            window = zoom(image.shape[:2], self.scales, random)
-            target = ignore_cut(window, target)
-            image, target = crop_and_resize(window, image, target, size, self.colour)
-        else:
-            image, target = super().__call__(image, target, random)
+        image, target = super().__call__(image, target, random)
         if random.random() < 0.5:
             return image, target
         boxes = target["boxes"].copy()
@@ -85,29 +64,6 @@ class SSDAugmentation:
 def select(target, kept):
     """The target with only those objects for which the mask kept [N] is true."""
     return target | {name: target[name][kept] for name in ("boxes", "labels", "ignore")}
-
-
-def zoom(image_size, scales, random):
-    """A window of the image's aspect in which the image appears so many times as large -> xyxy.
-
-    A smaller image lies somewhere in it; of a larger one, it shows some part.
-    """
-    height, width = image_size
-    # As likely half as twice as large.
-    scale = np.exp(random.uniform(*np.log(scales)))
-    left = random.uniform() * (width - width / scale)
-    top = random.uniform() * (height - height / scale)
-    return np.array([left, top, left + width / scale, top + height / scale], np.float32)
-
-
-def ignore_cut(window, target):
-    """The target with those objects to ignore of which the window shows less than MIN_SEEN."""
-    boxes = target["boxes"]
-    shown = boxes.clip(window[[0, 1, 0, 1]], window[[2, 3, 2, 3]])
-    areas, shown_areas = (
-        (corners[:, 2:] - corners[:, :2]).prod(axis=1) for corners in (boxes, shown)
-    )
-    return target | dict(ignore=target["ignore"] | (shown_areas < MIN_SEEN * areas))
 
 
 def expand(image_size, random):

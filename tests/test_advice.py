@@ -124,7 +124,7 @@ def test_training_images_that_are_not_learned_ask_for_a_longer_training():
 
 def test_training_images_that_are_learned_by_heart_ask_for_more_images():
     first = sentences([RIGHT] * 9, trained(0.99), keep=1)[0]
-    assert "AP50 0.99" in first and "more images" in first and "--scale-jitter" in first
+    assert "AP50 0.99" in first and "more images" in first and "fewer --iters" in first
 
 
 @pytest.mark.parametrize("keep, guesses, kind", ((1, RIGHT, "missed"), (3, (0, 2, 2), "class")))

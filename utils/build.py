@@ -89,12 +89,7 @@ def build_transform(recipe, augment=False):
             return SSDAugmentation(size, pixel_mean(recipe))
         return Stretch(size, conventions.resize)
     if augment:
-        return RetinaNetAugmentation(
-            recipe.jitter or recipe.resize,
-            recipe.max_size,
-            recipe.scale_jitter,
-            pixel_mean(recipe),
-        )
+        return RetinaNetAugmentation(recipe.jitter or recipe.resize, recipe.max_size)
     return Resize(recipe.resize, recipe.max_size, conventions.resize, conventions.floor_sizes)
 
 

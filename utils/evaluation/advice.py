@@ -148,8 +148,7 @@ def length_lines(evaluation, recipe, entries):
     if learned - here > OVERFITTED:
         yield (
             f"the training images are detected better (AP50 {learned:.2f}) than these "
-            f"({here:.2f}): more images would help most; else --scale-jitter 0.6 1.6, "
-            "or fewer --iters"
+            f"({here:.2f}): more images would help most; else fewer --iters"
         )
     elif learned < LEARNED:
         yield (
