@@ -8,9 +8,8 @@ from torch.utils.data import DataLoader
 
 import retinanet
 import ssd
-from data.augment import RetinaNetAugmentation, SSDAugmentation
 from data.batch import Collate, TrainBatches, round_up
-from data.resize import Resize, Stretch
+from data.transforms import Resize, RetinaNetAugmentation, SSDAugmentation, Stretch
 from layers.losses import FocalLoss, MultiBoxLoss
 from layers.priors import Level
 from utils import parallel

@@ -18,7 +18,7 @@ class Conventions:
     norm_epsilon: float = 1e-5  # of batch norm
     p6_from: str = "c5"  # or p5
     p7_relu: bool = True
-    # Images: see data/resize.py and Collate in data/batch.py.
+    # Images: see data/transforms.py and Collate in data/batch.py.
     resize: str = "bytes"  # or whole, float, pil
     floor_sizes: bool = False  # sides of resized images are cut to whole pixels, not rounded
     exact_colour: bool = False  # the padding is the exact mean, which bytes are not
