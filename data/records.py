@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.diagnose import refuse_impossible
+from data.checks import refuse_impossible
 from data.errors import UserError
 from data.images import image_size
 from data.text import some

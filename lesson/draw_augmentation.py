@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from data.augment import crop, crop_and_resize, expand
-from data.distort import distort
+from data.transforms import crop, crop_and_resize, distort, expand
 from lesson.example import IMAGE, val_dataset
 from lesson.style import LEVELS, OBJECT, add_box, new_figure, save_figure, show_image
 

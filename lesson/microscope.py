@@ -57,7 +57,7 @@ def describe_prior(view, model, row):
     height, width = view.image.shape[:2]
     level, label = view.level_of(row), int(view.labels[row])
     loss = "MultiBoxLoss" if view.name == "ssd" else "FocalLoss"
-    yield line("image", f"{width} x {height} pixels", "data/resize.py")
+    yield line("image", f"{width} x {height} pixels", "data/transforms.py")
     yield line("box", numbers_of(prior, 1), "layers/priors.py grid_priors")
     yield line("level", f"{level}, stride {view.levels[level].stride}", "layers/priors.py")
     overlap = view.overlaps[:, row]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from data.dataset import Dataset
-from data.resize import Resize
+from data.transforms import Resize
 from tests.conftest import make_records
 from utils.evaluation.advice import advice, common_offset, largest_step
 from utils.evaluation.errors import find_errors

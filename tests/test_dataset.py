@@ -2,10 +2,9 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
-from data.augment import RetinaNetAugmentation
 from data.batch import Collate, TrainBatches
 from data.dataset import Dataset
-from data.resize import Resize
+from data.transforms import Resize, RetinaNetAugmentation
 from tests.conftest import read_split, write_coco
 
 

@@ -1,8 +1,8 @@
 import pytest
 
 import train
-from data.augment import RetinaNetAugmentation, SSDAugmentation
 from data.errors import UserError
+from data.transforms import RetinaNetAugmentation, SSDAugmentation
 from tests.conftest import write_coco
 from utils.build import build_transform
 from utils.datasets import eval_dataset, read_records

@@ -82,7 +82,7 @@ def test_images_are_found_in_subfolders(tmp_path):
 
 
 def test_a_million_pixels_wide_are_read_and_resized(tmp_path):
-    from data.resize import Resize
+    from data.transforms import Resize
 
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((4, 1_000_000, 3), np.uint8))
     image, target = read_image(tmp_path / "a.png"), dict(boxes=np.float32([[0, 0, 500_000, 4]]))

@@ -3,7 +3,7 @@ import torch
 
 from data import summary
 from data.dataset import Dataset
-from data.resize import Resize, Stretch
+from data.transforms import Resize, Stretch
 from layers.boxes import iou
 from layers.priors import pyramid_priors
 from retinanet import prior_levels

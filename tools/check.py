@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from data.checks import examine
 from data.dataset import Dataset, select_classes
-from data.examine import examine
 from data.records import pack
 from data.splits import choose_splits
 from data.summary import resized_boxes, summary

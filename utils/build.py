@@ -9,9 +9,8 @@ from torch.utils.data import DataLoader
 
 import retinanet
 import ssd
-from data.augment import RetinaNetAugmentation, SSDAugmentation
 from data.batch import Collate, TrainBatches, round_up
-from data.resize import Resize, Stretch
+from data.transforms import Resize, RetinaNetAugmentation, SSDAugmentation, Stretch
 from layers.heads import Normalize
 from layers.losses import FocalLoss, MultiBoxLoss
 from layers.priors import Level
@@ -140,12 +139,7 @@ def build_transform(recipe, augment=False):
             return SSDAugmentation(size, pixel_mean(recipe))
         return Stretch(size, conventions.resize)
     if augment:
-        return RetinaNetAugmentation(
-            recipe.jitter or recipe.resize,
-            recipe.max_size,
-            recipe.scale_jitter,
-            pixel_mean(recipe),
-        )
+        return RetinaNetAugmentation(recipe.jitter or recipe.resize, recipe.max_size)
     return Resize(recipe.resize, recipe.max_size, conventions.resize, conventions.floor_sizes)
 
 

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
+from data.checks import examine, unreadable_images
 from data.dataset import Dataset, read_folder, select_classes
 from data.errors import UserError
-from data.examine import examine
 from data.formats import coco, csv_file
-from data.headers import unreadable_images
 from data.records import pack
 from data.splits import choose_splits, unique
 from data.summary import describe

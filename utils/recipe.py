@@ -118,9 +118,6 @@ class Recipe:
     jitter: tuple[int, ...] = option(
         (), "range of the short side while training", metavar=("MIN", "MAX"), only="RetinaNet"
     )
-    scale_jitter: tuple[float, ...] = option(
-        (), "range of a factor on the size while training", metavar=("MIN", "MAX"), only="RetinaNet"
-    )
     augment: bool = option(True, "mirror images, and for SSD expand, crop and distort them")
     batch: int = option(
         16,
@@ -227,12 +224,11 @@ def checked(recipe, origin=""):
             f"{label(origin, 'negative_iou')} {recipe.negative_iou}: must not be over the positive "
             f"one, {recipe.positive_iou}"
         )
-    for name in ("jitter", "scale_jitter"):
-        values = getattr(recipe, name)
-        if values and not (len(values) == 2 and 0 < values[0] <= values[1]):
-            raise UserError(
-                f"{label(origin, name)} {values}: must be two numbers over 0, the smaller one first"
-            )
+    if recipe.jitter and not (len(recipe.jitter) == 2 and 0 < recipe.jitter[0] <= recipe.jitter[1]):
+        raise UserError(
+            f"{label(origin, 'jitter')} {recipe.jitter}: must be two numbers over 0, the smaller "
+            "one first"
+        )
     check_priors(recipe, origin)
     if recipe.batch % recipe.accumulate:
         raise UserError(

@@ -3,47 +3,91 @@ OpenCV.
 
 A transform takes an image [H, W, 3] uint8, its target (boxes [N, 4], labels [N], ignore [N], as
 arrays) and a random generator, and returns image and target. It changes neither in place.
+
+method is how pixels are interpolated: "bytes", the fastest, of an image that may be decoded smaller
+than it is; for published detectors "whole", of all its pixels; "float", which does not round the
+result; or "pil", which averages what it makes smaller.
 """
 
 import cv2
 import numpy as np
-
-from data.distort import distort
-from data.resize import Resize
+from PIL import Image
 
 MAX_EXPANSION = 4  # times the image's sides. SSD, Sec. 3.6
 MIN_CROP = 0.3  # of the image's sides, as in ssd.pytorch; the paper has 0.1 of its area. Sec. 2.2
 # The IoU that a crop has with some object; None: no crop. Sec. 2.2
 MIN_IOUS = (None, 0.0, 0.1, 0.3, 0.5, 0.7, 0.9)
-MIN_SEEN = 0.4  # of an object's area; one of which less is seen is neither object nor background
 TRIALS = 50  # of one of them, before another is drawn
 
 
-class RetinaNetAugmentation(Resize):
-    """Resize, and mirror every second image (RetinaNet, Sec. 4).
+class Resize:
+    """RetinaNet's: the short side to short_side pixels, but the long one never over max_size.
 
-    scales (smallest, largest): besides, the picture is shown so many times as large in an image of
-    the same size: what does not fit is cut, and what is free has one colour (large-scale jitter,
-    Ghiasi et al., 2021, arXiv:2012.07177, Sec. 3).
+    short_side is a number or, to draw it anew for each image, a (smallest, largest) pair. Each side
+    is rounded, or cut to whole pixels if floor_sizes, and boxes follow what it really became.
     """
 
-    def __init__(self, short_side, max_size, scales=(), colour=(0, 0, 0)):
-        super().__init__(short_side, max_size)
-        self.scales, self.colour = scales, tuple(round(value) for value in colour)
-
-    def needed_size(self, height, width):
-        """How small (height, width) an image may be decoded for its largest scale."""
-        enlarged = max(self.scales, default=1)
-        return [side * enlarged for side in super().needed_size(height, width)]
+    def __init__(self, short_side, max_size, method="bytes", floor_sizes=False):
+        self.short_side, self.max_size = short_side, max_size
+        self.method, self.floor_sizes = method, floor_sizes
 
     def __call__(self, image, target, random):
-        if self.scales:
-            size = self.output_size(*image.shape[:2], random)
-            window = zoom(image.shape[:2], self.scales, random)
-            target = ignore_cut(window, target)
-            image, target = crop_and_resize(window, image, target, size, self.colour)
-        else:
-            image, target = super().__call__(image, target, random)
+        size = self.output_size(*image.shape[:2], random)
+        return resize(image, target, size, self.method)
+
+    def output_size(self, height, width, random=None):
+        """The size (height, width) that an image gets; the largest it can get without a
+        generator."""
+        short_side = np.max(self.short_side)
+        if random is not None and not np.isscalar(self.short_side):
+            short_side = random.integers(self.short_side[0], self.short_side[1] + 1)
+        scale = min(short_side / min(height, width), self.max_size / max(height, width))
+        whole = int if self.floor_sizes else round
+        return max(whole(height * scale), 1), max(whole(width * scale), 1)
+
+    def needed_size(self, height, width):
+        """How small (height, width) an image of this size may be decoded."""
+        return self.output_size(height, width) if self.method == "bytes" else (height, width)
+
+
+class Stretch:
+    """SSD's: every image to one size (height, width), whatever its aspect."""
+
+    def __init__(self, size, method="bytes"):
+        self.size, self.method = size, method
+
+    def __call__(self, image, target, random):
+        return resize(image, target, self.size, self.method)
+
+    def output_size(self, height, width, random=None):
+        """The size (height, width) that an image of this size gets."""
+        return self.size
+
+    def needed_size(self, height, width):
+        """How small (height, width) an image of this size may be decoded."""
+        return self.size if self.method == "bytes" else (height, width)
+
+
+def resize(image, target, size, method="bytes"):
+    """Image and boxes stretched to (height, width)."""
+    height, width = image.shape[:2]
+    if (height, width) == tuple(size):
+        return image, target
+    scale = np.array([size[1] / width, size[0] / height] * 2, np.float32)
+    if method == "pil":
+        pillow = Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BILINEAR)
+        image = np.asarray(pillow)
+    else:
+        pixels = image.astype(np.float32) if method == "float" else image
+        image = cv2.resize(pixels, (size[1], size[0]))
+    return image, target | dict(boxes=target["boxes"] * scale)
+
+
+class RetinaNetAugmentation(Resize):
+    """Resize, and mirror every second image (RetinaNet, Sec. 4)."""
+
+    def __call__(self, image, target, random):
+        image, target = super().__call__(image, target, random)
         if random.random() < 0.5:
             return image, target
         boxes = target["boxes"].copy()
@@ -85,29 +129,6 @@ class SSDAugmentation:
 def select(target, kept):
     """The target with only those objects for which the mask kept [N] is true."""
     return target | {name: target[name][kept] for name in ("boxes", "labels", "ignore")}
-
-
-def zoom(image_size, scales, random):
-    """A window of the image's aspect in which the image appears so many times as large -> xyxy.
-
-    A smaller image lies somewhere in it; of a larger one, it shows some part.
-    """
-    height, width = image_size
-    # As likely half as twice as large.
-    scale = np.exp(random.uniform(*np.log(scales)))
-    left = random.uniform() * (width - width / scale)
-    top = random.uniform() * (height - height / scale)
-    return np.array([left, top, left + width / scale, top + height / scale], np.float32)
-
-
-def ignore_cut(window, target):
-    """The target with those objects to ignore of which the window shows less than MIN_SEEN."""
-    boxes = target["boxes"]
-    shown = boxes.clip(window[[0, 1, 0, 1]], window[[2, 3, 2, 3]])
-    areas, shown_areas = (
-        (corners[:, 2:] - corners[:, :2]).prod(axis=1) for corners in (boxes, shown)
-    )
-    return target | dict(ignore=target["ignore"] | (shown_areas < MIN_SEEN * areas))
 
 
 def expand(image_size, random):
@@ -191,3 +212,44 @@ def crop_and_resize(window, image, target, size, colour, mirrored=False):
     boxes = boxes.clip(0, np.array([width, height] * 2, np.float32))
     kept = (boxes[:, 2:] - boxes[:, :2] >= 1).all(axis=1)
     return image, select(target | dict(boxes=boxes), kept)
+
+
+def distort(image, random):
+    """Brightness, contrast, saturation, hue and the order of the channels, each every second time.
+
+    As in ssd.pytorch (Howard, 2013, is the paper's source): contrast comes before the colours or
+    after them, and channels change places, which Caffe's release of SSD never does.
+    """
+    brightness = random.uniform(-32, 32) if random.random() < 0.5 else 0.0
+    contrast = random.uniform(0.5, 1.5) if random.random() < 0.5 else 1.0
+    saturation = random.uniform(0.5, 1.5) if random.random() < 0.5 else 1.0
+    hue = random.uniform(-18, 18) if random.random() < 0.5 else 0.0  # degrees
+    contrast_first = random.random() < 0.5
+    channels = random.permutation(3) if random.random() < 0.5 else None
+
+    image = apply_lut(image, contrast if contrast_first else 1.0, brightness)
+    if saturation != 1 or hue != 0:
+        image = shift_colours(image, saturation, hue)
+    if not contrast_first:
+        image = apply_lut(image, contrast)
+    return image if channels is None else np.ascontiguousarray(image[..., channels])
+
+
+def apply_lut(image, factor, offset=0.0):
+    """Every byte plus an offset, times a factor, within 0 and 255, by a table of 256 entries."""
+    if factor == 1 and offset == 0:
+        return image
+    table = (np.arange(256) + offset) * factor
+    return cv2.LUT(image, table.round().clip(0, 255).astype(np.uint8))
+
+
+def shift_colours(image, saturation, hue):
+    """The saturation times a factor, and the hue plus some degrees, by a table for each of H, S,
+    V."""
+    values = np.arange(256)
+    # In bytes, OpenCV counts a hue in steps of two degrees.
+    hues = (values + round(hue / 2)) % 180
+    saturations = (values * saturation).clip(0, 255)
+    tables = np.stack([hues, saturations, values], axis=-1).astype(np.uint8)[None]
+    image = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
+    return cv2.cvtColor(cv2.LUT(image, tables), cv2.COLOR_HSV2RGB)

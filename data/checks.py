@@ -1,11 +1,14 @@
-"""Look at the first and the last bytes of every image before a training begins."""
+"""Is a dataset what it seems to be? Its image files, whole and in their heads, and its boxes."""
 
+import hashlib
 import json
 import os
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from data.errors import UserError
@@ -14,6 +17,8 @@ from data.images import JPEG, PNG, image_size, is_exif_rotated, read_image, size
 # How the files of a kind begin, and what their last bytes hold.
 ENDS = {JPEG: b"\xff\xd9", PNG: b"IEND"}
 TAIL = 4096  # bytes; cameras write some behind the picture's end
+FEW = 5  # boxes, of which nothing is concluded
+IMPOSSIBLE = 0.5  # the share of boxes from which on the reader has misunderstood them
 
 
 def unreadable_images(sizes, cache=None):
@@ -122,3 +127,84 @@ def save_cache(path, content):
     except OSError:
         with suppress(OSError):
             unfinished.unlink()
+
+
+def examine(records, pictures=None):
+    """Decode every image -> image number: what is wrong with it; and notes on equal and rotated
+    ones.
+
+    pictures (content -> paths) may hold those of another split, and learns these.
+    """
+    problems, rotated = {}, 0
+    pictures = defaultdict(list) if pictures is None else pictures
+    for index in tqdm(range(len(records)), desc="reading every image", disable=None, leave=False):
+        path = records.path(index)
+        try:
+            image = read_image(path, records.sizes[index])
+        except UserError as problem:
+            problems[index] = str(problem)
+            continue
+        content = hashlib.md5(image.tobytes(), usedforsecurity=False).digest()
+        pictures[content].append(path)
+        rotated += is_exif_rotated(path)
+    paths = {records.path(index) for index in range(len(records))}
+    duplicates = [same for same in pictures.values() if len(same) > 1 and paths & set(same)]
+    notes = [f"duplicates, the same picture: {', '.join(same)}" for same in duplicates]
+    if rotated:
+        notes.append(
+            f"photos rotated by their EXIF data: {rotated}; their boxes must fit the "
+            "picture as shown"
+        )
+    return problems, notes
+
+
+def refuse_impossible(boxes, sizes, paths):
+    """An error with its likely cause where most boxes lie outside of their images.
+
+    boxes [K, 4] as they were read, in pixels; sizes [K, 2], (height, width) of their images.
+    """
+    if len(boxes) < FEW:
+        return
+    fits = inside(boxes, sizes)
+    if fits.mean() > IMPOSSIBLE:
+        return
+    example = np.flatnonzero(~fits)[0]
+    box = ", ".join(f"{side:g}" for side in boxes[example])
+    height, width = sizes[example]
+    raise UserError(
+        f"{(~fits).sum()} of {len(boxes)} boxes are impossible, as in {paths[example]}: left, top, "
+        f"right, bottom would be {box} in an image of {width} x {height} pixels. "
+        + likely_cause(boxes, sizes, paths[example])
+    )
+
+
+def inside(boxes, sizes):
+    """Which boxes have at least half of their area, and a pixel both ways, within the image."""
+    limits = sizes[:, [1, 0, 1, 0]]
+    with np.errstate(invalid="ignore", over="ignore"):
+        cut = np.clip(boxes, 0, limits)
+        width, height = (cut[:, 2:] - cut[:, :2]).T
+        area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+        return (width >= 1) & (height >= 1) & (width * height >= 0.5 * area)
+
+
+def likely_cause(boxes, sizes, path):
+    """What was probably written, and what to change."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        if np.nanmax(np.abs(boxes)) <= 2:
+            return (
+                "They look normalised, from 0 to 1: multiply them by the image's width and height"
+            )
+        if np.median(np.abs(boxes) / sizes[:, [1, 0, 1, 0]]) > 3:
+            return "They look like pixels: divide them by the image's width and height"
+        as_sizes = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+        if inside(as_sizes, sizes).mean() > 1 - IMPOSSIBLE / 2:
+            return "They look like left, top, width, height, where corners are expected"
+        if inside(boxes[:, [1, 0, 3, 2]], sizes).mean() > 1 - IMPOSSIBLE / 2:
+            return "x and y look swapped: write x before y"
+        if inside(boxes, sizes[:, ::-1]).mean() > 1 - IMPOSSIBLE / 2:
+            rotated = " (this one is EXIF-rotated)" if is_exif_rotated(path) else ""
+            return (
+                f"They fit the photo before it is rotated{rotated}: rotate the files, or the boxes"
+            )
+    return "Look at one of them beside its image: python -m tools.check --sheet FILE"

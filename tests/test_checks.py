@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data import headers
-from data.headers import unreadable_images
+from data import checks
+from data.checks import refuse_impossible, unreadable_images
+from data.errors import UserError
+from tests.conftest import make_records
 
 NOISE = np.random.default_rng(0).integers(0, 256, (60, 80, 3)).astype(np.uint8)
 
@@ -38,8 +40,8 @@ def test_cut_empty_and_missing_images_are_found_and_good_ones_are_not(images):
 def test_what_was_good_is_not_looked_at_again_until_it_changes(images, monkeypatch):
     folder, cache = images
     path, looked_at = str(folder / "good.jpg"), []
-    look_at = headers.look_at
-    monkeypatch.setattr(headers, "look_at", lambda path: looked_at.append(path) or look_at(path))
+    look_at = checks.look_at
+    monkeypatch.setattr(checks, "look_at", lambda path: looked_at.append(path) or look_at(path))
     for _ in range(3):
         assert not unreadable_images({path: None}, cache)
     assert looked_at == [path]
@@ -87,3 +89,48 @@ def test_a_tiff_of_floats_that_pillow_does_not_know_is_a_good_image(images):
     path = str(folder / "floats.tif")
     cv2.imwrite(path, NOISE.astype(np.float32) / 255)
     assert not unreadable_images({path: (60, 80)}, cache)
+
+
+HEIGHT, WIDTH = 480, 640
+random = np.random.default_rng(0)
+CORNER = random.uniform(0, (400, 300), (30, 2))
+BOXES = np.concatenate([CORNER, CORNER + random.uniform(60, 170, (30, 2))], axis=1)
+SIZES = np.full((30, 2), (HEIGHT, WIDTH))
+SCALE = np.array([WIDTH, HEIGHT] * 2)
+
+
+@pytest.fixture
+def path(tmp_path):
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.jpg")
+    return tmp_path / "a.jpg"
+
+
+@pytest.mark.parametrize(
+    "boxes, cause",
+    (
+        (BOXES / SCALE, "normalised.*: multiply them"),
+        (BOXES * SCALE, "pixels: divide them"),
+        (np.column_stack([CORNER + 180, BOXES[:, 2:] - CORNER]).clip(0, 300), "width, height"),
+        (np.full((30, 4), (-300, -300, -10, -10)), "Look at one of them"),
+    ),
+)  # fmt: skip
+def test_most_impossible_boxes_are_an_error_with_its_cause(path, boxes, cause):
+    with pytest.raises(UserError, match=f"of 30 boxes are impossible, as in .*a.jpg.*{cause}"):
+        refuse_impossible(boxes, SIZES, [path] * 30)
+
+
+def test_swapped_coordinates_and_rotated_photos_are_told_apart(path):
+    low = np.array([[500.0, 10, 600, 60]] * 9)
+    with pytest.raises(UserError, match="x and y look swapped"):
+        refuse_impossible(low[:, [1, 0, 3, 2]], SIZES[:9], [path] * 9)
+
+
+@pytest.mark.parametrize("boxes", (BOXES, BOXES[:4] * SCALE, np.zeros((0, 4))))
+def test_possible_boxes_and_few_ones_pass(path, boxes):
+    refuse_impossible(boxes, SIZES[: len(boxes)], [path] * len(boxes))
+
+
+def test_some_impossible_boxes_are_only_dropped():
+    good = [(10, 10, 50, 50, "a")] * 6
+    records = make_records([((100, 100), [*good, (300, 300, 400, 400, "a")])])
+    assert len(records.boxes) == 6 and "dropped boxes" in records.notes[0]

@@ -4,16 +4,21 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
-from data import augment
-from data.augment import (
+from data import transforms
+from data.transforms import (
     MIN_IOUS,
+    Resize,
     RetinaNetAugmentation,
     SSDAugmentation,
+    Stretch,
     crop,
     crop_and_resize,
+    distort,
     expand,
-    ignore_cut,
+    resize,
+    shift_colours,
 )
 from layers.boxes import iou
 
@@ -38,6 +43,81 @@ def bright(image):
     return columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
 
 
+@pytest.mark.parametrize(
+    "short, longest, size", ((50, 1000, (50, 100)), (200, 1000, (200, 400)), (100, 150, (75, 150)))
+)
+def test_resize_keeps_the_aspect_and_obeys_the_longest_side(short, longest, size):
+    image, target = Resize(short, longest)(*sample(), RANDOM)
+    assert image.shape[:2] == size
+    np.testing.assert_allclose(target["boxes"][0], bright(image), atol=1)
+
+
+def test_boxes_follow_the_real_size_of_an_odd_image():
+    image, target = Resize(33, 1000)(*sample(100, 151, ((0, 0, 151, 100),)), RANDOM)
+    assert image.shape[:2] == (33, 50) and target["boxes"].tolist() == [[0, 0, 50, 33]]
+
+
+def test_the_short_side_is_drawn_from_its_range():
+    sides = {Resize((40, 44), 999)(*sample(), RANDOM)[0].shape[0] for _ in range(100)}
+    assert sides == {40, 41, 42, 43, 44}
+
+
+def test_stretch_makes_every_image_the_same_size():
+    image, target = Stretch((300, 300))(*sample(), RANDOM)
+    assert image.shape == (300, 300, 3)
+    np.testing.assert_allclose(target["boxes"], [[30, 30, 90, 270]])
+
+
+@pytest.mark.parametrize("method", ("float", "pil"))
+def test_images_can_be_resized_as_others_do(method):
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    mine, _ = resize(image, dict(boxes=np.zeros((0, 4), np.float32)), (20, 31), method)
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
+    pixels = torch.nn.functional.interpolate(
+        pixels.float(), (20, 31), mode="bilinear", antialias=method == "pil"
+    )
+    np.testing.assert_allclose(
+        mine, pixels[0].permute(1, 2, 0), atol=1e-2 if method == "float" else 1.1
+    )
+
+
+def test_sides_are_cut_to_whole_pixels_where_others_do():
+    assert Resize(100, 1000).output_size(64, 97) == (100, 152) and Resize(
+        100, 1000, floor_sizes=True
+    ).output_size(64, 97) == (100, 151)
+    sizes = [
+        (480, 640),
+        (550, 369),
+        (320, 634),
+        (390, 606),
+        *np.random.default_rng(0).integers(200, 1500, (100, 2)).tolist(),
+    ]
+    for height, width in sizes:
+        theirs = (
+            GeneralizedRCNNTransform(800, 1333, [0.0], [1.0])
+            .resize(torch.zeros(1, height, width))[0]
+            .shape[1:]
+        )
+        assert Resize(800, 1333, floor_sizes=True).output_size(height, width) == tuple(theirs)
+
+
+def test_the_size_is_told_without_reading_the_image():
+    transform = Resize((40, 80), 999)
+    for seed in range(20):
+        told = transform.output_size(100, 200, np.random.default_rng(seed))
+        image, _ = transform(*sample(), np.random.default_rng(seed))
+        assert image.shape[:2] == told
+    assert transform.output_size(100, 200) == (80, 160) and Stretch((9, 8)).output_size(1, 2) == (
+        9,
+        8,
+    )
+
+
+def test_only_what_is_resized_as_bytes_may_be_decoded_smaller():
+    assert Resize(50, 999).needed_size(100, 200) == (50, 100)
+    assert Resize(50, 999, "whole").needed_size(100, 200) == (100, 200)
+
+
 def test_mirror_takes_the_boxes_along():
     results = [RetinaNetAugmentation(100, 200)(*sample(), RANDOM) for _ in range(50)]
     for image, target in results:
@@ -58,49 +138,8 @@ def test_images_without_boxes_pass():
     assert target["boxes"].shape == (0, 4) and image.shape[0] <= 60
 
 
-@pytest.mark.parametrize("draws", (500, pytest.param(10_000, marks=pytest.mark.long)))
-def test_scale_jitter_takes_the_boxes_along(draws):
-    """A white object on black: what is bright in the new picture is where its box says, in every
-    draw, and the picture has the size that it would have without."""
-    random, enlarged = np.random.default_rng(0), []
-    image, target = sample(boxes=((80, 30, 120, 70),))
-    augmented = RetinaNetAugmentation(100, 200, scales=(0.5, 2.0))
-    for _ in range(draws):
-        seen, found = augmented(image, target, random)
-        assert seen.shape == (100, 200, 3)
-        if not len(found["boxes"]) or found["ignore"][0]:
-            continue
-        np.testing.assert_allclose(found["boxes"][0], bright(seen), atol=1.01)
-        width, height = found["boxes"][0, 2:] - found["boxes"][0, :2]
-        enlarged.append(max(width, height) / 40)
-    # All scales, as many below 1 as above; of the large ones, some show the object no more.
-    assert min(enlarged) < 0.52 and max(enlarged) > 1.9
-    assert 0.45 < np.mean(np.array(enlarged) < 1) < 0.65
-
-
-def test_an_object_of_which_little_is_seen_is_ignored():
-    window = np.array([50, 0, 150, 50], np.float32)
-    _, target = sample(boxes=((0, 0, 80, 50), (20, 0, 70, 50), (60, 0, 90, 100), (60, 0, 90, 50)))
-    target["ignore"][3] = True
-    shown = (3 / 8, 2 / 5, 1 / 2, 1)
-    assert ignore_cut(window, target)["ignore"].tolist() == [
-        share < augment.MIN_SEEN or i == 3 for i, share in enumerate(shown)
-    ]
-    assert ignore_cut(window, sample(boxes=())[1])["ignore"].shape == (0,)
-
-
-def test_beyond_a_picture_made_small_is_the_mean_colour():
-    image, target = sample(boxes=())
-    small = RetinaNetAugmentation(100, 200, scales=(0.5, 0.5), colour=(123.4, 116.6, 104))
-    seen, _ = small(np.full_like(image, 255), target, RANDOM)
-    white = (seen == 255).all(axis=2).sum()
-    coloured = (seen == (123, 117, 104)).all(axis=2).sum()
-    assert abs(white - 5000) < 200 and abs(coloured - 15_000) < 200
-
-
-def test_an_image_is_decoded_large_enough_for_its_largest_scale():
-    assert RetinaNetAugmentation(100, 400, scales=(0.5, 2.0)).needed_size(400, 800) == [200, 400]
-    assert RetinaNetAugmentation(100, 400).needed_size(400, 800) == [100, 200]
+def test_an_image_is_decoded_as_large_as_it_may_be_seen():
+    assert RetinaNetAugmentation(100, 400).needed_size(400, 800) == (100, 200)
 
 
 # SSD's augmentation.
@@ -220,3 +259,48 @@ def test_a_single_pixel_wide_image_passes():
     image = np.zeros((1, 400, 3), np.uint8)
     seen, _ = SSDAugmentation((300, 300), COLOUR)(image, sample(boxes=())[1], RANDOM)
     assert seen.shape == (300, 300, 3)
+
+
+# Photometric distortion.
+
+
+def test_brightness_stays_within_32_and_contrast_within_half():
+    grey = np.full((4, 4, 3), 100, np.uint8)
+    values = np.array([distort(grey, np.random.default_rng(i))[0, 0] for i in range(5000)]).max(
+        axis=1
+    )
+    # (100 -+ 32) times 0.5 to 1.5
+    assert 34 <= values.min() < 45 and 180 < values.max() <= 198
+    assert (values == 100).mean() > 0.2
+
+
+def hue_of(colour):
+    return int(cv2.cvtColor(colour, cv2.COLOR_RGB2HSV)[0, 0, 0])
+
+
+@pytest.mark.parametrize("degrees", (-18, -7, 0, 12, 18))
+def test_the_hue_moves_by_as_many_degrees(degrees):
+    colour = np.uint8([[[130, 95, 60]]])
+    moved = (hue_of(shift_colours(colour, 1.0, degrees)) - hue_of(colour) + 90) % 180 - 90
+    # A byte counts two degrees.
+    assert abs(2 * moved - degrees) <= 4
+
+
+def test_the_hue_moves_by_18_degrees_at_most(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(transforms, "shift_colours", lambda image, *by: drawn.append(by) or image)
+    for seed in range(2000):
+        distort(np.uint8([[[130, 95, 60]]]), np.random.default_rng(seed))
+    saturations, hues = zip(*drawn)
+    assert -18 <= min(hues) < -17 and 17 < max(hues) <= 18
+    assert 0.5 <= min(saturations) < 0.51 and 1.49 < max(saturations) <= 1.5
+
+
+def test_channels_are_swapped_every_second_time():
+    colour = np.uint8([[[250, 130, 10]]])
+    kept = sum(
+        (distort(colour, np.random.default_rng(i))[0, 0].argsort() == [2, 1, 0]).all()
+        for i in range(2000)
+    )
+    # Half of the draws, and a sixth of the other half.
+    assert abs(kept / 2000 - (1 / 2 + 1 / 12)) < 0.05
