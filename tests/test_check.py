@@ -24,6 +24,17 @@ def test_a_clean_dataset_ends_with_zero_and_a_sheet(tmp_path):
     assert "0 problems" in printed and Image.open(tmp_path / "sheet.png").size[0] > 1000
 
 
+def test_it_describes_the_training_that_will_be_and_names_its_recipe_first(tmp_path):
+    write_coco(tmp_path / "data", OBJECTS)
+    flags = ("--root", tmp_path / "data", "--weights", "none", "--device", "cpu")
+    checked = run_script("tools/check.py", *flags).splitlines()
+    run = ("--iters", "1", "--batch", "1", "--workers", "0")
+    trained = run_script("train.py", *flags, *run, "--save-folder", tmp_path).splitlines()
+    assert "retinanet_scratch: own data on a machine without a GPU" in checked[0]
+    sizes = "objects are 173 to 173 px large as the network sees them, half of them over 173"
+    assert {checked[0], sizes} <= set(checked) & set(trained)
+
+
 @pytest.fixture
 def spoilt(tmp_path):
     """A dataset with everything that can be wrong with its files."""

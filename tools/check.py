@@ -9,19 +9,19 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from data.checks import examine
 from data.dataset import Dataset, select_classes
 from data.records import pack
 from data.splits import choose_splits
 from data.summary import resized_boxes, summary
-from utils import draw, options
+from published.weights import find_weights
+from utils import draw, options, parallel
 from utils.build import build_levels, build_transform
 from utils.datasets import read_source
 from utils.files import must_be_new
 from utils.fit_priors import fit_priors, proposal_line
-from utils.resolve import asked_recipe, resolve_recipe
+from utils.resolve import asked_recipe, describe_recipe, resolve_recipe
 from utils.stop import run_script
 
 
@@ -32,14 +32,16 @@ def main():
     )
     flags = parser.parse()
     must_be_new(flags.sheet)
+    device = parallel.start(flags.device)
     asked = asked_recipe(flags)
+    # COCO's weights have the priors of the papers, as the recipes: no need to fetch them now.
+    learned = {} if asked.weights == "coco" else find_weights(asked).changes
     source = read_source(asked)
     splits, notes = choose_splits(source.splits, asked.val_share)
     classes = select_classes(source, asked.classes)
     num_images = len(splits["train"])
-    device = torch.device("cuda")
-    recipe, _ = resolve_recipe(flags, asked, classes, num_images, device, learned={})
-    print(*source.notes, *notes, sep="\n")
+    recipe, reason = resolve_recipe(flags, asked, classes, num_images, device, learned)
+    print(reason, describe_recipe(recipe), *source.notes, *notes, sep="\n")
 
     problems, pictures = list(source.problems), defaultdict(list)
     sheet_dataset = None
@@ -56,7 +58,7 @@ def main():
             usable = [i for i in range(len(records)) if i not in unreadable]
             augmented = build_transform(recipe, augment=recipe.augment)
             sheet_dataset = Dataset(classes, records.subset(usable), augmented, recipe.seed)
-        if split == "train" and (~records.ignore).any():
+        if split == "train" and not learned and (~records.ignore).any():
             boxes = resized_boxes(plain)[~records.ignore]
             print(proposal_line(*fit_priors(boxes, recipe)))
     print("", *problems, f"{len(problems)} problems", sep="\n")
