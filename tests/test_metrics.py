@@ -11,7 +11,7 @@ from pycocotools.cocoeval import COCOeval
 from data.formats import voc
 from data.records import Entry, Object, pack
 from tests.conftest import make_records, read_split, write_coco
-from utils.evaluation.metrics import NAMES, average_precision, coco_metrics, voc_metrics
+from utils.evaluation.metrics import COCO_NAMES, average_precision, coco_metrics, voc_metrics
 
 
 def detected(*detections):
@@ -107,7 +107,7 @@ def test_the_numbers_are_pycocotools_own(tmp_path):
         evaluation.evaluate(), evaluation.accumulate(), evaluation.summarize()
     metrics, _, _ = coco_metrics(classes, records, detections)
     expected = [math.nan if value < 0 else value for value in evaluation.stats]
-    assert [metrics[name] for name in NAMES] == pytest.approx(expected, abs=1e-6, nan_ok=True)
+    assert [metrics[name] for name in COCO_NAMES] == pytest.approx(expected, abs=1e-6, nan_ok=True)
 
 
 def voc_by_hand(truth, ignore, guesses, eleven_points):
@@ -239,7 +239,7 @@ def test_coco_numbers_of_real_detections_are_pycocotools_own(voc100, tmp_path):
         truth = COCO(str(tmp_path / "truth.json"))
         evaluation = COCOeval(truth, truth.loadRes(str(tmp_path / "results.json")), "bbox")
         evaluation.evaluate(), evaluation.accumulate(), evaluation.summarize()
-    assert [metrics[name] for name in NAMES] == pytest.approx(list(evaluation.stats), abs=1e-6)
+    assert [metrics[name] for name in COCO_NAMES] == pytest.approx(list(evaluation.stats), abs=1e-6)
 
 
 def test_voc_difficult_objects_are_neither_found_nor_missed():

@@ -1,7 +1,7 @@
 """How good detections are: COCO's average precision, by pycocotools, and PASCAL VOC's.
 
-detections: image number -> dict of boxes [D, 4] (pixels of the original image), scores [D] and
-labels [D], as arrays.
+In all functions, detections is a dict by image number of dicts of arrays: boxes [D, 4] in pixels of
+the original image, scores [D] and labels [D].
 """
 
 import contextlib
@@ -18,27 +18,28 @@ from data.records import ANY_CLASS
 from layers.boxes import iou
 
 METRICS = ("coco", "voc07", "voc12")
-NAMES = (
+COCO_NAMES = (
     "AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large",
     "AR_1", "AR_10", "AR_100", "AR_small", "AR_medium", "AR_large",
 )  # fmt: skip
-RECALLS = np.linspace(0, 1, 101)  # at which COCO reads the precision
+RECALLS = np.linspace(0, 1, 101)  # where COCO reads the precision
 
 
 class Matches(NamedTuple):
-    """A class's detections, most certain first, at T IoU thresholds."""
+    """The detections of a class, the highest score first, at T IoU thresholds."""
 
     scores: np.ndarray  # [D]
     images: np.ndarray  # [D] image numbers
-    hits: np.ndarray  # [T, D] whether it found an object that no better detection found
-    counts: np.ndarray  # [T, D] False where it found an object to ignore
-    objects: np.ndarray  # [M] how many objects each image has
+    hits: np.ndarray  # [T, D] whether it found an object that none before it has found
+    counts: np.ndarray  # [T, D] False where it found an object that is to be ignored
+    objects: np.ndarray  # [M] the number of objects in each image
 
 
 def compute_metrics(metric, classes, records, detections):
-    """The metric of that name -> metrics, the most important first; per_class; Matches per class.
+    """Compute the metric of that name -> metrics, per_class, matches.
 
-    All are 0 to 1, and nan where there is no object.
+    metrics: name -> value, the most important first. per_class: class name -> its metrics.
+    matches: class name -> Matches. Values are 0 to 1, and nan where there is no object.
     """
     if metric == "coco":
         return coco_metrics(classes, records, detections)
@@ -46,68 +47,62 @@ def compute_metrics(metric, classes, records, detections):
 
 
 def coco_metrics(classes, records, detections):
-    """COCO's twelve numbers, and AP and AP50 of each class; as compute_metrics."""
+    """COCO's twelve numbers, and AP and AP50 of each class, as compute_metrics() returns them."""
+    # pycocotools prints what it does.
     with contextlib.redirect_stdout(io.StringIO()):
         truth = ground_truth(classes, records)
-        results = [
-            np.column_stack(
-                [
-                    np.full(len(image_detections["scores"]), image),
-                    image_detections["boxes"][:, :2],
-                    image_detections["boxes"][:, 2:] - image_detections["boxes"][:, :2],
-                    image_detections["scores"],
-                    image_detections["labels"] + 1,
-                ]
-            )
-            for image, image_detections in detections.items()
-            if len(image_detections["scores"])
-        ]
-        result = truth.loadRes(np.concatenate(results)) if results else empty_like(truth)
-        evaluation = COCOeval(truth, result, "bbox")
+        evaluation = COCOeval(truth, coco_detections(detections, truth), "bbox")
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
     stats = np.where(evaluation.stats < 0, math.nan, evaluation.stats)
-    # precision: [IoU threshold, recall, class, area, limit]; -1 where a class has no object.
+    # [IoU threshold, recall, class, area, limit of detections]; -1 where a class has no object.
     precision = evaluation.eval["precision"][:, :, :, 0, -1]
     per_class = {
         name: dict(AP=mean_precision(precision[:, :, i]), AP50=mean_precision(precision[0, :, i]))
         for i, name in enumerate(classes)
     }
     matches = {name: coco_matches(evaluation, i) for i, name in enumerate(classes)}
-    return dict(zip(NAMES, stats.tolist())), per_class, matches
+    return dict(zip(COCO_NAMES, stats.tolist())), per_class, matches
 
 
 def coco_matches(evaluation, label):
-    """The Matches of a class, of objects of every size, from pycocotools' evaluation."""
-    num_images, num_areas = len(evaluation.params.imgIds), len(evaluation.params.areaRng)
-    start = label * num_areas * num_images
+    """The Matches of a class, from pycocotools' evaluation."""
+    num_images = len(evaluation.params.imgIds)
+    num_areas = len(evaluation.params.areaRng)
+    num_thresholds = len(evaluation.params.iouThrs)
     objects = np.zeros(num_images, int)
-    scores, images, hits, counts = [np.zeros(0)], [np.zeros(0, int)], [], []
-    thresholds = len(evaluation.params.iouThrs)
+    scores = [np.zeros(0)]
+    images = [np.zeros(0, int)]
+    hits = [np.zeros((num_thresholds, 0), bool)]
+    counts = [np.zeros((num_thresholds, 0), bool)]
+    # evalImgs is sorted by class, range of areas and image; the first range holds all objects.
+    start = label * num_areas * num_images
     for image, item in enumerate(evaluation.evalImgs[start : start + num_images]):
         if item is None:
             continue
         objects[image] = (np.asarray(item["gtIgnore"]) == 0).sum()
         scores.append(item["dtScores"])
         images.append(np.full(len(item["dtScores"]), image))
-        ignored = np.asarray(item["dtIgnore"]).reshape(thresholds, -1).astype(bool)
-        hits.append((np.asarray(item["dtMatches"]).reshape(thresholds, -1) > 0) & ~ignored)
-        counts.append(~ignored)
-    scores, images = np.concatenate(scores), np.concatenate(images)
-    hits = np.concatenate([np.zeros((thresholds, 0), bool), *hits], axis=1)
-    counts = np.concatenate([np.zeros((thresholds, 0), bool), *counts], axis=1)
+        is_ignored = np.asarray(item["dtIgnore"]).reshape(num_thresholds, -1).astype(bool)
+        is_match = np.asarray(item["dtMatches"]).reshape(num_thresholds, -1) > 0
+        hits.append(is_match & ~is_ignored)
+        counts.append(~is_ignored)
+    scores = np.concatenate(scores)
+    images = np.concatenate(images)
+    hits = np.concatenate(hits, axis=1)
+    counts = np.concatenate(counts, axis=1)
     order = np.argsort(-scores, kind="mergesort")
     return Matches(scores[order], images[order], hits[:, order], counts[:, order], objects)
 
 
 def ground_truth(classes, records):
-    """The records as pycocotools wants them; images and classes are numbered as ours are."""
+    """The records as a COCO object; images keep their numbers, and categories are labels + 1."""
     annotations = []
     for image in range(len(records)):
         for row in range(records.offsets[image], records.offsets[image + 1]):
             left, top, right, bottom = records.boxes[row].tolist()
-            # What is to be ignored whatever the class is an object of every class.
+            # An area to ignore whatever the class becomes an object of every class.
             label = int(records.labels[row])
             for category in range(len(classes)) if label == ANY_CLASS else [label]:
                 annotations.append(
@@ -131,8 +126,19 @@ def ground_truth(classes, records):
     return truth
 
 
-def empty_like(truth):
-    """No detections at all, which pycocotools cannot load."""
+def coco_detections(detections, truth):
+    """The detections as a COCO object."""
+    tables = []
+    for image, image_detections in detections.items():
+        boxes = image_detections["boxes"]
+        scores = image_detections["scores"]
+        images = np.full(len(scores), image)
+        sizes = boxes[:, 2:] - boxes[:, :2]
+        columns = (images, boxes[:, :2], sizes, scores, image_detections["labels"] + 1)
+        tables.append(np.column_stack(columns))
+    if sum(map(len, tables)):
+        return truth.loadRes(np.concatenate(tables))
+    # loadRes() fails without any detection.
     result = COCO()
     result.dataset = truth.dataset | dict(annotations=[])
     result.createIndex()
@@ -140,14 +146,16 @@ def empty_like(truth):
 
 
 def mean_precision(precision):
+    """The mean of the values that are known, nan if none is."""
     known = precision[precision > -1]
     return float(known.mean()) if len(known) else math.nan
 
 
 def voc_metrics(classes, records, detections, eleven_points=False):
-    """VOC's average precision of each class at IoU 0.5, and their mean; as compute_metrics.
+    """VOC's average precision of each class at an IoU of 0.5, and their mean.
 
-    VOC2007 averages the precision at eleven recalls, later years take the area below the curve.
+    They come as compute_metrics() returns them. VOC2007 reads the precision at eleven recalls,
+    later years take the area below the curve.
     """
     matches = match_detections(classes, records, detections)
     per_class = {}
@@ -160,38 +168,29 @@ def voc_metrics(classes, records, detections, eleven_points=False):
 
 
 def match_detections(classes, records, detections, min_iou=0.5):
-    """Which detections find an object, as PASCAL VOC decides it -> Matches of each class.
+    """Which detections find an object, as PASCAL VOC decides it -> class name -> Matches.
 
-    In every image, detections take turns, the most certain first. Each is compared with the object
-    of its class that it overlaps most: if that was found before, the detection is false; if it is
-    to be ignored, a difficult one, the detection does not count.
+    A detection is compared with the object of its class that it overlaps most. If a detection with
+    a higher score has found that object, this one is false; if the object is to be ignored (a
+    difficult one), the detection does not count.
     """
-    label_count, rows = len(classes), []
-    objects = np.zeros((label_count, len(records)), int)
+    objects = np.zeros((len(classes), len(records)), int)
+    tables = [np.zeros((0, 5))]
     for image in range(len(records)):
-        rows_of_image = records.objects(image)
-        labels, ignore = records.labels[rows_of_image], records.ignore[rows_of_image]
-        np.add.at(objects[:, image], labels[~ignore], 1)
+        rows = records.objects(image)
+        true_labels = records.labels[rows]
+        ignore = records.ignore[rows]
+        np.add.at(objects[:, image], true_labels[~ignore], 1)
         if image not in detections:
             continue
-        image_detections = detections[image]
-        order = np.argsort(-image_detections["scores"], kind="stable")
-        guess = image_detections["labels"][order]
-        hit, counted = match_image(
-            image_detections["boxes"][order],
-            guess,
-            records.boxes[rows_of_image],
-            labels,
-            ignore,
-            min_iou,
+        order = np.argsort(-detections[image]["scores"], kind="stable")
+        boxes, scores, labels = (
+            detections[image][name][order] for name in ("boxes", "scores", "labels")
         )
-        image_numbers = np.full(len(order), image)
-        rows.append(
-            np.stack(
-                [guess, image_detections["scores"][order], image_numbers, hit, counted], axis=1
-            )
-        )
-    table = np.concatenate([np.zeros((0, 5)), *rows])
+        hits, counts = match_image(boxes, labels, records.boxes[rows], true_labels, ignore, min_iou)
+        images = np.full(len(order), image)
+        tables.append(np.stack([labels, scores, images, hits, counts], axis=1))
+    table = np.concatenate(tables)
     table = table[np.argsort(-table[:, 1], kind="stable")]
     matches = {}
     for label, name in enumerate(classes):
@@ -202,33 +201,36 @@ def match_detections(classes, records, detections, min_iou=0.5):
     return matches
 
 
-def match_image(boxes, guess, true_boxes, labels, ignore, min_iou):
-    """For an image's detections, best first: masks [D] of the hits and of those that count."""
-    hit, counted = np.zeros(len(boxes), bool), np.ones(len(boxes), bool)
+def match_image(boxes, labels, true_boxes, true_labels, ignore, min_iou):
+    """Which detections of an image, the highest score first, are hits and which count: [D], [D]."""
+    hits = np.zeros(len(boxes), bool)
+    counts = np.ones(len(boxes), bool)
     if not len(boxes) or not len(true_boxes):
-        return hit, counted
+        return hits, counts
     overlap = iou(torch.as_tensor(boxes).double(), torch.as_tensor(true_boxes).double()).numpy()
-    overlap[(guess[:, None] != labels) & (labels != ANY_CLASS)] = -1
+    overlap[(labels[:, None] != true_labels) & (true_labels != ANY_CLASS)] = -1
     best = overlap.argmax(axis=1)
-    touches = overlap.max(axis=1) > min_iou
-    counted[touches & ignore[best]] = False
-    possible = np.flatnonzero(touches & ~ignore[best])
+    overlaps = overlap.max(axis=1) > min_iou
+    counts[overlaps & ignore[best]] = False
+    possible = np.flatnonzero(overlaps & ~ignore[best])
+    # unique() returns the first detection of every object, which is the one with the highest score.
     _, first = np.unique(best[possible], return_index=True)
-    hit[possible[first]] = True
-    return hit, counted
+    hits[possible[first]] = True
+    return hits, counts
 
 
 def average_precision(hits, num_objects, eleven_points=False):
-    """The precision of detections, averaged over recall: nan where there is no object.
+    """The precision of detections, averaged over recall; nan where there is no object.
 
-    hits [D] says of each detection, the most certain first, whether it found an object. PASCAL VOC
-    takes the area below the curve, in 2007 the mean at eleven_points.
+    hits [D]: whether each detection, the highest score first, found an object. PASCAL VOC takes the
+    area below the curve of precision over recall, in 2007 the mean at eleven points of it.
     """
     if num_objects == 0:
         return math.nan
     true_positives = np.cumsum(hits)
-    recall, precision = true_positives / num_objects, true_positives / np.arange(1, len(hits) + 1)
-    # The best precision that is to be had at this recall or a higher one.
+    recall = true_positives / num_objects
+    precision = true_positives / np.arange(1, len(hits) + 1)
+    # At every recall, the best precision at this recall or a higher one counts.
     precision = np.maximum.accumulate(precision[::-1])[::-1]
     if eleven_points:
         points = np.linspace(0, 1, 11)
@@ -236,11 +238,13 @@ def average_precision(hits, num_objects, eleven_points=False):
     return float((np.diff(recall, prepend=0) * precision).sum())
 
 
-def ap_at_101_recalls(true_positives, tried, num_objects):
-    """The precision of detections, most certain first, read at 101 recalls as COCO does: the mean.
+def ap_at_101_recalls(true_positives, ranks, num_objects):
+    """The mean of the precision at 101 recalls, which is COCO's average precision.
 
-    true_positives [D] and tried [D] count the hits and the detections up to each one.
+    true_positives [D] and ranks [D] count the hits and the detections down to each of them, the
+    highest score first.
     """
-    recall, precision = true_positives / num_objects, true_positives / np.maximum(tried, 1)
+    recall = true_positives / num_objects
+    precision = true_positives / np.maximum(ranks, 1)
     precision = np.maximum.accumulate(precision[::-1])[::-1]
     return float(np.append(precision, 0.0)[np.searchsorted(recall, RECALLS)].mean())
