@@ -21,7 +21,7 @@ from utils import checkpoint, options, parallel, resolve
 from utils.build import build_average, build_detector, build_optimizer, build_train_loader
 from utils.datasets import describe_datasets, make_datasets, read_records
 from utils.evaluation.evaluate import evaluate
-from utils.finish import report_training
+from utils.evaluation.results import report_training
 from utils.fit_priors import fitted_recipe
 from utils.log import Log
 from utils.saver import Saver, checkpoint_to_resume, new_folder

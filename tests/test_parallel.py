@@ -1,5 +1,6 @@
 """Two processes under torchrun train and judge as one process does."""
 
+import json
 import os
 import signal
 import subprocess
@@ -142,6 +143,21 @@ def test_two_processes_have_the_losses_and_the_precision_of_one(folder):
     assert (folder / "alone/detections.json").read_text() == (
         folder / "shared/detections.json"
     ).read_text()
+
+
+@pytest.mark.long
+def test_what_two_processes_evaluate_are_the_weights_and_statistics_that_they_save(folder):
+    process = torchrun([*flags(folder, "two", 25), "--eval-every", "25"])
+    printed = process.communicate(timeout=300)[0]
+    assert process.returncode == 0, printed
+    same = ["--full-precision", "--device", "cpu", "--output", folder / "eval"]
+    run_script("eval.py", folder / "two/best.pth", *same)
+    first, second = (
+        json.loads((folder / name / "detections.json").read_text()) for name in ("two", "eval")
+    )
+    assert len(first) == len(second) > 0
+    scores = [sorted(detection["score"] for detection in found) for found in (first, second)]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-4)
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from data.errors import UserError
 from utils import parallel
-from utils.evaluation.results import prediction_sheet
+from utils.evaluation.pictures import prediction_sheet
 from utils.steps import StepSize
 
 LONG = 12 * 3600  # seconds, from which on a training's length is worth a remark
@@ -96,7 +96,9 @@ class Log:
 
     def write_step(self, iteration, values):
         seconds = time.perf_counter() - self.clock
-        speed, waiting = self.images / seconds, self.waited / seconds
+        # The other processes load as many.
+        speed = self.images * parallel.world_size() / seconds
+        waiting = self.waited / seconds
         measured = dict(images_per_second=round(speed, 1), data_wait=round(waiting, 3))
         self.write(dict(iteration=iteration) | finite(values) | measured)
         losses = {name: values[name] for name in ("box_loss", "class_loss")}

@@ -126,6 +126,13 @@ def mean(values):
     return total / world_size()
 
 
+def copy_statistics_from_rank0(model):
+    """Give every process the statistics of batch norm that the first one has, which it saves."""
+    if world_size() > 1:
+        for buffer in model.buffers():
+            dist.broadcast(buffer, src=0)
+
+
 def gather_detections(detections):
     """Every process's detections, image number -> dict, in one dictionary that all get, in
     order."""

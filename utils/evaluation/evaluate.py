@@ -60,6 +60,7 @@ def evaluate(model, dataset, recipe, device):
 
     Of several processes, each predicts its share of the images, and all get the whole result.
     """
+    parallel.copy_statistics_from_rank0(model)
     detections = parallel.gather_detections(detect_all(model, dataset, recipe, device))
     metrics, per_class, matches = compute_metrics(
         recipe.metric, dataset.classes, dataset.records, detections
