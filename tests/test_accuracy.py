@@ -1,9 +1,12 @@
 """torchvision's detectors are trained and evaluated with the labels and boxes that they expect."""
 
 from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 import torch
+from torchvision.models import WeightsEnum, resnet50
+from torchvision.models.detection import retinanet_resnet50_fpn
 
 from data.dataset import Dataset
 from tests.conftest import read_split, write_coco
@@ -63,10 +66,22 @@ def test_it_is_trained_on_the_objects_with_its_own_labels(dataset, model, labels
 @pytest.mark.parametrize("model", ("retinanet", "ssd300"))
 def test_its_images_are_not_resized_again(model):
     recipe = RECIPES["shapes"] | dict(model=model)
-    peer = accuracy.build_peer(recipe, 2)
+    peer = accuracy.build_torchvision(recipe, 2)
     size = (300, 300) if model == "ssd300" else (70, 130)
     images = torch.zeros((1, 3, *size), dtype=torch.uint8)
     assert peer.transform(accuracy.as_list(peer, images))[0].image_sizes == [size]
+
+
+def test_a_frozen_base_is_as_torchvision_makes_it_of_pretrained_weights():
+    """Its norm and its first two stages are frozen, as in torchvision's own builder."""
+    ours = accuracy.build_torchvision(RECIPES["retinanet_coco"], 2, frozen=True)
+    with mock.patch.object(WeightsEnum, "get_state_dict", lambda *_, **__: resnet50().state_dict()):
+        theirs = retinanet_resnet50_fpn(num_classes=2, trainable_backbone_layers=3)
+    assert repr(ours) == repr(theirs)
+    trained = [
+        {name for name, p in m.named_parameters() if p.requires_grad} for m in (ours, theirs)
+    ]
+    assert trained[0] == trained[1]
 
 
 @pytest.mark.long

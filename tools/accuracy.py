@@ -13,6 +13,7 @@ import time
 import torch
 from torchvision.models.detection import RetinaNet, ssd300_vgg16
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
+from torchvision.ops import FrozenBatchNorm2d
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 from tqdm import tqdm
 
@@ -51,15 +52,19 @@ def reference_recipe(recipe, lr=None):
     )
 
 
-def build_peer(recipe, num_classes):
-    """torchvision's detector with random weights."""
+def build_torchvision(recipe, num_classes, frozen=False):
+    """torchvision's detector with random weights.
+
+    frozen: what train.py freezes of pretrained weights is frozen here as well, so that a step costs
+    as much as one of a fine-tuning; of SSD300, that is nothing.
+    """
     if recipe.model == "ssd300":
         return ssd300_vgg16(num_classes=1 + num_classes, weights=None, weights_backbone=None)
     base = resnet_fpn_backbone(
         backbone_name=f"resnet{recipe.depth}",
         weights=None,
-        norm_layer=torch.nn.BatchNorm2d,
-        trainable_layers=5,
+        norm_layer=FrozenBatchNorm2d if frozen else torch.nn.BatchNorm2d,
+        trainable_layers=5 - recipe.frozen_stages if frozen else 5,
         returned_layers=[2, 3, 4],
         extra_blocks=LastLevelP6P7(256, 256),
     )
@@ -131,7 +136,7 @@ def main():
     augmented = build_transform(recipe, augment=recipe.augment)
     train_dataset = Dataset(classes, train_records, augmented, recipe.seed)
     torch.manual_seed(recipe.seed)
-    model = build_peer(recipe, len(classes)).to(device)
+    model = build_torchvision(recipe, len(classes)).to(device)
     started = time.time()
     train_peer(recipe, model, train_dataset, device)
     minutes = (time.time() - started) / 60

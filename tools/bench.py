@@ -1,196 +1,299 @@
-"""Where the time goes, and how far from the limit.
+"""Measure how fast everything is, beside torchvision and beside what cannot be left out.
 
-    python -m tools.bench                       # everything: twenty minutes, on a GPU less than ten
+    python -m tools.bench                       # every part: twenty minutes, under ten on a GPU
     python -m tools.bench step loss --json it.json
 
-What is compared takes turns in one process, on the same numbers, and the median counts. A floor
-is work that cannot be left out; the peers are torchvision's own detectors and transforms as
+Functions that are compared take turns in one process, on the same numbers, and their median times
+count. The floor is the work that cannot be left out; torchvision's detectors and transforms run as
 they come.
 """
 
 import json
+import os
 import subprocess
 import sys
 import time
 from argparse import BooleanOptionalAction
-from functools import partial
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
-from tools import measure, workloads
-from tools.bench_parts import feeding, loader, loss, post_processing
-from tools.peers import theirs, training_theirs
-from tools.predicting import predicting_onnx, predicting_ours
-from tools.race import CASES, compare
-from tools.workloads import batch, training_ours
+from tools import workloads
+from tools.workloads import NUM_CLASSES, NUM_PRIORS
 from utils import parallel
 from utils.files import must_be_new, write
 from utils.log import read_log
 from utils.options import Parser
-from utils.recipes import RECIPES
+from utils.recipes import retinanet_coco, shapes, ssd300_coco
 from utils.stop import run_script
 
+ROOT = Path(__file__).parent.parent
+# The recipes that are measured, and the images of their training steps on each kind of device: how
+# many, and their (height, width).
+DETECTORS = {
+    "RetinaNet-50": (retinanet_coco, dict(cpu=(2, (512, 512)), cuda=(16, (800, 1344)))),
+    "SSD300": (ssd300_coco, dict(cpu=(4, (300, 300)), cuda=(64, (300, 300)))),
+}
+PREDICTIONS = f"{NUM_PRIORS} priors x {NUM_CLASSES} classes"
 
-def steps(flags):
-    """From bytes on the device to changed weights."""
-    for name, (recipe, peer, sizes) in CASES.items():
-        images, size = sizes[flags.device.type]
-        step, bare = training_ours(recipe, flags.device, images, size)
-        works = dict(
-            ours_in_float32=training_ours(recipe, flags.device, images, size, precision="float32")[
-                0
-            ]
-        )
-        if flags.compile:
-            works["ours_compiled"] = training_ours(
-                recipe, flags.device, images, size, compiled=True
-            )[0]
-        rows = compare(
-            flags,
-            f"step: {name}, {images} x {size[0]} x {size[1]}",
-            floor=bare,
-            ours=step,
-            **works,
-            torchvision=training_theirs(peer, flags.device, images, size, recipe),
-        )
-        print(
-            "    images/s: "
-            + ", ".join(f"{row['work']} {images / row['seconds']:.1f}" for row in rows)
-        )
-        shares = measure.shares(step, flags.device)
-        print("    of ours: " + ", ".join(f"{part} {share:.1%}" for part, share in shares.items()))
-        yield from [*rows, dict(title=f"shares: {name}", **shares)]
+
+class Report:
+    """Prints figures as they are measured, and keeps them as rows of the JSON file."""
+
+    def __init__(self, device, seconds):
+        self.device = device
+        self.seconds = seconds  # that a comparison takes at least
+        self.rows = []
+
+    def add(self, title, line, **figures):
+        """Print a line below its title, and keep the figures."""
+        if not self.rows or self.rows[-1]["title"] != title:
+            print(f"\n{title}")
+        print(f"    {line}", flush=True)
+        self.rows.append(dict(title=title, **figures))
+
+    def compare(self, title, functions, images=0):
+        """Add a row for each of the functions, name -> function; return their median seconds.
+
+        Ours are compared with the floor, where there is one, and everything else with ours. images:
+        how many a function works on, for their number a second.
+        """
+        medians = median_seconds(functions, self.device, self.seconds)
+        for name, seconds in medians.items():
+            against = "floor" if name.startswith("ours") and "floor" in medians else "ours"
+            times = seconds / medians[against]
+            line = f"{name:20} {1000 * seconds:10.2f} ms {times:6.2f} times {against}"
+            figures = dict(work=name, seconds=seconds, against=against, times=times)
+            if images:
+                figures["images_per_second"] = images / seconds
+                line = f"{line:50} {images / seconds:8.1f} images/s"
+            self.add(title, line, **figures)
+        return medians
+
+
+def median_seconds(functions, device, at_least):
+    """The median time of each function; they take turns, for at_least so many seconds."""
+    # The first call of a function is slower than all others.
+    for function in functions.values():
+        function()
+    seconds = {name: [] for name in functions}
+    turns = 0
+    end = clock(device) + at_least
+    while turns < 3 or clock(device) < end:
+        turns += 1
+        for name, function in functions.items():
+            start = clock(device)
+            function()
+            seconds[name].append(clock(device) - start)
+    return {name: median(values) for name, values in seconds.items()}
+
+
+def clock(device):
+    """The time in seconds, once the device has done everything that it was asked to do."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def measure_memory(flags, report):
+    """Whether a training needs more and more memory."""
+    import resource  # Windows does not have it.
+
+    batch = workloads.random_batch(2, (128, 160), flags.device)
+    _, step = workloads.training_step(shapes, *batch)
+    held = []
+    for iterations in (100, 400):
+        for _ in range(iterations):
+            step()
+        # The most that the process has held so far; Linux counts it in KiB.
+        held.append(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    line = f"{held[0] / 2**20:.0f} MiB after 100 iterations, {held[1] / held[0] - 1:+.2%} after 500"
+    report.add("memory: bytes after 100 and 500 iterations", line, held=held)
+
+
+def measure_loader(flags, report):
+    """From files to batches, in one process with one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with workloads.photo_files(16) as records:
+        reading = workloads.reading(records)
+        report.compare("loader: 16 JPEG of 640 x 480 to short side 608", reading)
+        augmenting = workloads.augmenting(records)
+        report.compare("loader: SSD300's augmentation of 16 images", augmenting)
+    torch.set_num_threads(threads)
+
+
+def measure_feed(flags, report):
+    """From files to batches on the device, by as many processes as there are cores."""
+    workers = os.cpu_count()
+    # Each process loads two batches in advance; with more, its real speed is measured.
+    batches = 3 * workers
+    title = f"feed: JPEG of 640 x 480 into training batches, by {workers} processes"
+    with workloads.photo_files(64) as records:
+        for name, (recipe, steps) in DETECTORS.items():
+            batch, _ = steps[flags.device.type]
+            recipe = recipe | dict(batch=batch, workers=workers)
+            load = workloads.loading(recipe, records, flags.device, batches)
+            seconds = median_seconds(dict(load=load), flags.device, flags.seconds)
+            speed = batches * batch / seconds["load"]
+            line = f"{name:20} {speed:10.0f} images/s"
+            report.add(title, line, work=name, images_per_second=speed)
+
+
+def measure_steps(flags, report):
+    """Training steps, from bytes on the device to changed weights."""
+    for name, (recipe, steps) in DETECTORS.items():
+        images, size = steps[flags.device.type]
+        batch = workloads.random_batch(images, size, flags.device)
+        functions = workloads.training_steps(recipe, *batch, flags.compile)
+        title = f"step: {name}, {images} x {size[0]} x {size[1]}"
+        seconds = report.compare(title, functions, images)
         if flags.device.type == "cuda":
-            yield dict(
-                title=f"limits: {name}", **measure.limits_of_a_gpu(step, bare, rows[1]["seconds"])
-            )
+            add_gpu_limits(report, f"limits: {name}", functions, seconds)
 
 
-def evaluating(flags):
-    """What COCO's metrics of 5,000 images take beyond pycocotools' own work."""
-    seconds = workloads.time_evaluation()
-    print(
-        f"\neval: 5000 images x 100 detections\n    pycocotools "
-        f"{seconds['pycocotools']:.1f} s, ours "
-        f"{seconds['ours']:.1f} s: {seconds['ours'] / seconds['pycocotools']:.0%} of it"
-    )
-    yield dict(title="eval: 5000 images x 100 detections", **seconds)
+def add_gpu_limits(report, title, functions, seconds):
+    """Add a row: operations a second of our step and of a matrix product, the memory that a step
+    needs, and where the program waits for the GPU, if it does."""
+    with FlopCounterMode(display=False) as counter:
+        functions["floor"]()
+    flops = counter.get_total_flops() / seconds["ours"]
+    torch.cuda.reset_peak_memory_stats()
+    torch.cuda.set_sync_debug_mode("error")
+    waits = ""
+    try:
+        functions["ours"]()
+    except RuntimeError as error:
+        waits = str(error)
+    torch.cuda.set_sync_debug_mode("default")
+    peak = torch.cuda.max_memory_allocated()
+    limit = matrix_flops()
+    line = f"{flops / 1e12:.0f} TFLOP/s of {limit / 1e12:.0f} of a matrix product; "
+    line += f"{peak / 2**30:.1f} GiB; {f'synchronises: {waits}' if waits else 'no synchronisation'}"
+    figures = dict(flops=flops, matrix_flops=limit, peak_bytes=peak, synchronisation=waits)
+    report.add(title, line, **figures)
+
+
+def matrix_flops(device="cuda", side=8192):
+    """Operations a second of a device that does nothing but multiply large matrices."""
+    device = torch.device(device)
+    matrix = torch.randn(side, side, device=device, dtype=torch.bfloat16)
+    seconds = median_seconds(dict(product=lambda: matrix @ matrix), device, at_least=0.2)
+    return 2 * side**3 / seconds["product"]
+
+
+def measure_loss(flags, report):
+    """Matching and losses alone, forward and backward."""
+    functions = workloads.losses(flags.device)
+    title = f"loss: {PREDICTIONS} x 2 images x 20 objects"
+    report.compare(title, functions)
+    peaks = {name: peak_memory(function, flags.device) for name, function in functions.items()}
+    line = ", ".join(f"{name} {peak / 2**20:.0f} MiB" for name, peak in peaks.items())
+    report.add(title, f"memory: {line}", peak_bytes=peaks)
+
+
+def peak_memory(function, device):
+    """The bytes that the tensors of a function need at once."""
+    function()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        function()
+        return torch.cuda.max_memory_allocated() - before
+    # PyTorch has no such count for a CPU, but its profiler sees every allocation and release.
+    cpu = torch.profiler.ProfilerActivity.CPU
+    with torch.profiler.profile(activities=[cpu], profile_memory=True) as profile:
+        function()
+    events = profile.profiler.kineto_results.events()
+    changes = [(event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]"]
+    return int(max(np.cumsum([size for _, size in sorted(changes)])))
 
 
 @torch.no_grad()
-def inference(flags):
+def measure_detections(flags, report):
+    """From raw predictions to detections, where one score in ten is over the threshold."""
+    functions = workloads.post_processing(flags.device)
+    title = f"detections: {PREDICTIONS}, one in ten over the threshold"
+    report.compare(title, functions)
+    boxes, expected = (function()["boxes"] for function in functions.values())
+    pixels = (boxes - expected).abs().max().item()
+    line = f"{len(boxes)} and {len(expected)} detections, at most {pixels:.1e} pixels apart"
+    report.add(title, line, pixels=pixels)
+
+
+def measure_evaluation(flags, report):
+    """COCO's metrics of 5,000 images: what they take beyond pycocotools' own work."""
+    inner, whole = workloads.time_evaluation(images=5000, found=100)
+    ours = whole - inner
+    line = f"pycocotools {inner:.1f} s, ours {ours:.1f} s: {ours / inner:.0%} of it"
+    report.add("eval: 5000 images x 100 detections", line, pycocotools=inner, ours=ours)
+
+
+@torch.no_grad()
+def measure_inference(flags, report):
     """One image, from bytes on the device to detections."""
-    for name, (recipe, peer, sizes) in CASES.items():
-        _, size = sizes[flags.device.type]
-        pixels, targets = batch(1, size, flags.device)
-        bare, ours = predicting_ours(recipe, flags.device, pixels, targets)
-        works = dict(
-            torchvision=partial(
-                theirs(peer, size, recipe).to(flags.device).eval(), list(pixels / 255)
-            )
-        )
-        if flags.device.type == "cpu":
-            works["ours_by_onnxruntime"] = predicting_onnx(recipe, flags.device, pixels, targets)
-        if flags.compile:
-            works["ours_compiled"] = predicting_ours(
-                recipe, flags.device, pixels, targets, compiled=True
-            )[1]
-        yield from compare(
-            flags, f"infer: {name}, 1 x {size[0]} x {size[1]}", floor=bare, ours=ours, **works
-        )
+    for name, (recipe, steps) in DETECTORS.items():
+        _, size = steps[flags.device.type]
+        batch = workloads.random_batch(1, size, flags.device)
+        functions = workloads.inference(recipe, *batch, flags.compile)
+        report.compare(f"infer: {name}, 1 x {size[0]} x {size[1]}", functions)
 
 
-def memory(flags):
-    """Whether training grows: the most that the process has held so far, as Linux counts it."""
-    import resource  # which Windows has not
-
-    step, _ = training_ours(RECIPES["shapes"], flags.device, 2, (128, 160))
-    held = []
-    for _ in range(500):
-        step()
-        held.append(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-    print(
-        f"\nmemory: {held[99] / 2**20:.0f} MiB after 100 iterations, "
-        f"{held[-1] / held[99] - 1:+.2%} after 500"
-    )
-    yield dict(title="memory: bytes after 100 and 500 iterations", held=[held[99], held[-1]])
-
-
-def shapes(flags, *arguments):
+def measure_shapes(flags, report, *arguments):
     """All of `python train.py`, from its start to its precision."""
     with TemporaryDirectory() as folder:
+        command = [sys.executable, "train.py", "--device", flags.device.type, *arguments]
+        command += ["--save-folder", folder, "--name", "run"]
         start = time.perf_counter()
-        subprocess.run(
-            [
-                sys.executable,
-                Path(__file__).parents[1] / "train.py",
-                "--device",
-                flags.device.type,
-                "--save-folder",
-                folder,
-                "--name",
-                "run",
-                *arguments,
-            ],
-            check=True,
-            capture_output=True,
-        )
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
         seconds = time.perf_counter() - start
         log = read_log(Path(folder, "run", "log.jsonl"))
-        reached = [entry for entry in log if "AP" in entry][-1]
-    print(f"\nshapes: AP {reached['AP']:.3f} and AP50 {reached['AP50']:.3f} after {seconds:.0f} s")
-    yield dict(title="shapes: python train.py", seconds=seconds, **reached)
+    last = [entry for entry in log if "AP" in entry][-1]
+    line = f"AP {last['AP']:.3f} and AP50 {last['AP50']:.3f} after {seconds:.0f} s"
+    report.add("shapes: python train.py", line, seconds=seconds, **last)
 
 
-# The first is memory: what other parts have held would hide what it needs.
+# Memory comes first: what other parts have held would hide what it needs.
 PARTS = dict(
-    memory=memory,
-    loader=loader,
-    feed=feeding,
-    step=steps,
-    loss=loss,
-    detections=post_processing,
-    eval=evaluating,
-    infer=inference,
-    shapes=shapes,
+    memory=measure_memory,
+    loader=measure_loader,
+    feed=measure_feed,
+    step=measure_steps,
+    loss=measure_loss,
+    detections=measure_detections,
+    eval=measure_evaluation,
+    infer=measure_inference,
+    shapes=measure_shapes,
 )
 
 
 def main():
     parser = Parser(__doc__)
-    parser.add_argument(
-        "parts", nargs="*", choices=[*PARTS, "all"], default=["all"], help="all if none is named"
-    )
+    parts = [*PARTS, "all"]
+    parser.add_argument("parts", nargs="*", choices=parts, default=["all"], help="which parts: all")
     parser.add_argument("--device", help="cpu or cuda; a GPU where there is one")
-    parser.add_argument(
-        "--compile",
-        action=BooleanOptionalAction,
-        help="network and losses, too; on a GPU by itself",
-    )
-    parser.add_argument(
-        "--seconds", type=float, default=15, help="that each comparison takes at least: 15"
-    )
-    parser.add_argument("--json", type=Path, help="write all figures to this file")
+    only_gpu = "measure compiled networks and losses too, which is the default on a GPU"
+    parser.add_argument("--compile", action=BooleanOptionalAction, help=only_gpu)
+    parser.add_argument("--seconds", type=float, default=15, help="least time of a comparison: 15")
+    parser.add_argument("--json", type=Path, help="write all figures to this new file")
     flags = parser.parse()
-    flags.device, flags.threads = parallel.start(flags.device), torch.get_num_threads()
     must_be_new(flags.json)
-    name = (
-        torch.cuda.get_device_name()
-        if flags.device.type == "cuda"
-        else f"{flags.threads} CPU threads"
-    )
-    flags.compile = flags.device.type == "cuda" if flags.compile is None else flags.compile
+    flags.device = parallel.start(flags.device)
+    has_gpu = flags.device.type == "cuda"
+    if flags.compile is None:
+        flags.compile = has_gpu
+    name = torch.cuda.get_device_name() if has_gpu else f"{torch.get_num_threads()} CPU threads"
     print(f"torch {torch.__version__} on {name}")
-    rows = [
-        row
-        for part, tell in PARTS.items()
-        if {part, "all"} & set(flags.parts)
-        for row in tell(flags)
-    ]
+    report = Report(flags.device, flags.seconds)
+    for part, measure in PARTS.items():
+        if part in flags.parts or "all" in flags.parts:
+            measure(flags, report)
     if flags.json:
-        write(flags.json, json.dumps(dict(device=name, rows=rows), indent=1))
+        write(flags.json, json.dumps(dict(device=name, rows=report.rows), indent=1))
 
 
 if __name__ == "__main__":

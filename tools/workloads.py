@@ -1,114 +1,292 @@
-"""What tools.bench measures: batches of numbers, and the same work done by pycocotools."""
+"""The work that tools.bench measures: ours, torchvision's, and the floor, on the same numbers."""
 
 import time
+from contextlib import contextmanager
+from copy import deepcopy
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from unittest import mock
 
+import cv2
 import numpy as np
 import torch
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from torch.nn.utils import clip_grad_norm_
+from torchvision import tv_tensors
+from torchvision.transforms import v2
 
+from data.batch import EvalBatches
+from data.dataset import Dataset
 from data.records import Entry, Object, pack
-from utils import parallel
-from utils.build import build_detector, build_optimizer
-from utils.evaluation import metrics
+from layers.boxes import DELTA_SCALE
+from layers.detections import detections
+from layers.losses import FocalLoss
+from layers.priors import level_sizes, pyramid_priors
+from tools.accuracy import as_list, build_torchvision
+from utils import build, checkpoint, parallel
+from utils.evaluation.metrics import compute_metrics
+from utils.onnx import export, load_onnx
+from utils.predict import forward, predict
+from utils.recipes import retinanet_adam, retinanet_coco, ssd300_voc
 from utils.steps import FiniteCheck
+from utils.stop import read_batches
 
-CLASSES = 80
-
-
-def batch(images, size, device, objects=8):
-    """Bytes [B, 3, H, W] and as many targets, as the loader's reach the device."""
-    pixels = torch.randint(0, 256, (images, 3, *size), dtype=torch.uint8, device=device)
-    return pixels.contiguous(memory_format=torch.channels_last), [
-        dict(
-            boxes=boxes(objects, size).to(device),
-            labels=torch.randint(0, CLASSES, (objects,), device=device),
-            ignore=torch.zeros(objects, dtype=torch.bool, device=device),
-            index=0,
-            size=size,
-        )
-        for _ in range(images)
-    ]
+CLASSES = [str(label) for label in range(80)]
+NUM_CLASSES = len(CLASSES)
+PHOTO_SIZE = (480, 640)
+# RetinaNet's priors where its loss and its post-processing are measured alone.
+LARGE_SIZE = (800, 1344)
+LEVELS = build.build_levels(retinanet_coco)
+LEVEL_SIZES = level_sizes(LARGE_SIZE, LEVELS)
+NUM_PRIORS = sum(LEVEL_SIZES)
 
 
-def boxes(objects, size):
+def random_boxes(count, size):
+    """Boxes [N, 4] on an image of (height, width), their sides 5 to 30 % of the image's."""
     limit = torch.tensor([size[1], size[0]])
-    corner = torch.rand(objects, 2) * 0.7 * limit
-    return torch.cat([corner, corner + limit * (0.05 + 0.25 * torch.rand(objects, 2))], dim=1)
+    corner = torch.rand(count, 2) * 0.7 * limit
+    return torch.cat([corner, corner + limit * (0.05 + 0.25 * torch.rand(count, 2))], dim=1)
 
 
-def training_ours(recipe, device, images, size, precision="auto", compiled=False):
-    """A whole training step of a detector, which tells what it has done, and its bare network,
-    forward and backward."""
-    recipe = recipe | dict(precision=precision, compile=compiled)
-    model, criterion = build_detector(recipe, CLASSES)
-    model.to(device, memory_format=parallel.training_format(device)).train()
-    optimizer = build_optimizer(recipe, model)
-    finite = FiniteCheck(str, device)
-    half_type = parallel.half_type_of(precision, device)
+def random_batch(images, size, device, objects=8):
+    """Images [B, 3, H, W] as bytes, and their targets, as the loader's arrive on the device."""
+    pixels = torch.randint(0, 256, (images, 3, *size), dtype=torch.uint8, device=device)
+    targets = []
+    for _ in range(images):
+        boxes = random_boxes(objects, size).to(device)
+        labels = torch.randint(0, NUM_CLASSES, (objects,), device=device)
+        ignore = torch.zeros(objects, dtype=torch.bool, device=device)
+        targets.append(dict(boxes=boxes, labels=labels, ignore=ignore, size=size))
+    return pixels.contiguous(memory_format=torch.channels_last), targets
+
+
+def random_records(paths, classes):
+    """Records of photos with seven objects each."""
+    random = np.random.default_rng(0)
+    entries = []
+    for i, path in enumerate(paths):
+        boxes = random_boxes(7, PHOTO_SIZE).tolist()
+        objects = [Object(*box, classes[random.integers(len(classes))]) for box in boxes]
+        entries.append(Entry(path, PHOTO_SIZE, i, objects))
+    return pack(entries, classes)
+
+
+@contextmanager
+def photo_files(count):
+    """Records of JPEG files that have colours and grain, as photos have."""
+    random = np.random.default_rng(0)
+    with TemporaryDirectory() as folder:
+        paths = [Path(folder, f"{i}.jpg") for i in range(count)]
+        for path in paths:
+            image = random.integers(0, 256, (24, 32, 3), np.uint8)
+            image = cv2.resize(image, PHOTO_SIZE[::-1], interpolation=cv2.INTER_CUBIC)
+            image = image + random.normal(0, 6, image.shape)
+            cv2.imwrite(str(path), image.clip(0, 255).astype(np.uint8))
+        yield random_records(paths, ["any"])
+
+
+def reading(records):
+    """From files to RetinaNet's batches of two -> floor (decode and resize), ours."""
+    paths = [records.path(i) for i in range(len(records))]
+    recipe = retinanet_adam | dict(workers=0)
+    dataset = Dataset(["any"], records, build.build_transform(recipe, augment=True))
+    loader = build.build_loader(dataset, EvalBatches(records.sizes, 2), recipe, torch.device("cpu"))
+    return dict(
+        floor=lambda: [cv2.resize(cv2.imread(path), (811, 608)) for path in paths],
+        ours=lambda: list(loader),
+    )
+
+
+def augmenting(records):
+    """SSD300's augmentation of decoded images, drawn anew in every turn -> ours, torchvision's."""
+    samples = [Dataset(["any"], records, None).read(i) for i in range(len(records))]
+    transform = build.build_transform(ssd300_voc, augment=True)
+    random = np.random.default_rng(0)
+    transforms = v2.Compose(
+        [
+            v2.RandomPhotometricDistort(),
+            v2.RandomZoomOut(fill=[123, 117, 104]),
+            v2.RandomIoUCrop(),
+            v2.RandomHorizontalFlip(),
+            v2.Resize((300, 300)),
+            v2.SanitizeBoundingBoxes(),
+        ]
+    )
+    tensors = []
+    for image, target in samples:
+        image = tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1))
+        boxes = tv_tensors.BoundingBoxes(target["boxes"], format="XYXY", canvas_size=PHOTO_SIZE)
+        tensors.append((image, dict(boxes=boxes, labels=torch.from_numpy(target["labels"]))))
+    return dict(
+        ours=lambda: [transform(*sample, random) for sample in samples],
+        torchvision=lambda: [transforms(*sample) for sample in tensors],
+    )
+
+
+def loading(recipe, records, device, count):
+    """A function that loads so many batches of a training to the device -> the last one."""
+    dataset = Dataset(["any"], records, build.build_transform(recipe, augment=True))
+    _, loader = build.build_train_loader(dataset, recipe, device)
+    batches = read_batches(loader, device)
+
+    def load():
+        for _ in range(count):
+            images, targets = next(batches)
+        return images, targets
+
+    return load
+
+
+def training_steps(recipe, images, targets, compiled=False):
+    """Whole training steps, and as the floor the bare network, forward and backward."""
+    bare, step = training_step(recipe, images, targets)
+    _, in_float32 = training_step(recipe | dict(precision="float32"), images, targets)
+    functions = dict(floor=bare, ours=step, ours_in_float32=in_float32)
     if compiled:
+        _, functions["ours_compiled"] = training_step(recipe | dict(compile=True), images, targets)
+    return functions | dict(torchvision=torchvision_step(recipe, images, targets))
+
+
+def training_step(recipe, images, targets):
+    """The bare network, forward and backward, and a whole training step."""
+    device = images.device
+    layout = parallel.training_format(device)
+    images = images.contiguous(memory_format=layout)
+    model, criterion = build.build_detector(recipe, NUM_CLASSES)
+    model.to(device, memory_format=layout).train()
+    if recipe.compile:
         model.compile(dynamic=False)
-    pixels, targets = batch(images, size, device)
-    pixels = pixels.contiguous(memory_format=parallel.training_format(device))
-
-    def network(pixels):
-        with torch.autocast(device.type, half_type, enabled=half_type is not None):
-            box_deltas, class_logits = model(pixels)
-        return box_deltas.float(), class_logits.float()
-
-    def step(done=lambda part: None):
-        optimizer.zero_grad()
-        box_deltas, class_logits = network(pixels)
-        done("forward")
-        box_loss, class_loss = criterion(box_deltas, class_logits, model.priors(size), targets)
-        done("loss")
-        (box_loss + class_loss).backward()
-        done("backward")
-        grad_norm = clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
-        optimizer.found_inf = finite.found_inf(grad_norm)
-        done("clip")
-        optimizer.step()
-        done("step")
+    optimizer = build.build_optimizer(recipe, model)
+    finite = FiniteCheck(str, device)
 
     def bare():
         optimizer.zero_grad()
-        sum(prediction.sum() for prediction in network(pixels)).backward()
+        predictions = forward(model, images, recipe.precision)
+        sum(prediction.sum() for prediction in predictions).backward()
 
-    return step, bare
+    def step():
+        optimizer.zero_grad()
+        box_deltas, class_logits = forward(model, images, recipe.precision)
+        priors = model.priors(images.shape[-2:])
+        box_loss, class_loss = criterion(box_deltas, class_logits, priors, targets)
+        (box_loss + class_loss).backward()
+        grad_norm = clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
+        optimizer.found_inf = finite.found_inf(grad_norm)
+        optimizer.step()
+
+    return bare, step
 
 
-def time_evaluation(images=5000, found=100):
-    """Seconds of judging so many images with so many detections each: pycocotools' own, and ours
-    around it."""
-    random, size = np.random.default_rng(0), (480, 640)
-    names = [str(i) for i in range(CLASSES)]
-    entries = []
+def torchvision_step(recipe, images, targets):
+    """A training step of torchvision's detector, which takes a list of float images."""
+    model = build_torchvision(recipe, NUM_CLASSES, frozen=True).to(images.device).train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
+    images = as_list(model, images)
+
+    def step():
+        optimizer.zero_grad()
+        sum(model(images, targets).values()).backward()
+        optimizer.step()
+
+    return step
+
+
+def losses(device):
+    """RetinaNet's matching and losses, forward and backward -> ours, torchvision's."""
+    priors = pyramid_priors(LARGE_SIZE, LEVELS, device)
+    _, targets = random_batch(2, LARGE_SIZE, device, objects=20)
+    deltas = torch.randn(2, NUM_PRIORS, 4, device=device).requires_grad_()
+    # Scores are about 0.01, as before a training.
+    logits = (torch.randn(2, NUM_PRIORS, NUM_CLASSES, device=device) - 4.6).requires_grad_()
+    peer = build_torchvision(retinanet_coco, NUM_CLASSES)
+    outputs = dict(cls_logits=logits, bbox_regression=deltas)
+
+    def ours():
+        loss = sum(FocalLoss()(deltas, logits, priors, targets))
+        return torch.autograd.grad(loss, [deltas, logits])
+
+    def torchvision():
+        loss = sum(peer.compute_loss(targets, outputs, [priors] * 2).values())
+        return torch.autograd.grad(loss, [deltas, logits])
+
+    return dict(ours=ours, torchvision=torchvision)
+
+
+def post_processing(device):
+    """From predictions to detections; one score in ten is over 0.05 -> ours, torchvision's."""
+    priors = pyramid_priors(LARGE_SIZE, LEVELS, device)
+    deltas = 0.3 * torch.randn(1, NUM_PRIORS, 4, device=device)
+    # A tenth of a normal distribution lies more than 1.28 deviations above its mean.
+    mean = torch.tensor(0.05).logit().item() - 1.28
+    logits = torch.randn(1, NUM_PRIORS, NUM_CLASSES, device=device) + mean
+    peer = build_torchvision(retinanet_coco, NUM_CLASSES)
+    unscaled = deltas * torch.tensor(DELTA_SCALE, device=device)
+    outputs = dict(
+        cls_logits=logits.split(LEVEL_SIZES, 1), bbox_regression=unscaled.split(LEVEL_SIZES, 1)
+    )
+    rules = dict(levels=LEVEL_SIZES, max_detections=300)
+
+    def ours():
+        return detections(deltas[0], logits[0], priors, LARGE_SIZE, torch.sigmoid, **rules)
+
+    def torchvision():
+        return peer.postprocess_detections(outputs, [priors.split(LEVEL_SIZES)], [LARGE_SIZE])[0]
+
+    return dict(ours=ours, torchvision=torchvision)
+
+
+def inference(recipe, images, targets, compiled=False):
+    """Images, from bytes on the device to detections; the floor is the bare network."""
+    model, _ = build.build_detector(recipe, NUM_CLASSES)
+    model.to(images.device, memory_format=torch.channels_last).eval()
+    peer = build_torchvision(recipe, NUM_CLASSES, frozen=True).to(images.device).eval()
+    functions = dict(
+        floor=partial(forward, model, images, recipe.precision),
+        ours=partial(predict, model, images, targets, recipe),
+        torchvision=partial(peer, as_list(peer, images)),
+    )
+    if images.device.type == "cpu":
+        onnx_model = exported(model, recipe)
+        functions["ours_by_onnxruntime"] = partial(predict, onnx_model, images, targets, recipe)
+    if compiled:
+        compiled_model = deepcopy(model)
+        compiled_model.compile(dynamic=False)
+        functions["ours_compiled"] = partial(predict, compiled_model, images, targets, recipe)
+    return functions
+
+
+def exported(model, recipe):
+    """The model as an ONNX file, which onnxruntime runs."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "detector.onnx")
+        export(checkpoint.LoadedDetector(model, recipe, CLASSES, None, None), path)
+        return load_onnx(path).model
+
+
+def time_evaluation(images, found):
+    """Evaluate so many images with so many detections each -> pycocotools' own seconds, all."""
+    random = np.random.default_rng(0)
+    records = random_records([f"{i}.jpg" for i in range(images)], CLASSES)
+    predicted = {}
     for i in range(images):
-        objects = [Object(*box, names[random.integers(CLASSES)]) for box in boxes(7, size).tolist()]
-        entries.append(Entry(f"{i}.jpg", size, i, objects))
-    records = pack(entries, names)
-    guesses = {
-        i: dict(
-            boxes=boxes(found, size).numpy(),
-            scores=random.random(found, np.float32),
-            labels=random.integers(0, CLASSES, found),
-        )
-        for i in range(images)
-    }
+        boxes = random_boxes(found, PHOTO_SIZE).numpy()
+        scores = random.random(found, np.float32)
+        labels = random.integers(0, NUM_CLASSES, found)
+        predicted[i] = dict(boxes=boxes, scores=scores, labels=labels)
     inner = []
 
     def timed(owner, name):
-        work = getattr(owner, name)
+        function = getattr(owner, name)
 
-        def measured(*arguments, **options):
+        def wrapper(*arguments):
             start = time.perf_counter()
-            result = work(*arguments, **options)
+            result = function(*arguments)
             inner.append(time.perf_counter() - start)
             return result
 
-        return mock.patch.object(owner, name, measured)
+        return mock.patch.object(owner, name, wrapper)
 
     with (
         timed(COCO, "loadRes"),
@@ -117,6 +295,6 @@ def time_evaluation(images=5000, found=100):
         timed(COCOeval, "summarize"),
     ):
         start = time.perf_counter()
-        metrics.compute_metrics("coco", names, records, guesses)
+        compute_metrics("coco", CLASSES, records, predicted)
         whole = time.perf_counter() - start
-    return dict(pycocotools=sum(inner), ours=whole - sum(inner))
+    return sum(inner), whole
