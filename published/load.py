@@ -7,7 +7,7 @@ import torch
 from data.errors import UserError
 from data.formats import voc
 from data.formats.coco import names_by_id
-from published.conventions import mmdetection_sizes
+from published.conventions import has_coco_classes, mmdetection_sizes
 from published.families import convert
 from utils import checkpoint
 from utils.onnx import load_onnx
@@ -72,7 +72,7 @@ def convert_checkpoint(content, classes=None, prior_sizes=()):
             "its ResNet is of style caffe, with other strides and pixels: take the file of style "
             "pytorch"
         )
-    state, names = with_names(state, meta, classes)
+    state, names = with_names(state, family, meta, classes)
     # Its figures are of float32: under bfloat16 its detections would be others.
     recipe = RECIPES["retinanet_coco"] | DEFAULTS.get(family, {}) | changes
     recipe |= dict(jitter=(), precision="float32")
@@ -88,7 +88,7 @@ def convert_checkpoint(content, classes=None, prior_sizes=()):
     return dict(model=state, recipe=asdict(recipe), classes=names, notes=notes), family
 
 
-def with_names(state, meta, classes=None):
+def with_names(state, family, meta, classes=None):
     """The state without the logits of classes that do not exist, and the names of those that do.
 
     Where the file does not tell them, COCO's and VOC's are known by their number. torchvision has a
@@ -111,8 +111,10 @@ def with_names(state, meta, classes=None):
     for names in (classes, meta.get("CLASSES"), *dataset_meta.values()):
         if isinstance(names, (list, tuple)) and len(names) == count:
             return state, [str(name) for name in names]
-    known = {len(coco): coco, len(voc.CLASSES): list(voc.CLASSES)}
-    return state, known.get(count) or [f"class {number}" for number in range(count)]
+    known = list(voc.CLASSES) if count == len(voc.CLASSES) else []
+    if has_coco_classes(family, count):
+        known = coco
+    return state, known + [f"class {number}" for number in range(len(known), count)]
 
 
 def class_tensors(state):
