@@ -78,7 +78,12 @@ def ssd_sizes(model, family, ours):
     if family == "mmdetection ssd":
         return tuple(int(size) for size in (voc if num_classes == 20 else coco))
     # lufficc and ssd.pytorch have VOC's sizes by default, whatever the number of classes.
-    return coco if num_classes == 80 else voc
+    return coco if has_coco_classes(family, num_classes) else voc
+
+
+def has_coco_classes(family, num_classes):
+    """Whether so many classes are COCO's: 80, or the 200 that ssd.pytorch has room for."""
+    return num_classes == 80 or (num_classes == 200 and family == "ssd.pytorch")
 
 
 # The first level of MMDetection's SSDs, in percent of the image's side: by that side, and by the

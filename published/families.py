@@ -83,14 +83,7 @@ def convert(state, dated=True, prior_sizes=()):
         more = " ..." if len(state) > 5 else ""
         raise UserError(f"no known detector has such tensors: {unknown}{more}")
     is_ssd = family in SSD_PARTS and SSD_PARTS[family][-1] in state
-    try:
-        ours, changes = ssd_state(state, family) if is_ssd else retinanet_state(state, family)
-    except (KeyError, IndexError, RuntimeError, AttributeError, ZeroDivisionError) as problem:
-        raise UserError(
-            f"its names are {family}'s, but it is neither a RetinaNet nor an SSD that is "
-            "known here: "
-            f"{str(problem)[:100]} is missing"
-        ) from None
+    ours, changes = ssd_state(state, family) if is_ssd else retinanet_state(state, family)
     if family == "torchvision":
         version = "v2" if has_group_norm(state) else "v1"
         family += " ssd" if is_ssd else f" {version}"

@@ -7,8 +7,8 @@ import torch
 from data.errors import UserError
 from data.formats import voc
 from data.formats.coco import names_by_id
-from published.conventions import mmdetection_sizes
-from published.families import convert
+from published.conventions import has_coco_classes, mmdetection_sizes
+from published.families import convert, family_of
 from utils import checkpoint
 from utils.onnx import load_onnx
 from utils.recipes import RECIPES
@@ -17,6 +17,10 @@ ALL = 1_000_000  # as many as there are
 SSD = dict(
     score_threshold=0.01, nms_iou=0.45, pre_nms_topk=200, topk_per="class", max_detections=ALL
 )
+# What converting raises where tensors are missing or have other shapes than a detector's.
+NOT_SUCH_TENSORS = (
+    KeyError, IndexError, TypeError, ValueError, RuntimeError, AttributeError, ZeroDivisionError,
+)  # fmt: skip
 # What their programs do by default, where it is not what we do.
 DEFAULTS = {
     "pytorch-retinanet": dict(
@@ -65,14 +69,23 @@ def convert_checkpoint(content, classes=None, prior_sizes=()):
     state = {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
     meta = content.get("meta") if isinstance(content.get("meta"), dict) else {}
     config = f"{meta.get('config')}{meta.get('cfg')}"
-    prior_sizes = prior_sizes or mmdetection_sizes(config)
-    state, changes, family = convert(state, "ratios" not in content, prior_sizes)
     if "style='caffe'" in config:
         raise UserError(
             "its ResNet is of style caffe, with other strides and pixels: take the file of style "
             "pytorch"
         )
-    state, names = with_names(state, meta, classes)
+    prior_sizes = prior_sizes or mmdetection_sizes(config)
+    try:
+        ours, changes, family = convert(state, "ratios" not in content, prior_sizes)
+        ours, names = with_names(ours, family, meta, classes)
+    except NOT_SUCH_TENSORS as problem:
+        reason = "its tensors have other shapes"
+        if isinstance(problem, KeyError):
+            reason = f"{str(problem)[:100]} is missing"
+        raise UserError(
+            f"its names are {family_of(state)}'s, but it is neither a RetinaNet nor an SSD that is "
+            f"known here: {reason}"
+        ) from None
     # Its figures are of float32: under bfloat16 its detections would be others.
     recipe = RECIPES["retinanet_coco"] | DEFAULTS.get(family, {}) | changes
     recipe |= dict(jitter=(), precision="float32")
@@ -85,10 +98,10 @@ def convert_checkpoint(content, classes=None, prior_sizes=()):
             f"the file does not tell its priors' sizes; {family}'s defaults are taken, {sizes}: "
             "python -m tools.convert --prior-sizes sets others"
         )
-    return dict(model=state, recipe=asdict(recipe), classes=names, notes=notes), family
+    return dict(model=ours, recipe=asdict(recipe), classes=names, notes=notes), family
 
 
-def with_names(state, meta, classes=None):
+def with_names(state, family, meta, classes=None):
     """The state without the logits of classes that do not exist, and the names of those that do.
 
     Where the file does not tell them, COCO's and VOC's are known by their number. torchvision has a
@@ -111,8 +124,10 @@ def with_names(state, meta, classes=None):
     for names in (classes, meta.get("CLASSES"), *dataset_meta.values()):
         if isinstance(names, (list, tuple)) and len(names) == count:
             return state, [str(name) for name in names]
-    known = {len(coco): coco, len(voc.CLASSES): list(voc.CLASSES)}
-    return state, known.get(count) or [f"class {number}" for number in range(count)]
+    known = list(voc.CLASSES) if count == len(voc.CLASSES) else []
+    if has_coco_classes(family, count):
+        known = coco
+    return state, known + [f"class {number}" for number in range(len(known), count)]
 
 
 def class_tensors(state):

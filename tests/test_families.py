@@ -414,6 +414,18 @@ def test_an_ssd_whose_sizes_are_not_known_says_what_was_taken():
     assert not content["notes"] and content["recipe"]["prior_sizes"] == (1, 2, 3, 4, 5, 6, 7)
 
 
+def test_ssd_pytorch_s_layout_of_201_columns_is_coco_s():
+    """Its configuration for COCO has so many, and COCO's priors; 80 of the classes are in use."""
+    state = published_state(figures("ssd300_voc"))
+    for name in [name for name in state if name.startswith("conf.")]:
+        shapes = len(state[name]) // 21
+        state[name] = torch.zeros(shapes * 201, *state[name].shape[1:])
+    content, _ = convert_checkpoint(state)
+    assert content["recipe"]["prior_sizes"] == (21, 45, 99, 153, 207, 261, 315)
+    assert content["classes"][:2] == ["person", "bicycle"] and len(content["classes"]) == 200
+    assert content["classes"][79:81] == ["toothbrush", "class 80"]
+
+
 def test_names_in_a_file_of_mmdetection_are_its_classes():
     state = published_state(figures("mmdet_retinanet_r18"))
     names = ("a", "b", "c", "d", "e", "f", "g")

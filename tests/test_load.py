@@ -2,15 +2,19 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 import torch
 from torchvision.models import detection, resnet50
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 
+from data.errors import UserError
+from published.load import open_checkpoint
 from tests.conftest import write_image
 from tests.figures import figures, fill
 from tests.scripts import run_script
+from utils import checkpoint
 
 # The layers of lufficc's SSDs as ssd.pytorch and MMDetection name them.
 SSD_PYTORCH_NAMES = {
@@ -141,3 +145,18 @@ def test_a_file_of_every_family_is_opened_converted_and_opened_again(name, tmp_p
     theirs = detections_of(tmp_path / "theirs.pth", tmp_path)
     ours = detections_of(tmp_path / "ours.pth", tmp_path)
     assert len(theirs) == 10 and theirs == ours
+
+
+@pytest.mark.parametrize("name", ("pytorch-retinanet 18", "mmdetection ssd 300"))
+def test_a_published_file_with_broken_tensors_is_one_line(name, monkeypatch):
+    """Each tensor that decides what detector it is may be missing, or have any shape."""
+    monkeypatch.setattr("tests.test_load.fill", lambda name, shape: torch.zeros(tuple(shape)))
+    content = FILES[name]()
+    whole = content.get("state_dict", content)
+    decisive = [key for key in whole if re.search("output|P3_1|reg_convs.0|cls_convs.0|l2_norm", key)]
+    for key in decisive:
+        for value in (None, torch.zeros(()), torch.zeros(0)):
+            with pytest.raises(UserError) as refused:
+                converted, _ = open_checkpoint(Path("x.pth"), whole | {key: value})
+                checkpoint.build_model(converted, "x.pth")
+            assert "\n" not in str(refused.value)

@@ -202,10 +202,10 @@ def test_nan_in_a_weight_stops_before_the_step_and_names_the_files(finished):
 
 def test_an_optimizer_s_tensor_of_another_shape_is_one_line(finished):
     content = checkpoint.load(finished / "last.pth")
-    content["optimizer"]["state"][0]["momentum_buffer"] = torch.zeros(3)
+    content["optimizer"]["state"][0]["exp_avg"] = torch.zeros(3)
     torch.save(content, finished / "last.pth")
     printed = run_script("train.py", "--resume", finished / "last.pth", "--iters", "9", code=2)
-    assert "its optimizer has momentum_buffer of (3,), not (" in printed
+    assert "its optimizer has exp_avg of (3,), not (" in printed
 
 
 def test_nan_in_an_image_stops_before_the_step_and_names_its_file(
