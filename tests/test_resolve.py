@@ -144,6 +144,12 @@ def test_a_recipe_file_may_import_another_beside_it(tmp_path):
     assert recipe_of("--recipe", str(tmp_path / "mine.py")).seed == 9
 
 
+@pytest.mark.parametrize("flag", ("--images", "--val-images", "--val-annotations", "--class-list"))
+def test_a_part_of_the_data_alone_is_one_line_that_names_the_rest(flag):
+    with pytest.raises(UserError, match=f"{flag} here: name --annotations or --root as well"):
+        recipe_of(flag, "here")
+
+
 @pytest.mark.parametrize(
     "typed, hint",
     (

@@ -15,7 +15,7 @@ from utils.build import MODELS, OPTIMIZERS, SSD_SIDES, Conventions
 from utils.evaluation.metrics import METRICS
 from utils.parallel import PRECISIONS
 
-# The limits of a number, and what has to hold of the number and each of them.
+# The kinds of limits that a number may have, and how it must compare with them.
 LIMITS = dict(over=operator.gt, at_least=operator.ge, below=operator.lt, at_most=operator.le)
 
 
@@ -23,11 +23,11 @@ def option(
     default, help, flag=True, aliases=(), metavar=None, const=None, only=None,
     choices=(), over=None, at_least=0, below=None, at_most=None,
 ):  # fmt: skip
-    """A field of Recipe, with what its flag, its line in --help, its check and its report say.
+    """A field of Recipe, with all that its flag, --help, its check and the report need to know.
 
-    flag: whether it is a flag as well, with aliases, metavar and const as in argparse.
-    only: the detector or the schedule that it has an effect on.
-    choices: the values that it may have. over, at_least, below, at_most: a number's limits.
+    flag: whether it has a flag; aliases, metavar, const: the flag's, as in argparse.
+    only: the detector or the schedule that it is for; with others it has no effect.
+    choices: the values that it may have. over, at_least, below, at_most: the limits of a number.
     """
     facts = dict(
         help=help, flag=flag, aliases=aliases, metavar=metavar, const=const, only=only,
@@ -44,11 +44,11 @@ setting = partial(option, flag=False)
 class Recipe:
     """Plain values only: a checkpoint carries its recipe with it.
 
-    The defaults are RetinaNet's on COCO. What sizes may be at most is far beyond any training; a
-    hostile file that asks for more would fill the memory.
+    The defaults are RetinaNet's on COCO. Where at_most is far beyond any training, it keeps a file
+    that was made to do harm from filling the memory.
     """
 
-    # The network.
+    # The network: a base that was made to classify images, and what turns it into a detector.
     model: str = option("retinanet", "retinanet if not given", choices=MODELS)
     depth: int = option(50, "layers of the ResNet", choices=DEPTHS, only="RetinaNet")
     finest_stride: int = option(
@@ -66,13 +66,14 @@ class Recipe:
     vgg_norm: str = setting(
         "none", "batch norm in the VGG, for random weights", choices=("none", "batch"), only="SSD"
     )
-    # The priors, from which it predicts boxes; the paper's where sizes, scales or ratios are empty.
+    # The priors, the boxes that it starts from; where sizes, scales or ratios are empty, they are
+    # those of the paper.
     prior_sizes: tuple = setting((), "in pixels, from the finest level to the coarsest")
     prior_scales: tuple = setting((), "factors on every size", only="RetinaNet")
     prior_ratios: tuple = setting((), "width / height; for SSD, a tuple of them for each level")
     base_priors: tuple = setting((), "boxes (xyxy) of each level, in place of the three above")
     fit_priors: bool = option(False, "choose sizes and ratios of the priors to fit the objects")
-    # The weights that it starts from.
+    # The weights before training, and which of them stay as they are.
     weights: str = option(
         "imagenet", "imagenet, imagenet_v2, coco, none (random), or a file", aliases=["--fine-tune"]
     )
@@ -114,20 +115,16 @@ class Recipe:
     )
     metric: str = option("coco", "coco, voc07 (eleven points) or voc12 (area)", choices=METRICS)
 
-    # The images while training.
+    # What a batch holds; images are changed at random while training.
     jitter: tuple[int, ...] = option(
         (), "range of the short side while training", metavar=("MIN", "MAX"), only="RetinaNet"
     )
     augment: bool = option(True, "mirror images, and for SSD expand, crop and distort them")
     batch: int = option(
-        16,
-        "images per iteration, on all devices",
-        aliases=["--batch-size"],
-        at_least=1,
-        at_most=1 << 16,
+        16, "images per batch on all devices", aliases=["--batch-size"], at_least=1, at_most=1 << 16
     )
     accumulate: int = option(1, "parts into which a batch is cut, to save memory", at_least=1)
-    # How long, and by which steps.
+    # How many steps, and how large they are.
     iterations: int = option(90_000, "steps of the optimizer", aliases=["--iters"])
     epochs: int = option(0, "passes over the images, in place of iterations")
     optimizer: str = option("sgd", "how gradients change the weights", choices=tuple(OPTIMIZERS))
@@ -141,7 +138,8 @@ class Recipe:
         0.0, "decay of an average of the weights that is evaluated and kept; 0: none", below=1
     )
     patience: int = option(0, "stop after N evaluations without a better result; 0: never")
-    # The learning rate over time.
+    # The learning rate over time: drops at milestones, half a cosine down to 0, or drops when the
+    # loss no longer falls (plateau).
     warmup: int = option(1000, "iterations over which lr rises from 0")
     schedule: str = setting(
         "milestones", "how lr falls", choices=("milestones", "cosine", "plateau")
@@ -162,7 +160,7 @@ class Recipe:
     seed: int = option(0, "of all random numbers")
     compile: bool = option(False, "compile network and loss, which takes minutes")
 
-    # Which priors learn from which objects, and what their errors weigh.
+    # Which priors learn which objects, and how much their errors count.
     positive_iou: float = option(0.5, "a prior is matched from this IoU on: 0.5", at_most=1)
     negative_iou: float = option(0.4, "a prior is background below this IoU: 0.4, for SSD 0.5")
     force_match: bool = setting(True, "every object keeps its best prior, however small their IoU")
@@ -178,16 +176,16 @@ class Recipe:
     )
     negatives_per_positive: int = option(3, "hard negatives for each positive prior: 3", only="SSD")
 
-    # Detections.
+    # Which predictions become detections.
     score_threshold: float = setting(0.05, "lowest score of a detection")
-    nms_iou: float = setting(0.5, "largest IoU of two detections of a class")
+    nms_iou: float = setting(0.5, "largest IoU of two detections of one class")
     pre_nms_topk: int = setting(1000, "how many of the best scores go on to NMS", at_least=1)
     topk_per: str = setting(
-        "level", "so many of each level, or of each class, as in SSD", choices=("level", "class")
+        "level", "so many per level, or per class as in SSD", choices=("level", "class")
     )
-    max_detections: int = setting(100, "in an image", at_least=1)
+    max_detections: int = setting(100, "per image", at_least=1)
 
-    # What a run tells and keeps.
+    # What a run tells and what it keeps.
     eval_every: int = option(
         5000, "iterations between evaluations", aliases=["--val-iters"], at_least=1
     )
@@ -195,10 +193,7 @@ class Recipe:
     log_every: int = option(20, "iterations between lines of the log", at_least=1)
     keep_checkpoints: int = option(0, "keep N periodic checkpoints besides the last and the best")
     visdom: str = option(
-        "",
-        "show the run there: localhost:8097 if not named",
-        const="localhost:8097",
-        metavar="SERVER",
+        "", "where to show the run: localhost:8097", const="localhost:8097", metavar="SERVER"
     )
     logdir: str = option("", "folder for TensorBoard's files")
 

@@ -12,7 +12,7 @@ from data.errors import UserError
 from data.formats import voc
 from data.formats.coco import is_official
 from utils.build import SSD_SIDES, describe_conventions
-from utils.recipe import Recipe, checked
+from utils.recipe import Recipe, checked, label
 from utils.recipes import RECIPES, WITHOUT_GPU
 
 # Where the data are: a flag that names one of these replaces them all.
@@ -141,10 +141,7 @@ def recipe_file(path):
 def with_flags(recipe, flags):
     """The recipe, changed by the flags that were given and by what follows from them."""
     given = given_fields(flags)
-    changes = dict(given)
-    if set(SOURCE) & set(given):
-        elsewhere = {name: getattr(Recipe(), name) for name in SOURCE}
-        changes = elsewhere | dict(dataset=dataset_of(flags)) | changes
+    changes = given | source_changes(flags, given)
     if getattr(flags, "basenet", None):
         changes["weights"] = flags.basenet
     # ssd.pytorch's --visdom takes a truth value.
@@ -169,6 +166,18 @@ def given_fields(flags):
         for name, value in vars(flags).items()
         if name in names and value is not None
     }
+
+
+def source_changes(flags, given):
+    """What flags say of where the data are; it replaces all that the recipe says of it."""
+    typed = {name: given[name] for name in SOURCE if name in given}
+    if not typed:
+        return {}
+    dataset = dataset_of(flags)
+    if not dataset:
+        name, value = next(iter(typed.items()))
+        raise UserError(f"{label('', name)} {value}: name --annotations or --root as well")
+    return {name: getattr(Recipe(), name) for name in SOURCE} | typed | dict(dataset=dataset)
 
 
 def schedule_changes(given, recipe, factor):
