@@ -3,7 +3,7 @@ express it."""
 
 from dataclasses import asdict, dataclass, replace
 
-from layers.heads import Normalize
+import torch
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ OF_IMAGES = ("resize", "floor_sizes", "exact_colour", "size_divisor", "min_paddi
 def apply_conventions(model, conventions):
     """Let a model see pixels and batch norm as the conventions say."""
     if conventions.mean:
-        model.normalize = Normalize(conventions.mean, model.normalize.std.flatten().tolist())
+        model.mean = torch.tensor(conventions.mean).view(3, 1, 1)
     for norm in model.base.norms():
         norm.eps = conventions.norm_epsilon
 
