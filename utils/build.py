@@ -13,6 +13,7 @@ from data.batch import Collate, TrainBatches, round_up
 from data.resize import Resize, Stretch
 from layers.losses import FocalLoss, MultiBoxLoss
 from layers.priors import Level
+from layers.resnet import freeze_batch_norm
 from utils import parallel
 from utils.conventions import apply_conventions
 from utils.stop import leave_signals_to_parent
@@ -33,7 +34,6 @@ def build_detector(recipe, num_classes):
         force_match=recipe.force_match,
         box_weight=recipe.box_weight,
     )
-    pretrained = recipe.weights != "none"
     if recipe.model in SSD_SIDES:
         model = ssd.SSD(num_classes, SSD_SIDES[recipe.model], levels, recipe.vgg_norm)
         criterion = MultiBoxLoss(**options, negatives_per_positive=recipe.negatives_per_positive)
@@ -47,7 +47,6 @@ def build_detector(recipe, num_classes):
             recipe.head_norm,
             recipe.conventions.p6_from,
             recipe.conventions.p7_relu,
-            frozen_norm=recipe.frozen_norm and pretrained,
             prior_probability=recipe.prior_probability,
         )
         criterion = FocalLoss(
@@ -59,9 +58,12 @@ def build_detector(recipe, num_classes):
     apply_conventions(model, recipe.conventions)
     if recipe.compile:
         criterion.compare = torch.compile(criterion.compare, dynamic=False)
-    frozen_stages = recipe.frozen_stages if pretrained else 0
-    for stage in model.base.stages()[:frozen_stages]:
-        stage.requires_grad_(False)
+    # Random weights must learn, and random statistics must be free to move.
+    if recipe.weights != "none":
+        if recipe.frozen_norm and recipe.model == "retinanet":
+            freeze_batch_norm(model.base)
+        for stage in model.base.stages()[: recipe.frozen_stages]:
+            stage.requires_grad_(False)
     return model, criterion
 
 
