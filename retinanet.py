@@ -2,10 +2,11 @@
 
 from math import log, sqrt
 
+import torch
 from torch import nn
 
 from layers.fpn import FPN
-from layers.heads import Normalize, apply_heads
+from layers.heads import apply_heads
 from layers.priors import make_level, pyramid_priors
 from layers.resnet import ResNet
 
@@ -61,8 +62,7 @@ class RetinaNet(nn.Module):
     """ResNet, a feature pyramid, and two heads that read every level of it.
 
     levels are its priors, from stride 8 on as in the paper, or from 4; channels and head_convs are
-    the paper's 256 and 4; norm is "none" or, after each convolution of the heads, "group";
-    frozen_norm keeps the base's batch norm as loaded.
+    the paper's 256 and 4; norm is "none" or, after each convolution of the heads, "group".
     """
 
     def __init__(
@@ -75,7 +75,6 @@ class RetinaNet(nn.Module):
         norm="none",
         p6_from="c5",
         p7_relu=True,
-        frozen_norm=False,
         prior_probability=PRIOR_PROBABILITY,
     ):
         super().__init__()
@@ -83,8 +82,10 @@ class RetinaNet(nn.Module):
         self.levels = levels or prior_levels()
         shapes = len(self.levels[0].base_priors)
 
-        self.normalize = Normalize(MEAN, STD)
-        self.base = ResNet(depth, frozen_norm)
+        # The definition says them, so a checkpoint does not hold them.
+        self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
+        self.base = ResNet(depth)
         # The levels are two more than the base's maps that the pyramid begins with.
         self.base_maps = len(self.levels) - 2
         self.pyramid = FPN(self.base.channels[-self.base_maps :], channels, p6_from, p7_relu)
@@ -95,7 +96,7 @@ class RetinaNet(nn.Module):
 
     def feature_maps(self, images):
         """Pixels [B, 3, H, W] -> the feature maps of all levels, finest first."""
-        maps = self.base(self.normalize(images))
+        maps = self.base((images - self.mean) / self.std)
         return self.pyramid(*maps[-self.base_maps :])
 
     def forward(self, images):
@@ -111,7 +112,7 @@ class RetinaNet(nn.Module):
 
     def priors(self, image_size):
         """(height, width) -> [A, 4]. 800 x 1344 pixels have 201,600."""
-        return pyramid_priors(tuple(image_size), self.levels, self.normalize.mean.device)
+        return pyramid_priors(tuple(image_size), self.levels, self.mean.device)
 
     def scores(self, class_logits):
         """[B, A, C] -> probabilities [B, A, C]: each class decides alone."""

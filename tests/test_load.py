@@ -153,7 +153,9 @@ def test_a_published_file_with_broken_tensors_is_one_line(name, monkeypatch):
     monkeypatch.setattr("tests.test_load.fill", lambda name, shape: torch.zeros(tuple(shape)))
     content = FILES[name]()
     whole = content.get("state_dict", content)
-    decisive = [key for key in whole if re.search("output|P3_1|reg_convs.0|cls_convs.0|l2_norm", key)]
+    decisive = [
+        key for key in whole if re.search("output|P3_1|reg_convs.0|cls_convs.0|l2_norm", key)
+    ]
     for key in decisive:
         for value in (None, torch.zeros(()), torch.zeros(0)):
             with pytest.raises(UserError) as refused:

@@ -11,9 +11,9 @@ import retinanet
 import ssd
 from data.batch import Collate, TrainBatches, round_up
 from data.transforms import Resize, RetinaNetAugmentation, SSDAugmentation, Stretch
-from layers.heads import Normalize
 from layers.losses import FocalLoss, MultiBoxLoss
 from layers.priors import Level
+from layers.resnet import freeze_batch_norm
 from utils import parallel
 from utils.stop import leave_signals_to_parent
 
@@ -72,7 +72,6 @@ def build_detector(recipe, num_classes):
         force_match=recipe.force_match,
         box_weight=recipe.box_weight,
     )
-    pretrained = recipe.weights != "none"
     if recipe.model in SSD_SIDES:
         model = ssd.SSD(num_classes, SSD_SIDES[recipe.model], levels, recipe.vgg_norm)
         criterion = MultiBoxLoss(**options, negatives_per_positive=recipe.negatives_per_positive)
@@ -86,7 +85,6 @@ def build_detector(recipe, num_classes):
             recipe.head_norm,
             recipe.conventions.p6_from,
             recipe.conventions.p7_relu,
-            frozen_norm=recipe.frozen_norm and pretrained,
             prior_probability=recipe.prior_probability,
         )
         criterion = FocalLoss(
@@ -98,9 +96,12 @@ def build_detector(recipe, num_classes):
     apply_conventions(model, recipe)
     if recipe.compile:
         criterion.compare = torch.compile(criterion.compare, dynamic=False)
-    frozen_stages = recipe.frozen_stages if pretrained else 0
-    for stage in model.base.stages()[:frozen_stages]:
-        stage.requires_grad_(False)
+    # Random weights must learn, and random statistics must be free to move.
+    if recipe.weights != "none":
+        if recipe.frozen_norm and recipe.model == "retinanet":
+            freeze_batch_norm(model.base)
+        for stage in model.base.stages()[: recipe.frozen_stages]:
+            stage.requires_grad_(False)
     return model, criterion
 
 
@@ -108,9 +109,7 @@ def apply_conventions(model, recipe):
     """Let a model see pixels and batch norm as its recipe's conventions say."""
     conventions = recipe.conventions
     if conventions.mean:
-        # The model's own deviation has no values where only its shapes are built.
-        std = ssd.STD if recipe.model in SSD_SIDES else retinanet.STD
-        model.normalize = Normalize(conventions.mean, std)
+        model.mean = torch.tensor(conventions.mean).view(3, 1, 1)
     for norm in model.base.norms():
         norm.eps = conventions.norm_epsilon
 
