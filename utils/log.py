@@ -123,7 +123,7 @@ class Log:
         known_first = {name: value for name, value in first.items() if value == value}
         self.show("average precision", iteration, **known_first)
         if self.watchers:
-            threshold = evaluation.operation.threshold
+            threshold = evaluation.operating_point.threshold
             picture = prediction_sheet(dataset, evaluation.detections, threshold)
             for watcher in self.watchers:
                 watcher.picture("detections", picture, iteration)

@@ -44,12 +44,12 @@ def save_results(folder, dataset, evaluation, described, replace=False):
     results = json.dumps(coco_format(dataset, evaluation.detections))
     numbers = evaluation._asdict()
     del numbers["detections"], numbers["errors"]
-    numbers["operation"] = evaluation.operation._asdict()
-    numbers["class_operations"] = {
-        name: own._asdict() for name, own in evaluation.class_operations.items()
+    numbers["operating_point"] = evaluation.operating_point._asdict()
+    numbers["class_operating_points"] = {
+        name: own._asdict() for name, own in evaluation.class_operating_points.items()
     }
     metrics = json.dumps(described | numbers, indent=1)
-    threshold = evaluation.operation.threshold
+    threshold = evaluation.operating_point.threshold
     sheet = prediction_sheet(dataset, evaluation.detections, threshold)
     write(folder / "detections.json", results, replace)
     write(folder / "metrics.json", metrics.replace("NaN", "null"), replace)
