@@ -120,14 +120,13 @@ def cell(image, box, boxes, name, text):
     first = np.maximum(np.floor([left - margin, top - margin]), 0).astype(int)
     last = np.ceil([right + margin, bottom + margin]).astype(int)
     part = image[first[1] : last[1], first[0] : last[0]]
-    scale = (SIDE - 2 * LINE_HEIGHT) / max(part.shape[:2])
-    size = [max(round(side * scale), 1) for side in part.shape[1::-1]]
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    enlarged = cv2.resize(part, size, interpolation=method)
+    height = SIDE - 2 * LINE_HEIGHT
+    scale = height / max(part.shape[:2])
+    enlarged = draw.resize_to(part, height)
     for shown, shade in boxes:
         draw.rectangle(enlarged, (np.asarray(shown) - [*first, *first]) * scale, shade, 2)
     canvas = np.full((SIDE, SIDE, 3), 255, np.uint8)
-    canvas[: size[1], : size[0]] = enlarged
+    canvas[: enlarged.shape[0], : enlarged.shape[1]] = enlarged
     # The end of a name and the beginning of a text say most, if one is too long.
     for number, line in enumerate((name[-40:], text[:44])):
         corner = (4, SIDE - 2 * LINE_HEIGHT + 18 + LINE_HEIGHT * number)
