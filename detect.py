@@ -2,8 +2,8 @@
 
 python detect.py weights/retinanet_shapes/best.pth data/shapes/val
 python detect.py best.pth photo.jpg folder/ "more/*.png" clip.mp4 --output found
-python detect.py best.pth 0                                       # camera 0; Ctrl-C ends it
-python detect.py best.pth --annotations photos.json               # beside the truth, in white
+python detect.py best.pth 0                                       # camera 0, until Ctrl-C
+python detect.py best.pth --annotations photos.json               # with the truth in white
 """
 
 import json
@@ -24,13 +24,14 @@ from utils.predict import coco_results, image_numbers, plain_results
 from utils.resolve import given_fields, with_flags
 from utils.stop import run_script
 
-CHANGES = ("resize", "max_size")  # flags that change the checkpoint's recipe
+CHANGES = ("resize", "max_size")  # fields of the recipe that a flag may change
 
 
 def main():
     flags = parse_flags()
     must_be_new(flags.json, flags.coco_json)
-    files = named_files(flags.inputs)  # what is mistyped is said before a checkpoint is read
+    # A name with a typing error is reported before the checkpoint is loaded.
+    files = named_files(flags.inputs)
     given = given_fields(flags)
     changes = {name: given[name] for name in CHANGES if name in given}
     detector = Detector(
@@ -50,36 +51,37 @@ def main():
     must_be_new(*(copy for source in inputs for copy in source.copies))
     print(f"shown: detections with a score of at least {detector.score_threshold:.2f}")
 
-    found = []
+    # A list that is filled step by step is not lost at Ctrl-C.
+    results = []
     try:
         for source in inputs:
-            detect_input(source, detector, flags.batch, found)
+            detect_input(source, detector, flags.batch, results)
     except KeyboardInterrupt:
-        print("stopped; what was written is kept", file=sys.stderr)
+        print("stopped; all that was written until now is kept", file=sys.stderr)
     if flags.json:
-        write(flags.json, json.dumps(plain_results(found), indent=1))
+        write(flags.json, json.dumps(plain_results(results), indent=1))
     if flags.coco_json:
-        write(flags.coco_json, json.dumps(coco_results(found, detector.classes, dataset)))
-    count = sum(len(detections["scores"]) for _, detections in found)
+        write(flags.coco_json, json.dumps(coco_results(results, detector.classes, dataset)))
+    count = sum(len(detections["scores"]) for _, detections in results)
     print(f"{count} detections, drawn into {output}")
     problems = [problem for source in inputs for problem in source.problems]
     print(*problems, sep="\n", end="\n" if problems else "", file=sys.stderr)
     return 1 if problems else 0
 
 
-def detect_input(source, detector, batch, found):
-    """Append (what it is, detections) of every frame of an input to found.
+def detect_input(source, detector, batch, results):
+    """Draw the detections on all frames of an input, and append (source, detections) to results.
 
-    The next frames are read and the last ones drawn and written while the network works.
+    While the network works, the next frames are read, and the last ones drawn and written.
     """
     bar = tqdm(total=len(source) or None, unit=source.unit, disable=None)
     try:
         with bar, Background() as background:
             for frames in batches(read_ahead(source), batch):
-                results = detector([frame.image for frame in frames])
-                for frame, detections in zip(frames, results):
+                batch_detections = detector([frame.image for frame in frames])
+                for frame, detections in zip(frames, batch_detections):
                     background.call(draw_and_save, detector, frame, detections)
-                    found.append((frame.source, detections))
+                    results.append((frame.source, detections))
                 bar.update(len(frames))
     finally:
         source.close()
@@ -90,7 +92,7 @@ def draw_and_save(detector, frame, detections):
 
 
 def annotated_dataset(flags, detector):
-    """The dataset whose objects are drawn beside the detections; None where none is named."""
+    """The dataset whose objects are drawn with the detections, or None if the user names none."""
     if not (flags.dataset or flags.root or flags.annotations):
         return None
     recipe = with_flags(detector.recipe, flags)
@@ -98,14 +100,14 @@ def annotated_dataset(flags, detector):
 
 
 def dataset_files(dataset):
-    """All images of the dataset, where no input was named."""
+    """All images of the dataset, as named_files() returns them."""
     if dataset is None:
-        raise UserError("name images, folders, videos or a camera's number to look at")
+        raise UserError("name images, folders, videos or the number of a camera")
     return named_files(dataset.records.path(i) for i in range(len(dataset)))
 
 
 def truth_of(dataset):
-    """Resolved path of an image -> its objects' boxes [N, 4]."""
+    """Absolute path of an image -> the boxes [N, 4] of its objects."""
     if dataset is None:
         return {}
     records = dataset.records
@@ -115,17 +117,21 @@ def truth_of(dataset):
 def parse_flags():
     parser = Parser(__doc__)
     add = parser.add_argument
-    add("checkpoint", type=checkpoint_path, help="or an .onnx file")
-    add("inputs", nargs="*", help="images, folders of them, globs, videos, a camera's number")
-    add("--output", type=Path, metavar="FOLDER", help="of the copies; a new one, detections")
-    add("--json", type=Path, metavar="FILE", help="also write the detections to this new file")
-    add("--coco-json", type=Path, metavar="FILE", help="the same as COCO's result format")
-    add("--score-threshold", type=float, help="show what scores at least this; that of the best F1")
-    add("--max-detections", type=int, metavar="N", help="in each image")
-    add("--batch", "--batch-size", type=int, default=1, metavar="N", help="images at a time: 1")
-    add("--every", type=int, default=1, metavar="N", help="every N-th frame of a video only: 1")
+    add("checkpoint", type=checkpoint_path, help="file of weights, or ONNX file")
+    add("inputs", nargs="*", help="images, folders, globs, videos or the number of a camera")
+    add("--output", type=Path, metavar="FOLDER",
+        help="folder for the copies (default: a new one, detections)")  # fmt: skip
+    add("--json", type=Path, metavar="FILE", help="also write the detections into this new file")
+    add("--coco-json", type=Path, metavar="FILE", help="the same in COCO's result format")
+    add("--score-threshold", type=float, metavar="X",
+        help="show detections with at least this score (default: that of the best F1)")  # fmt: skip
+    add("--max-detections", type=int, metavar="N", help="show at most N detections of an image")
+    add("--batch", "--batch-size", type=int, default=1, metavar="N",
+        help="number of images at a time (default: 1)")  # fmt: skip
+    add("--every", type=int, default=1, metavar="N",
+        help="read only every N-th frame of a video (default: 1)")  # fmt: skip
     options.add_dataset_flags(parser)
-    add("--split", help="of the dataset whose truth is shown: train, val, test; all if not given")
+    add("--split", help="part of the dataset: train, val, test or all (default: all)")
     options.add_device_flags(parser)
     flags = parser.parse()
     for name in ("batch", "every", "max_detections"):

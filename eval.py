@@ -28,7 +28,7 @@ def main():
     device = parallel.start(flags.device)
     detector = load_detector(flags.checkpoint)
     recipe = with_flags(detector.recipe, flags)
-    # A file of annotations that was typed is evaluated whole.
+    # Of a file of annotations that the user names, all images are meant.
     split = flags.split or ("all" if flags.annotations else "val")
     with parallel.rank0_first():
         dataset = eval_dataset(recipe, split, detector.classes)
@@ -47,17 +47,21 @@ def main():
 
 def parse_flags():
     parser = Parser(__doc__)
-    parser.add_argument("checkpoint", type=checkpoint_path)
+    parser.add_argument(
+        "checkpoint", type=checkpoint_path, help="a file of weights or an ONNX file"
+    )
     options.add_dataset_flags(parser)
     add = parser.add_argument_group("how it is evaluated").add_argument
-    add("--split", help="train, val, test or all; val, or all of --annotations, if not given")
-    add("--batch", "--batch-size", type=int, metavar="N", help="images at a time")
-    add("--output", type=Path, metavar="FOLDER", help="new; eval, beside the checkpoint")
+    add("--split", help="train, val, test or all (default: val, or all with --annotations)")
+    add("--batch", "--batch-size", type=int, metavar="N", help="number of images at a time")
+    add("--output", type=Path, metavar="FOLDER",
+        help="new folder for the results (default: eval, beside the checkpoint)")  # fmt: skip
     options.add_device_flags(parser)
     return parser.parse()
 
 
 def folder_of(checkpoint):
+    """The folder of a checkpoint, which may be a folder itself."""
     return checkpoint if checkpoint.is_dir() else checkpoint.parent
 
 

@@ -1,8 +1,8 @@
 """Write a detector as an ONNX file, which runs without PyTorch.
 
 python export.py weights/retinanet_shapes/best.pth detector.onnx
-python export.py best.pth detector.onnx --nms         # non-maximum suppression inside
-python eval.py detector.onnx                          # like a checkpoint; detect.py too
+python export.py best.pth detector.onnx --nms         # with non-maximum suppression
+python eval.py detector.onnx                          # it serves as a checkpoint, also in detect.py
 """
 
 from pathlib import Path
@@ -15,14 +15,14 @@ from utils.onnx import OUTPUTS, export, largest_differences
 from utils.options import Parser
 from utils.stop import run_script
 
-TOLERANCE = 0.01  # pixels that a box of the file may lie beside the checkpoint's
+TOLERANCE = 0.01  # pixels by which the file's boxes may differ from the checkpoint's
 
 
 def main():
     flags = parse_flags()
     must_be_new(flags.output)
     if flags.output.suffix != ".onnx":
-        raise UserError(f"{flags.output}: the name of an ONNX file ends with .onnx")
+        raise UserError(f"{flags.output}: the name of an ONNX file must end with .onnx")
     loaded = load_detector(flags.checkpoint)
     export(loaded, flags.output, flags.nms)
 
@@ -30,6 +30,7 @@ def main():
     print("outputs      boxes [B, A, 4]: xyxy in these pixels;  scores [B, A, C]")
     if flags.nms:
         print("             selected [D, 3]: image, class and prior of each detection")
+    # The file is run once, so that no user has to find out that it computes something else.
     differences = largest_differences(loaded, flags.output)
     for name, unit in zip(OUTPUTS, (" pixels", "")):
         print(f"{name:12} differ from the checkpoint's by {differences[name]:.1g}{unit} at most")
@@ -39,9 +40,9 @@ def main():
 
 def parse_flags():
     parser = Parser(__doc__)
-    parser.add_argument("checkpoint", type=checkpoint_path)
-    parser.add_argument("output", type=Path, help="a new file, name.onnx")
-    parser.add_argument("--nms", action="store_true", help="non-maximum suppression inside")
+    parser.add_argument("checkpoint", type=checkpoint_path, help="file of weights")
+    parser.add_argument("output", type=Path, help="new file, whose name ends with .onnx")
+    parser.add_argument("--nms", action="store_true", help="include non-maximum suppression")
     return parser.parse()
 
 

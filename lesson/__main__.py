@@ -27,7 +27,7 @@ from lesson.numbers import example_numbers, paper_numbers, save_numbers
 from lesson.runs import RETINANET, run_folder, snapshots
 from lesson.text import refresh
 from utils import parallel
-from utils.evaluation.evaluate import best_operation, detect_all
+from utils.evaluation.evaluate import best_operating_points, detect_all
 from utils.evaluation.metrics import match_detections
 from utils.options import Parser
 from utils.stop import run_script
@@ -87,9 +87,9 @@ def evaluate_best():
     recipe = RETINANET | dict(workers=0, precision="float32")
     found = detect_all(models[max(models)], dataset, recipe, device)
     matches = match_detections(dataset.classes, dataset.records, found)
-    operation, by_class = best_operation(dataset.classes, dataset.records, found)
+    point, by_class = best_operating_points(dataset.classes, dataset.records, found)
     return draw_curve(matches[CURVE], CURVE, by_class[CURVE]) | {
-        "run.threshold": f"{operation.threshold:.2f}",
+        "run.threshold": f"{point.threshold:.2f}",
         "run.folder": run_folder("retinanet").name,
     }
 

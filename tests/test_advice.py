@@ -11,7 +11,7 @@ from data.transforms import Resize
 from tests.conftest import make_records
 from utils.evaluation.advice import advice, common_offset, largest_step
 from utils.evaluation.errors import find_errors
-from utils.evaluation.evaluate import Evaluation, Operation, with_errors
+from utils.evaluation.evaluate import Evaluation, OperatingPoint, with_errors
 from utils.recipes import RECIPES
 
 NAMES = ("cat", "cow", "dog")
@@ -41,8 +41,8 @@ def evaluated(guesses, resize=100, keep=3, **options):
     for found in detections.values():
         found.update({name: values[:keep] for name, values in found.items()})
     dataset = Dataset(NAMES, records, Resize(resize, 1000))
-    operation = Operation(0.5, 1.0, 1.0, 1.0)
-    return dataset, with_errors(Evaluation({}, {}, None, operation, {}, detections), dataset)
+    point = OperatingPoint(0.5, 1.0, 1.0, 1.0)
+    return dataset, with_errors(Evaluation({}, {}, None, point, {}, detections), dataset)
 
 
 def sentences(guesses, entries=HEALTHY, **options):

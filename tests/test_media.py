@@ -100,7 +100,8 @@ def test_a_broken_image_is_left_out_and_named(photos, tmp_path):
 def test_a_broken_video_is_left_out_and_named(photos, tmp_path):
     (photos / "clip.mp4").write_bytes(b"no video")
     _, video = find_inputs(["photos"], tmp_path / "out")
-    assert list(video) == [] and len(video) == 0 and "clip.mp4: not a video" in video.problems[0]
+    assert list(video) == [] and len(video) == 0
+    assert "clip.mp4: not a readable video" in video.problems[0]
     video.close()
 
 
@@ -151,7 +152,7 @@ def test_frames_behind_a_broken_one_are_read(tmp_path):
 def test_what_is_no_video_is_one_line(tmp_path, monkeypatch, source, capfd):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.mp4").write_text("no video")
-    with pytest.raises(UserError, match=f"{source}: (no camera|not a video)"):
+    with pytest.raises(UserError, match=f"{source}: (no camera|not a readable video)"):
         VideoReader(source)
     assert not capfd.readouterr().err
 
@@ -182,7 +183,7 @@ def test_a_camera_that_goes_away_is_a_problem_not_an_error(monkeypatch):
     monkeypatch.setattr("utils.media.cv2.VideoCapture", Camera)
     reader = VideoReader("0")
     assert len(list(reader)) == 3 and reader.fps == 25
-    assert reader.problem == "camera 0 gives no more frames, after 3"
+    assert reader.problem == "camera 0 gave no more frames after 3"
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):

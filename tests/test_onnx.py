@@ -169,4 +169,4 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch):
 def test_a_file_is_not_overwritten_and_has_the_right_name(tmp_path):
     (tmp_path / "a.onnx").write_text("mine")
     assert "not overwritten" in run_script("export.py", "best.pth", tmp_path / "a.onnx", code=2)
-    assert "ends with .onnx" in run_script("export.py", "best.pth", tmp_path / "a.pt", code=2)
+    assert "must end with .onnx" in run_script("export.py", "best.pth", tmp_path / "a.pt", code=2)

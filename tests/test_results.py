@@ -1,12 +1,12 @@
 import base64
 import re
 
-from utils.evaluation.results import report
+from utils.evaluation.results import report_page
 
 
 def test_a_page_holds_the_conditions_the_table_and_the_pictures(tmp_path):
     (tmp_path / "quality.png").write_bytes(b"picture")
-    page = report(dict(split="val", classes=3), "AP  0.5 <b>", tmp_path)
+    page = report_page(dict(split="val", classes=3), "AP  0.5 <b>", tmp_path)
     assert "split" in page and "val" in page and "AP  0.5 &lt;b&gt;" in page
     [content] = re.findall(r"data:image/png;base64,([^']+)'", page)
     assert base64.b64decode(content) == b"picture"
@@ -14,4 +14,4 @@ def test_a_page_holds_the_conditions_the_table_and_the_pictures(tmp_path):
 
 
 def test_a_picture_that_is_not_there_is_left_out(tmp_path):
-    assert "<img" not in report({}, "", tmp_path)
+    assert "<img" not in report_page({}, "", tmp_path)

@@ -1,5 +1,4 @@
-"""A run's diary: log.jsonl, a progress bar, visdom and TensorBoard, and curves drawn from the
-diary."""
+"""What a training tells: log.jsonl, a progress bar, visdom, TensorBoard, and curves.png."""
 
 import json
 import math
@@ -15,29 +14,33 @@ from utils import parallel
 from utils.evaluation.pictures import prediction_sheet
 from utils.steps import StepSize
 
-LONG = 12 * 3600  # seconds, from which on a training's length is worth a remark
-PANELS = (  # title, names, and the corner that the lines leave to the legend
+LONG_TRAINING = 12 * 3600  # seconds, from which on it is worth a remark
+# Of curves.png: title, names, and the corner where lines leave room for the legend.
+PANELS = (
     ("loss", ("box_loss", "class_loss"), "upper right"),
     ("learning rate", ("lr",), "upper right"),
     ("average precision", ("AP", "AP50", "mAP"), "upper left"),
 )
-WINDOW = 0.05  # the share of a curve's points that a mean is taken over
-FEW = 20  # points of a curve that are drawn as such
+WINDOW = 0.05  # the share of a curve's points in a running mean
+MIN_POINTS = 20  # a shorter curve has no running mean, and its points are drawn as dots
 
 
 class Log:
-    """A JSON object a line in log.jsonl: losses every so many iterations, metrics at each
-    evaluation.
+    """Writes losses to log.jsonl every so many iterations, and metrics after each evaluation.
 
-    Of several processes only the first writes; the others' log is silent.
+    Each line of the file is a JSON object. Of several processes only the first one writes.
     """
 
     def __init__(self, folder, recipe, per_epoch, start=0):
-        self.path, self.recipe, self.per_epoch = folder / "log.jsonl", recipe, per_epoch
-        self.silent, self.failed = parallel.rank() > 0, False
+        self.path = folder / "log.jsonl"
+        self.recipe = recipe
+        self.per_epoch = per_epoch
+        self.silent = parallel.rank() > 0
+        self.has_failed = False
         self.epoch_losses = []
         self.step_size = StepSize(recipe.log_every)
-        self.start, self.started = start, None
+        self.start = start
+        self.start_time = None
         self.restart_clock()
         if self.silent:
             return
@@ -46,14 +49,14 @@ class Log:
             from utils.watch import watchers
 
             self.watchers = watchers(recipe, folder.name, resumed=start > 0)
-        # What a stopped run did after its last checkpoint is about to happen again.
+        # What an earlier run did after this checkpoint is about to happen again.
         forget_after(self.path, start)
         self.bar = tqdm(
             total=recipe.iterations, initial=start, unit="it", disable=None, dynamic_ncols=True
         )
 
     def watch(self, batches):
-        """The same batches, while counting images and the seconds spent waiting for them."""
+        """The same batches; images are counted, and the seconds spent waiting for them."""
         asked = time.perf_counter()
         for images, targets in batches:
             self.waited += time.perf_counter() - asked
@@ -62,7 +65,10 @@ class Log:
             asked = time.perf_counter()
 
     def step(self, iteration, values, optimizer):
-        """Every so often, write the values; only then is the device asked for them."""
+        """Count an iteration; every log_every iterations, write its values, name -> tensor.
+
+        Only then is the device asked for them, because it makes the program wait.
+        """
         relative_step = self.step_size.since_last_line(iteration, optimizer)
         if self.silent:
             return
@@ -77,24 +83,25 @@ class Log:
             self.epoch_losses = []
 
     def tell_duration(self, iteration):
-        """Say once how long the training will take: measured on ten iterations after the first."""
+        """Say once how long the training will take, after ten iterations and a slow first one."""
         if iteration == self.start + 1:
-            self.started = time.time()
+            self.start_time = time.time()
         if iteration != self.start + 11:
             return
         seconds = self.seconds_left(iteration)
         end = time.strftime("%a %H:%M", time.localtime(time.time() + seconds))
         line = f"about {in_words(seconds)} to go, evaluations not counted: until {end}"
-        if seconds > LONG:
+        if seconds > LONG_TRAINING:
             line += "; fewer --iterations, a smaller --resize or --depth, or a GPU make it shorter"
         self.bar.write(line)
 
     def seconds_left(self, iteration):
-        """How long the rest takes, at the mean speed since the first iteration."""
+        """How long the rest will take, at the mean speed since the first iteration."""
         done = iteration - self.start - 1
-        return (time.time() - self.started) / done * (self.recipe.iterations - iteration)
+        return (time.time() - self.start_time) / done * (self.recipe.iterations - iteration)
 
     def write_step(self, iteration, values):
+        """Write the values of an iteration everywhere, and the speed since the last time."""
         seconds = time.perf_counter() - self.clock
         # The other processes load as many.
         speed = self.images * parallel.world_size() / seconds
@@ -113,7 +120,7 @@ class Log:
         self.restart_clock()
 
     def evaluation(self, iteration, evaluation, dataset):
-        """The result of an evaluation of a dataset; its time does not count as training's."""
+        """Write the metrics of an evaluation; its time does not count as that of the training."""
         if self.silent:
             return
         self.write(dict(iteration=iteration) | finite(evaluation.metrics))
@@ -125,36 +132,40 @@ class Log:
         known_first = {name: value for name, value in first.items() if value == value}
         self.show("average precision", iteration, **known_first)
         if self.watchers:
-            threshold = evaluation.operation.threshold
+            threshold = evaluation.operating_point.threshold
             picture = prediction_sheet(dataset, evaluation.detections, threshold)
             for watcher in self.watchers:
                 watcher.picture("detections", picture, iteration)
         self.restart_clock()
 
     def restart_clock(self):
-        self.images, self.waited, self.clock = 0, 0.0, time.perf_counter()
+        self.images = 0
+        self.waited = 0.0
+        self.clock = time.perf_counter()
 
     def show(self, window, iteration, **values):
+        """Add points to the curves of a window."""
         for watcher in self.watchers:
             watcher.points(window, iteration, **values)
 
     def report(self, iteration, text):
+        """Write a text beside the progress bar, or as a line where no terminal can show the bar."""
         if self.bar.disable:
             left = ""
-            if self.started is not None and iteration > self.start + 1:
+            if self.start_time is not None and iteration > self.start + 1:
                 left = f"  {in_words(self.seconds_left(iteration))} to go"
             print(f"iteration {iteration} of {self.recipe.iterations}: {text}{left}", flush=True)
         else:
             self.bar.set_postfix_str(text, refresh=False)
 
     def write(self, entry):
-        """Append an entry. A full disk ends no training; it is said once."""
+        """Append an entry. A full disk does not stop the training, and is reported only once."""
         try:
             append_entry(self.path, entry)
         except UserError as error:
-            if not self.failed:
+            if not self.has_failed:
                 self.bar.write(f"warning: {error}")
-            self.failed = True
+            self.has_failed = True
 
     def __enter__(self):
         return self
@@ -169,7 +180,7 @@ class Log:
 
 
 def append_entry(path, entry):
-    """Add a line to a log."""
+    """Append an entry to a log, as a line of JSON."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "a", encoding="utf-8") as file:
@@ -179,23 +190,23 @@ def append_entry(path, entry):
 
 
 def finite(values):
-    """The same values by name, None for those that JSON has no number for."""
+    """The same values, with None in place of nan and infinity, which JSON does not have."""
     return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
 def in_words(seconds):
-    """A duration in hours and minutes."""
+    """Seconds as hours and minutes."""
     hours, minutes = divmod(round(seconds / 60), 60)
     return f"{hours} h {minutes:02} min"
 
 
 def read_log(path):
-    """All entries of a log, none where there is no log; what is no entry is left out."""
+    """The entries of a log, without lines that are broken; [] if there is no log."""
     return [entry for entry, _ in entries_with_ends(path)]
 
 
 def entries_with_ends(path):
-    """(entry, position behind it) of every whole line that is one."""
+    """(entry, position of its end in the file) of each line that is whole."""
     if not path.exists():
         return
     end = 0
@@ -210,17 +221,14 @@ def entries_with_ends(path):
 
 
 def forget_after(path, iteration):
-    """Cut a log off behind the last entry of this iteration or an earlier one."""
+    """Cut off a log after its last entry of this iteration or an earlier one."""
     ends = [end for entry, end in entries_with_ends(path) if entry["iteration"] <= iteration]
     if path.exists() and max(ends, default=0) < path.stat().st_size:
         os.truncate(path, max(ends, default=0))
 
 
 def draw_curves(path, entries):
-    """Write curves.png of a log's entries; a file that cannot be written is a warning.
-
-    A batch's loss says little: the strong line is the mean of several.
-    """
+    """Draw the curves of a log's entries into a file; if it cannot be written, print a warning."""
     figure = Figure(figsize=(12, 3.2), layout="constrained")
     panels = figure.subplots(1, len(PANELS), sharex=True)
     for axes, (title, names, corner) in zip(panels, PANELS):
@@ -243,18 +251,21 @@ def draw_curves(path, entries):
 
 
 def draw_line(axes, name, iterations, values, averaged):
-    """One line; of an averaged one, the single values faintly behind it."""
-    if averaged and len(values) >= FEW:
+    """Draw a curve: if averaged, its running mean, and its values faintly behind."""
+    # The loss of a single batch says little.
+    if averaged and len(values) >= MIN_POINTS:
         (faint,) = axes.plot(iterations, values, alpha=0.25, linewidth=0.8)
         axes.plot(iterations, running_mean(values), label=name, color=faint.get_color())
     else:
-        axes.plot(iterations, values, label=name, marker="." if len(values) < FEW else None)
+        marker = "." if len(values) < MIN_POINTS else None
+        axes.plot(iterations, values, label=name, marker=marker)
 
 
 def running_mean(values):
-    """The mean of each value and those around it; fewer of them at both ends."""
+    """The mean of each value and its neighbours, which are fewer at both ends: [N] -> [N]."""
     half = max(round(len(values) * WINDOW / 2), 1)
     sums = np.concatenate([[0.0], np.cumsum(values)])
     places = np.arange(len(values))
-    first, last = np.maximum(places - half, 0), np.minimum(places + half + 1, len(values))
+    first = np.maximum(places - half, 0)
+    last = np.minimum(places + half + 1, len(values))
     return (sums[last] - sums[first]) / (last - first)

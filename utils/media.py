@@ -1,4 +1,4 @@
-"""What detect.py looks at: images, folders, globs, videos, cameras; and where its results go.
+"""What detect.py reads and writes: images, folders, globs, videos and cameras.
 
 The next images are read and the last ones written while the network is busy.
 """
@@ -12,43 +12,46 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-# What FFmpeg and OpenCV have to say of broken files, many lines, is said here in one.
+import cv2
+import numpy as np
+
+from data.errors import UserError
+from data.images import image_files, read_image
+from utils import draw
+
+# FFmpeg writes many lines about a broken file, where we write one. It looks here for each video.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 
-import cv2  # noqa: E402
-import numpy as np  # noqa: E402
-
-from data.errors import UserError  # noqa: E402
-from data.images import image_files, read_image  # noqa: E402
-from utils import draw  # noqa: E402
-
-ENDINGS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
-CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v"}  # of what is written; MJPG in an .avi
-DEFAULT_FPS = 25.0  # where a camera does not tell it
-AHEAD = 4  # batches that are read, or wait to be written, at most
+VIDEO_ENDINGS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
+# The videos that can be written, by their endings; others become .mp4.
+CODECS = {".mp4": "mp4v", ".mov": "mp4v", ".avi": "MJPG"}
+DEFAULT_FPS = 25.0  # for a camera that does not tell its frame rate
+AHEAD = 4  # the most items that are read ahead, or wait to be written
 
 
 class Frame(NamedTuple):
-    """An image on its way through a detector."""
+    """An image to detect objects on."""
 
     image: np.ndarray  # [H, W, 3] RGB
-    source: dict  # what results say of it: its image, or its video and frame
-    save: callable  # takes the image with its detections
-    truth: np.ndarray = ()  # [N, 4] the boxes of its annotation
+    source: dict  # its name in the results: image, or video and frame
+    save: callable  # writes a picture in its place
+    truth: np.ndarray = ()  # [N, 4] the annotated boxes
 
 
 class ImageInput:
-    """The frames of image files; those that cannot be read are left out, and named in problems.
+    """The frames of image files, where each image is one.
 
-    files: (path, path of its copy). truth: resolved path -> boxes [N, 4].
+    files: (path, path of the copy) of each. truth: absolute path -> boxes [N, 4]. Files that cannot
+    be read are left out, and problems has a line for each.
     """
 
     unit = "image"
 
     def __init__(self, files, truth):
-        self.files, self.truth, self.problems = files, truth, []
+        self.files = files
+        self.truth = truth
         self.copies = [copy for _, copy in files]
+        self.problems = []
 
     def __len__(self):
         return len(self.files)
@@ -64,23 +67,27 @@ class ImageInput:
             yield Frame(image, dict(image=str(path)), partial(draw.save_picture, copy), boxes)
 
     def close(self):
-        """Nothing is open."""
+        """Do nothing: no file is open."""
 
 
 class VideoInput:
-    """The frames of a video or a camera, which are written into a video.
+    """The frames of a video or a camera, which are written into a new video.
 
-    A file that cannot be read has no frames, and is named in problems.
+    A file that cannot be read has no frames, and problems has a line about it.
     """
 
     unit = "frame"
 
     def __init__(self, source, copy, every):
-        self.source, self.reader, self.writer = source, None, None
-        self.copies, self.problems = [copy], []
+        self.source = source
+        self.copies = [copy]
+        self.problems = []
+        self.reader = None
+        self.writer = None
         try:
             self.reader = VideoReader(source, every)
         except UserError as problem:
+            # Without its camera there is nothing to do, but other files may follow a broken one.
             if str(source).isdecimal():
                 raise
             self.problems.append(str(problem))
@@ -104,18 +111,20 @@ class VideoInput:
 
 
 def named_files(names):
-    """(path, place of its copy) of everything that names on the command line mean."""
+    """What names on the command line stand for -> (path, place of the copy) of each file."""
     return [pair for name in names for pair in files_of(name)]
 
 
 def open_inputs(files, output, every=1, truth=None):
-    """The inputs that named_files() found, their copies in the folder output.
+    """The inputs of named_files() -> an ImageInput and VideoInputs, with copies in output.
 
-    Copies have the names of the images, or their places within a named folder.
+    Copies are named as the images are, or as their places in a folder that was named.
     """
-    images, videos = {}, {}
+    images = {}
+    videos = {}
     for path, place in files:
         copies = images if path.is_file() and not is_video(path) else videos
+        # Of two files with the same name, the second is copied with the folders of its path.
         if copies.get(place, path) != path:
             place = Path(*path.parts[1:]) if path.is_absolute() else path
         copies[place] = path
@@ -124,21 +133,21 @@ def open_inputs(files, output, every=1, truth=None):
         files = [(path, output / place) for place, path in images.items()]
         inputs.append(ImageInput(files, truth or {}))
     for place, path in videos.items():
-        ending = place.suffix if place.suffix in (".mp4", ".avi", ".mov") else ".mp4"
+        ending = place.suffix if place.suffix in CODECS else ".mp4"
         copy = output / place.with_suffix(ending)
         inputs.append(VideoInput(path, copy, every))
     return inputs
 
 
 def files_of(name):
-    """(path, place of its copy) of everything that one name means."""
+    """What a name stands for: a file, a folder, a camera or a glob, as in named_files()."""
     path = Path(name)
     if path.is_file():
         return [(path, Path(path.name))]
     if path.is_dir():
         files = sorted([*map(Path, image_files(path)), *filter(is_video, path.rglob("*"))])
         if not files:
-            raise UserError(f"{path}: no images in this folder, and no videos")
+            raise UserError(f"{path}: no images in this folder and no videos")
         return [(file, file.relative_to(path)) for file in files]
     if name.isdecimal():
         return [(path, Path(f"camera{name}"))]
@@ -150,68 +159,79 @@ def files_of(name):
 
 
 def is_video(path):
-    return Path(path).suffix.lower() in ENDINGS
+    """Whether a file is a video, by the ending of its name."""
+    return Path(path).suffix.lower() in VIDEO_ENDINGS
 
 
 class VideoReader:
-    """The frames of a video file, or of the camera with a number, of which each every-th is read.
+    """Every so many-th frame of a video file, or of the camera with a number.
 
-    Frames that cannot be read are left out. problem counts them, once all were asked for.
+    Frames that cannot be read are left out. After the last frame, problem is a line about them.
     """
 
     def __init__(self, source, every=1):
-        self.source, self.every, self.problem = str(source), every, ""
+        self.source = str(source)
+        self.every = every
+        self.problem = ""
         self.is_camera = self.source.isdecimal()
         self.capture = cv2.VideoCapture(int(self.source) if self.is_camera else self.source)
         if not self.capture.isOpened():
-            kind = "no camera has this number" if self.is_camera else "not a video that can be read"
-            raise UserError(f"{self.source}: {kind}")
+            reason = "no camera has this number" if self.is_camera else "not a readable video"
+            raise UserError(f"{self.source}: {reason}")
         count = self.capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        self.frame_count = 0 if self.is_camera else max(int(count), 0)  # 0: not known
+        # A camera has no count, and a broken file a negative one; 0 stands for not known.
+        self.frame_count = 0 if self.is_camera else max(int(count), 0)
         self.fps = self.capture.get(cv2.CAP_PROP_FPS) or DEFAULT_FPS
 
     def __len__(self):
         return -(-self.frame_count // self.every)
 
     def __iter__(self):
-        """(number, image [H, W, 3] RGB) of the frames."""
-        number = missing = 0
+        """(number, image [H, W, 3] RGB) of each frame."""
+        number = 0
+        missing = 0
+        # A broken frame cannot be grabbed, but there may be good ones after it.
         while self.capture.grab() or number < self.frame_count:
-            frame = self.retrieve() if number % self.every == 0 else None
-            if frame is not None:
-                yield number, frame
-            missing += number % self.every == 0 and frame is None
+            if number % self.every == 0:
+                frame = self.retrieve()
+                if frame is None:
+                    missing += 1
+                else:
+                    yield number, frame
             number += 1
         self.capture.release()
         if missing:
             self.problem = f"{self.source}: {missing} of {len(self)} frames cannot be read"
         elif self.is_camera:
-            self.problem = f"camera {self.source} gives no more frames, after {number}"
+            self.problem = f"camera {self.source} gave no more frames after {number}"
 
     def retrieve(self):
-        """The frame that was grabbed last, RGB; None if it is broken."""
+        """The frame that was grabbed last, [H, W, 3] RGB; None if it is broken."""
         is_whole, frame = self.capture.retrieve()
         return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB) if is_whole else None
 
 
 class VideoWriter:
-    """A new video file, which can be played whenever it is closed."""
+    """A new video file, which can be played once it is closed, however few its frames are."""
 
     def __init__(self, path, fps):
-        self.path, self.fps, self.writer = Path(path), fps, None
+        self.path = Path(path)
+        self.fps = fps
+        # The size of the frames is not known before the first one.
+        self.writer = None
 
     def write(self, image):
-        """Append an image [H, W, 3] RGB; all have the size of the first."""
+        """Append an image [H, W, 3] RGB of the same size as the first one."""
         if self.writer is None:
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise UserError(f"{self.path}: cannot be written ({error.strerror})") from None
-            codec = cv2.VideoWriter.fourcc(*CODECS.get(self.path.suffix, "MJPG"))
+            codec = cv2.VideoWriter.fourcc(*CODECS[self.path.suffix])
             size = image.shape[1::-1]
             self.writer = cv2.VideoWriter(str(self.path), codec, self.fps, size)
             if not self.writer.isOpened():
-                raise UserError(f"{self.path}: a video cannot be written here")
+                raise UserError(f"{self.path}: no video can be written here")
         self.writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
 
     def close(self):
@@ -220,8 +240,9 @@ class VideoWriter:
 
 
 def read_ahead(items):
-    """The same items; a thread makes the next ones while the caller works on the last."""
-    iterator, end = iter(items), object()
+    """The same items, of which a thread fetches the next ones while the caller works."""
+    iterator = iter(items)
+    end = object()
     with ThreadPoolExecutor(max_workers=1) as thread:
         futures = deque(thread.submit(next, iterator, end) for _ in range(AHEAD))
         while (item := futures.popleft().result()) is not end:
@@ -230,23 +251,25 @@ def read_ahead(items):
 
 
 def batches(items, size):
-    """Lists of so many items; the last may have fewer."""
+    """The items in lists of this size; the last one may be shorter."""
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
 
 
 class Background:
-    """Calls that a thread makes one after the other, while the caller goes on.
+    """A thread that calls functions one after the other, while the caller goes on.
 
-    An error in one of them is raised by a later call, or at the end.
+    An error in one of them is raised by a later call(), or at the end.
     """
 
     def __enter__(self):
-        self.thread, self.futures = ThreadPoolExecutor(max_workers=1), deque()
+        self.thread = ThreadPoolExecutor(max_workers=1)
+        self.futures = deque()
         return self
 
     def call(self, function, *arguments):
+        # A caller that is faster than the thread waits here, or images would fill the memory.
         if len(self.futures) == AHEAD:
             self.futures.popleft().result()
         self.futures.append(self.thread.submit(function, *arguments))

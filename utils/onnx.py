@@ -1,4 +1,4 @@
-"""Detectors as ONNX files: written, and run in the place of a model of ours."""
+"""Detectors as ONNX files, which are written here, and loaded in place of a checkpoint."""
 
 import json
 from dataclasses import asdict
@@ -14,16 +14,19 @@ from utils.build import SSD_SIDES, build_levels, pixel_mean
 from utils.checkpoint import LoadedDetector, recipe_of
 from utils.files import write
 
-INPUT, OUTPUTS, SELECTED = "images", ["boxes", "scores"], "selected"
-KEPT = ("recipe", "classes", "iteration", "show_threshold")  # metadata that a detector needs
-PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")  # of onnxruntime, the fastest first
-OPSET = 18  # of ONNX's operators; onnxruntime runs it since 1.14
+# Names of tensors in the file.
+INPUT = "images"
+OUTPUTS = ["boxes", "scores"]
+SELECTED = "selected"
+METADATA = ("recipe", "classes", "iteration", "show_threshold")  # what a detector is loaded from
+PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")  # onnxruntime's, the fastest first
+OPSET = 18  # the version of ONNX's operators, which onnxruntime supports since 1.14
 
 
 class BoxesAndScores(nn.Module):
-    """A model with what follows it up to non-maximum suppression.
+    """A model, the decoding of its boxes and its score function.
 
-    Pixels [B, 3, H, W] -> boxes [B, A, 4], xyxy in pixels of these images, and scores [B, A, C].
+    Pixels [B, 3, H, W] -> boxes [B, A, 4] and scores [B, A, C].
     """
 
     def __init__(self, model):
@@ -33,7 +36,7 @@ class BoxesAndScores(nn.Module):
     def forward(self, images):
         box_deltas, class_logits = self.model(images)
         image_size = images.shape[-2:]
-        # Not model.priors(), which remembers what it made for a size: here the size is a symbol.
+        # model.priors() would keep those of one size, but here the size is a symbol.
         priors = torch.cat([grid_priors(image_size, level) for level in self.model.levels])
         return decode(box_deltas, priors), self.model.scores(class_logits)
 
@@ -41,11 +44,13 @@ class BoxesAndScores(nn.Module):
 def export(loaded, path, with_nms=False):
     """Write a LoadedDetector as an ONNX file.
 
-    The input is uint8 pixels, or float32 where the detector's program resizes to floats. Any
-    number of images goes in; RetinaNet's may have any sides that are multiples of 32.
+    The file takes uint8 pixels, or float32 where the detector's own program resizes to floats, and
+    any number of images. RetinaNet's images may have any sides that are multiples of 32.
     """
-    onnx, _ = import_optional("onnx"), import_optional("onnxscript")
-    model, recipe = BoxesAndScores(loaded.model).eval(), loaded.recipe
+    onnx = import_optional("onnx")
+    import_optional("onnxscript")
+    recipe = loaded.recipe
+    model = BoxesAndScores(loaded.model).eval()
     program = torch.onnx.export(
         model,
         (example_images(recipe),),
@@ -66,7 +71,7 @@ def export(loaded, path, with_nms=False):
 
 
 def example_images(recipe, batch=2):
-    """Pixels [B, 3, H, W] of a size that the detector takes."""
+    """Random pixels [B, 3, H, W] of a size and type that the detector takes."""
     side = SSD_SIDES.get(recipe.model)
     height, width = (side, side) if side else (256, 320)
     conventions = recipe.conventions
@@ -76,7 +81,7 @@ def example_images(recipe, batch=2):
 
 
 def dynamic_shapes(recipe):
-    """What may differ from the example: the number of images, and the sides of RetinaNet's."""
+    """The dimensions that may differ from the example's: B, and for RetinaNet H and W."""
     batch = torch.export.Dim("batch", min=1, max=4096)
     if recipe.model in SSD_SIDES:
         return ({0: batch},)
@@ -85,11 +90,11 @@ def dynamic_shapes(recipe):
 
 
 def metadata(loaded):
-    """What a program needs to know beside the weights, as texts."""
+    """All that a program needs to know about a detector beside its weights: name -> JSON."""
     recipe = loaded.recipe
     side = SSD_SIDES.get(recipe.model)
     resize = dict(
-        size=[side, side] if side else None,  # width and height of every image
+        size=[side, side] if side else None,  # (width, height), if all images have the same
         short_side=recipe.resize,
         max_size=recipe.max_size,
         divisor=1 if side else recipe.conventions.size_divisor,
@@ -107,12 +112,13 @@ def metadata(loaded):
 
 
 def add_nms(file, recipe):
-    """Append ONNX's NonMaxSuppression: output selected [D, 3], each an (image, class, prior).
+    """Append ONNX's NonMaxSuppression, whose output is selected [D, 3]: image, class, prior.
 
-    It takes the scores of all priors, not only the best pre_nms_topk, and max_detections of each
-    class.
+    It differs from ours: all priors take part, not only the best pre_nms_topk, and max_detections
+    is the limit of each class, not of the image.
     """
-    onnx, graph = import_optional("onnx"), file.graph
+    onnx = import_optional("onnx")
+    graph = file.graph
     constants = dict(
         max_per_class=np.array([recipe.max_detections], np.int64),
         nms_iou=np.array([recipe.nms_iou], np.float32),
@@ -130,8 +136,7 @@ def add_nms(file, recipe):
 
 @torch.no_grad()
 def largest_differences(loaded, path):
-    """How far a file's outputs are from those of the model it was made from, on random pixels: by
-    output, in pixels for boxes."""
+    """How far a file's outputs differ from those of its model on random pixels: name -> number."""
     images = example_images(loaded.recipe)
     expected = BoxesAndScores(loaded.model).eval()(images)
     results = load_onnx(path).model(images)
@@ -140,11 +145,15 @@ def largest_differences(loaded, path):
 
 
 class OnnxModel(nn.Module):
-    """An ONNX file in the place of a model: its boxes are decoded and its scores are made."""
+    """An ONNX file in place of a model, which gives boxes and scores instead of deltas and logits.
+
+    So that all else can stay as it is, it has no priors, and scores() changes nothing.
+    """
 
     def __init__(self, session, recipe):
         super().__init__()
-        self.session, self.levels = session, build_levels(recipe)
+        self.session = session
+        self.levels = build_levels(recipe)
 
     def forward(self, images):
         """Pixels [B, 3, H, W] -> boxes [B, A, 4], scores [B, A, C]."""
@@ -153,40 +162,45 @@ class OnnxModel(nn.Module):
         return tuple(torch.from_numpy(result).to(images.device) for result in results)
 
     def priors(self, image_size):
-        """None: its boxes need no priors."""
+        """None, which tells layers.detections that its boxes are decoded already."""
         return
 
     def scores(self, scores):
-        """The same: they are probabilities already."""
+        """The same scores: they are probabilities already."""
         return scores
 
 
 def load_onnx(path):
-    """The LoadedDetector of a file that export() wrote."""
+    """Load a file that export() has written -> LoadedDetector."""
     onnxruntime = import_optional("onnxruntime")
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     available = onnxruntime.get_available_providers()
     providers = [name for name in PROVIDERS if name in available]
     options = onnxruntime.SessionOptions()
-    # Threads that wait for the next image in a loop would slow down everything in between.
+    # Threads that spin while they wait for the next image would take the cores from all else.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=providers)
         texts = session.get_modelmeta().custom_metadata_map
-        content = {name: json.loads(texts[name]) for name in KEPT}
+        content = {name: json.loads(texts[name]) for name in METADATA}
     except (KeyError, ValueError):
-        raise UserError(f"{path}: not written by export.py, for its recipe is missing") from None
+        raise UserError(f"{path}: not written by export.py, as its recipe is missing") from None
     except unreadable_errors() as error:
         reason = str(error).splitlines()[0][:200]
         raise UserError(f"{path}: not an ONNX file that can be run ({reason})") from None
-    recipe, classes = recipe_of(content, path), content["classes"]
-    model = OnnxModel(session, recipe)
-    return LoadedDetector(model, recipe, classes, content["iteration"], content["show_threshold"])
+    recipe = recipe_of(content, path)
+    return LoadedDetector(
+        OnnxModel(session, recipe),
+        recipe,
+        content["classes"],
+        content["iteration"],
+        content["show_threshold"],
+    )
 
 
 def unreadable_errors():
-    """What onnxruntime raises on a file that it cannot run: classes without a common one."""
+    """The errors of onnxruntime about a file that it cannot run; they have no common base class."""
     state = import_optional("onnxruntime").capi.onnxruntime_pybind11_state
     names = ("Fail", "InvalidProtobuf", "InvalidGraph", "InvalidArgument", "NotImplemented",
              "NoSuchFile", "NoModel", "RuntimeException", "EPFail", "EngineError")  # fmt: skip
@@ -194,7 +208,7 @@ def unreadable_errors():
 
 
 def import_optional(name):
-    """A package that only ONNX files need, or an error that says how to get it."""
+    """Import a package that only ONNX files need -> the module."""
     try:
         return __import__(name)
     except ImportError:

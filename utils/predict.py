@@ -1,4 +1,4 @@
-"""From a batch of images to the detections on them, and from detections to JSON."""
+"""From a batch of images to its detections, and from detections to JSON."""
 
 from pathlib import Path
 
@@ -22,14 +22,17 @@ def forward(model, images, precision):
 
 @torch.no_grad()
 def predict(model, images, targets, recipe):
-    """The detections of every image of a batch, in its pixels: B dicts as
-    layers.detections makes."""
+    """The detections of each image in a batch, as layers.detections returns them -> B dicts.
+
+    Boxes are in pixels of the images as the network sees them.
+    """
     image_size = tuple(images.shape[-2:])
     box_deltas, class_logits = forward(model, images, recipe.precision)
     priors = model.priors(image_size)
     levels = level_sizes(image_size, model.levels) if recipe.topk_per == "level" else None
     results = []
     for deltas, logits, target in zip(box_deltas, class_logits, targets):
+        # Programs differ in where boxes end: at the image, at its padding, or nowhere.
         borders = dict(image=target["size"], input=image_size, nothing=None)
         result = detections(
             deltas,
@@ -48,50 +51,56 @@ def predict(model, images, targets, recipe):
 
 
 def to_original(result, size, original_size):
-    """Detections in pixels of the image before resizing, on the CPU. Sizes are (height, width)."""
-    y_scale, x_scale = original_size[0] / size[0], original_size[1] / size[1]
+    """The same detections in pixels of the image before resizing, on the CPU.
+
+    size and original_size: (height, width) after resizing and before.
+    """
+    y_scale = original_size[0] / size[0]
+    x_scale = original_size[1] / size[1]
     boxes = result["boxes"] * result["boxes"].new_tensor([x_scale, y_scale, x_scale, y_scale])
     result = result | dict(boxes=clip(boxes, original_size))
     return {name: value.cpu() for name, value in result.items()}
 
 
-def plain_results(found):
-    """A list of dicts: image (or video and frame), class, score and box, xyxy in pixels.
+def plain_results(results):
+    """Detections as a list of dicts: image (or video and frame), class, score, box.
 
-    found: (what it is, its detections) of every image.
+    results: (source, detections) of each image, where source is a dict that names it. Boxes are
+    xyxy in pixels.
     """
-    results = []
-    for source, image_detections in found:
+    rows = []
+    for source, image_detections in results:
         columns = (image_detections[key] for key in ("boxes", "scores", "names"))
         for box, score, name in zip(*columns):
             box = [round(side, 1) for side in box.tolist()]
-            results.append(source | {"class": name, "score": round(float(score), 4), "box": box})
-    return results
+            rows.append(source | {"class": name, "score": round(float(score), 4), "box": box})
+    return rows
 
 
-def coco_results(found, classes, dataset=None):
-    """COCO's result format: image_id, category_id, score and bbox, (left, top, width, height).
+def coco_results(results, classes, dataset=None):
+    """The same in COCO's result format: image_id, category_id, bbox and score.
 
-    The ids are the dataset's own where it has the image. Else an image's id is the number that it
-    is named by, or its name, and a category's that of COCO, or for other classes its place among
-    them, from 1.
+    bbox is left, top, width, height. The ids are those of the dataset. For an image that is not in
+    it, the id is the number in the file's name, or else the name; a category has COCO's id if the
+    classes are COCO's, or else its place among them, from 1.
     """
-    image_ids, category_ids = {}, tuple(range(1, 1 + len(classes)))
+    image_ids = {}
+    category_ids = tuple(range(1, 1 + len(classes)))
     if is_official(classes):
         category_ids = [names_by_id().index(name) for name in classes]
     if dataset is not None:
         records = dataset.records
         category_ids = records.category_ids or category_ids
         image_ids = {path: records.image_id(i) for path, i in image_numbers(records).items()}
-    results = []
-    for source, image_detections in found:
+    rows = []
+    for source, image_detections in results:
         image_id = image_ids.get(Path(source.get("image", "")).resolve(), named_id(source))
-        results += coco_rows(image_id, category_ids, image_detections)
-    return results
+        rows += coco_rows(image_id, category_ids, image_detections)
+    return rows
 
 
 def coco_rows(image_id, category_ids, image_detections):
-    """The detections of one image in COCO's result format."""
+    """The detections of one image in COCO's result format: a dict for each."""
     columns = (image_detections[key].tolist() for key in ("boxes", "scores", "labels"))
     for (left, top, right, bottom), score, label in zip(*columns):
         box = [round(side, 2) for side in (left, top, right - left, bottom - top)]
@@ -100,12 +109,12 @@ def coco_rows(image_id, category_ids, image_detections):
 
 
 def image_numbers(records):
-    """Resolved path of an image -> its number."""
+    """Absolute path of an image -> its number in the records."""
     return {Path(records.path(i)).resolve(): i for i in range(len(records))}
 
 
 def named_id(source):
-    """The number that an image's file is named by, else the name; the frame of a video."""
+    """The number in an image's name, or else the name; of a video, the number of the frame."""
     if "frame" in source:
         return source["frame"]
     stem = Path(source["image"]).stem

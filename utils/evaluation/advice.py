@@ -55,8 +55,9 @@ def advice(dataset, evaluation, recipe, entries, train=None):
 
 def advice_on_offset(name, dataset, evaluation):
     """A sentence if the boxes of these images all lie on one side of the annotated ones."""
+    threshold = evaluation.operating_point.threshold
     right, down = common_offset(
-        dataset.records, evaluation.detections, evaluation.errors, evaluation.operation.threshold
+        dataset.records, evaluation.detections, evaluation.errors, threshold
     )
     directions = []
     if right:

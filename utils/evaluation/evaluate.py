@@ -1,4 +1,4 @@
-"""Evaluation: a model's detections on a dataset, and their metrics."""
+"""Evaluation: a model's detections on a dataset, their metrics, and how certain these are."""
 
 import math
 import textwrap
@@ -14,12 +14,12 @@ from utils.evaluation.errors import Errors, breakdown, breakdown_lines, find_err
 from utils.evaluation.metrics import ap_at_101_recalls, compute_metrics, match_detections
 from utils.predict import predict, to_original
 
-ROUNDS = 200
-MANY_IMAGES = 1000  # of so many, an average is certain enough, and resampling slow
+BOOTSTRAP_ROUNDS = 200
+MANY_IMAGES = 1000  # with more, a metric is certain enough, and resampling slow
 
 
-class Operation(NamedTuple):
-    """The score threshold with the best F1, and precision and recall of the detections over it."""
+class OperatingPoint(NamedTuple):
+    """A score threshold, and how good the detections from there on are at an IoU of 0.5."""
 
     threshold: float
     precision: float
@@ -28,17 +28,17 @@ class Operation(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """What an evaluation finds."""
+    """The result of an evaluation."""
 
     metrics: dict  # name -> value, the most important first
     per_class: dict  # class name -> its metrics
-    interval: tuple  # of the first metric, or None
-    operation: Operation  # the score threshold with the best F1
-    class_operations: dict  # class name -> its own
+    interval: tuple  # (low, high) of the first metric, or None
+    operating_point: OperatingPoint  # that with the best F1 of all classes together
+    class_operating_points: dict  # class name -> that with the best F1 of this class
     detections: dict  # image number -> boxes, scores, labels
-    # Of with_errors():
-    breakdown: dict = None  # AP50, and by kind of error how many there are and what they cost
+    # These are added by with_errors() and with_advice().
     errors: Errors = None  # what is wrong with each detection
+    breakdown: dict = None  # AP50, and for each kind of error how many there are and what they cost
     advice: tuple = ()  # sentences
 
     @property
@@ -49,7 +49,7 @@ class Evaluation(NamedTuple):
 
     def facts(self):
         """What a checkpoint tells of itself: its metrics, and the score to show detections from."""
-        threshold = self.operation.threshold
+        threshold = self.operating_point.threshold
         return dict(
             metrics=self.metrics, show_threshold=None if math.isnan(threshold) else threshold
         )
@@ -58,28 +58,28 @@ class Evaluation(NamedTuple):
 def evaluate(model, dataset, recipe, device):
     """Evaluate a model on a dataset by the recipe's metric -> Evaluation.
 
-    Of several processes, each predicts its share of the images, and all get the whole result.
+    Several processes share the images, and all of them get the whole result.
     """
     parallel.copy_statistics_from_rank0(model)
     detections = parallel.gather_detections(detect_all(model, dataset, recipe, device))
     metrics, per_class, matches = compute_metrics(
         recipe.metric, dataset.classes, dataset.records, detections
     )
-    operation, class_operations = best_operation(dataset.classes, dataset.records, detections)
-    return Evaluation(
-        metrics, per_class, interval(matches), operation, class_operations, detections
-    )
+    points = best_operating_points(dataset.classes, dataset.records, detections)
+    return Evaluation(metrics, per_class, interval(matches), *points, detections)
 
 
 def with_errors(evaluation, dataset):
-    """The same Evaluation with its errors: for one that is shown, as it takes seconds for thousands
-    of images."""
+    """The same Evaluation with its errors.
+
+    They take seconds on thousands of images, so evaluations during a training do without.
+    """
     errors = find_errors(dataset.records, evaluation.detections)
     return evaluation._replace(errors=errors, breakdown=breakdown(dataset.classes, errors))
 
 
 def detect_all(model, dataset, recipe, device):
-    """The detections on this process's share of a dataset, by image number."""
+    """The model's detections on this process's share of a dataset: image number -> detections."""
 
     def predict_batch(images, targets):
         return predict(model, images, targets, recipe)
@@ -92,16 +92,18 @@ def detect_all(model, dataset, recipe, device):
 
 
 def collect_detections(predict_batch, dataset, recipe, device):
-    """What predict_batch(images, targets) finds on this process's share of a dataset, in pixels of
-    the images as they are, by image number."""
+    """The detections of predict_batch(images, targets) on this process's share of a dataset.
+
+    Returns image number -> boxes, scores and labels as arrays, in pixels of the original image.
+    """
     sizes = dataset.records.sizes
     batches = EvalBatches(sizes, recipe.batch, parallel.rank(), parallel.world_size())
     loader = build_loader(dataset, batches, recipe, device)
-    hidden = True if parallel.rank() else None
+    # With None, the first process shows the bar if a terminal is there.
+    is_hidden = True if parallel.rank() else None
+    bar = tqdm(loader, desc="evaluating", leave=False, disable=is_hidden, dynamic_ncols=True)
     detections = {}
-    for images, targets in tqdm(
-        loader, desc="evaluating", leave=False, disable=hidden, dynamic_ncols=True
-    ):
+    for images, targets in bar:
         images, targets = parallel.to_device(images, targets, device)
         for result, target in zip(predict_batch(images, targets), targets):
             index = target["index"]
@@ -110,52 +112,57 @@ def collect_detections(predict_batch, dataset, recipe, device):
     return detections
 
 
-def best_operation(classes, records, detections):
-    """The Operation of all classes together, and of each class; IoU 0.5 is a hit."""
+def best_operating_points(classes, records, detections):
+    """The OperatingPoint with the best F1 of all classes together, and class name -> its own."""
     matches = match_detections(classes, records, detections)
-    per_class = {
-        name: best_f1(match.scores, match.hits[0], match.counts[0], match.objects.sum())
-        for name, match in matches.items()
+    columns = {
+        name: (match.scores, match.hits[0], match.counts[0]) for name, match in matches.items()
     }
-    scores, hits, counts = (
-        np.concatenate([np.zeros(0), *parts])
-        for parts in zip(
-            *((match.scores, match.hits[0], match.counts[0]) for match in matches.values())
-        )
-    )
-    objects = sum(match.objects.sum() for match in matches.values())
-    return best_f1(scores, hits > 0, counts > 0, objects), per_class
+    per_class = {
+        name: best_f1(*columns[name], match.objects.sum()) for name, match in matches.items()
+    }
+    scores, hits, counts = (np.concatenate(parts) for parts in zip(*columns.values()))
+    num_objects = sum(match.objects.sum() for match in matches.values())
+    return best_f1(scores, hits, counts, num_objects), per_class
 
 
-def best_f1(scores, hits, counts, objects):
-    """The Operation of detections that hit or miss; nan where there is no object or no hit."""
+def best_f1(scores, hits, counts, num_objects):
+    """The OperatingPoint with the best F1; all nan if there is no object or no hit.
+
+    hits and counts [D]: whether a detection is right, and whether it counts at all.
+    """
     order = np.argsort(-scores[counts], kind="stable")
-    scores, hits = scores[counts][order], hits[counts][order]
-    if objects == 0 or not hits.any():
-        return Operation(math.nan, math.nan, math.nan, math.nan)
+    scores = scores[counts][order]
+    hits = hits[counts][order]
+    if num_objects == 0 or not hits.any():
+        return OperatingPoint(math.nan, math.nan, math.nan, math.nan)
     true_positives = np.cumsum(hits)
-    precision, recall = true_positives / np.arange(1, len(hits) + 1), true_positives / objects
-    f1 = 2 * true_positives / (np.arange(1, len(hits) + 1) + objects)
-    # Equal scores pass a threshold together: only the last of them is a point of operation.
-    last = np.append(scores[1:] != scores[:-1], True)
-    best = np.where(last, f1, -1).argmax()
-    # The threshold lies in the middle of the gap to the next score, and survives rounding there.
-    following = scores[best + 1] if best + 1 < len(scores) else 0.0
-    threshold = float(scores[best] + following) / 2
-    return Operation(threshold, float(precision[best]), float(recall[best]), float(f1[best]))
+    ranks = np.arange(1, len(hits) + 1)
+    precision = true_positives / ranks
+    recall = true_positives / num_objects
+    f1 = 2 * true_positives / (ranks + num_objects)
+    # Detections of one score pass a threshold together, so it can lie behind their last one only.
+    is_last = np.append(scores[1:] != scores[:-1], True)
+    best = np.where(is_last, f1, -1).argmax()
+    # In the middle of the gap to the next score, the threshold survives rounding.
+    next_score = scores[best + 1] if best + 1 < len(scores) else 0.0
+    threshold = float(scores[best] + next_score) / 2
+    return OperatingPoint(threshold, float(precision[best]), float(recall[best]), float(f1[best]))
 
 
 def interval(matches, seed=0):
-    """The 95 % interval of the average precision, by resampling the images; None of many images.
+    """The 95 % interval of the average precision over resampled images -> (low, high).
 
-    matches: of each class. Efron's bootstrap: as many images are drawn as there are, with
-    repetition, 200 times; a difference within the interval may be chance.
+    matches: class name -> Matches. Efron's bootstrap: as many images are drawn as there are, with
+    repetition, again and again; a difference within the interval may be chance. None for a single
+    image and for very many.
     """
     num_images = len(next(iter(matches.values())).objects)
     if not 1 < num_images <= MANY_IMAGES:
         return None
-    random, values = np.random.default_rng(seed), []
-    for _ in range(ROUNDS):
+    random = np.random.default_rng(seed)
+    values = []
+    for _ in range(BOOTSTRAP_ROUNDS):
         weights = np.bincount(random.integers(num_images, size=num_images), minlength=num_images)
         precisions = [weighted_precision(match, weights) for match in matches.values()]
         known = [value for value in precisions if not math.isnan(value)]
@@ -168,20 +175,24 @@ def interval(matches, seed=0):
 
 
 def weighted_precision(matches, weights):
-    """The average precision of a class, every image counted so many times; nan without objects."""
-    objects = (matches.objects * weights).sum()
-    if objects == 0:
+    """The average precision of a class where image i counts weights[i] times; nan without objects.
+
+    Over all IoU thresholds of the Matches.
+    """
+    num_objects = (matches.objects * weights).sum()
+    if num_objects == 0:
         return math.nan
     weight = weights[matches.images]
     values = []
     for hits, counts in zip(matches.hits, matches.counts):
-        true_positives, tried = np.cumsum(hits * weight), np.cumsum(counts * weight)
-        values.append(ap_at_101_recalls(true_positives, tried, objects))
+        true_positives = np.cumsum(hits * weight)
+        ranks = np.cumsum(counts * weight)
+        values.append(ap_at_101_recalls(true_positives, ranks, num_objects))
     return float(np.mean(values))
 
 
 def table(evaluation, records):
-    """An Evaluation with_errors as text: a line for each class, then the metrics of all."""
+    """An Evaluation with its errors as text: classes, metrics, breakdown and advice."""
     per_class = evaluation.per_class
     counts = np.bincount(records.labels[~records.ignore], minlength=len(per_class))
     width = max(len(name) for name in [*per_class, "class"])
@@ -190,7 +201,7 @@ def table(evaluation, records):
     lines = [f"{'class':{width}}  objects  " + "  ".join(f"{name:>6}" for name in heads)]
     for (name, values), count in zip(per_class.items(), counts):
         numbers = [values[column] for column in columns]
-        numbers += evaluation.class_operations[name][:3]
+        numbers += evaluation.class_operating_points[name][:3]
         lines.append(f"{name:{width}}  {count:7}  " + "  ".join(map(number, numbers)))
     lines.append("")
     for i, (name, value) in enumerate(evaluation.metrics.items()):
@@ -199,12 +210,12 @@ def table(evaluation, records):
             low, high = evaluation.interval
             line += f"  (95 % of resampled image sets: {low:.3f} to {high:.3f})"
         lines.append(line)
-    operation = evaluation.operation
-    line = f"best F1    {number(operation.f1)}"
-    if not math.isnan(operation.f1):
+    point = evaluation.operating_point
+    line = f"best F1    {number(point.f1)}"
+    if not math.isnan(point.f1):
         line += (
-            f"  at score {operation.threshold:.2f}: precision {operation.precision:.3f}, "
-            f"recall {operation.recall:.3f} (IoU 0.5)"
+            f"  at score {point.threshold:.2f}: precision {point.precision:.3f}, "
+            f"recall {point.recall:.3f} (IoU 0.5)"
         )
     lines += [line, "", *breakdown_lines(evaluation.breakdown)]
     lines += [textwrap.fill(f"advice: {sentence}", width=100) for sentence in evaluation.advice]
@@ -212,11 +223,12 @@ def table(evaluation, records):
 
 
 def number(value):
+    """A metric in six columns."""
     return "   n/a" if math.isnan(value) else f"{value:6.3f}"
 
 
 def conditions(dataset, split, recipe, device, iteration=None):
-    """What was evaluated and how, by name: it is printed, and stored beside the results."""
+    """What was evaluated and how, name -> value; it is printed, and stored with the results."""
     where = recipe.annotations or recipe.root or f"data/{recipe.dataset}"
     return dict(
         dataset=f"{recipe.dataset} {where}",
