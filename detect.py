@@ -16,7 +16,7 @@ from data.errors import UserError
 from published.detector import Detector
 from published.weights import checkpoint_path
 from utils import options
-from utils.datasets import eval_dataset
+from utils.build import eval_dataset
 from utils.files import must_be_new, new_name, write
 from utils.media import Background, batches, named_files, open_inputs, read_ahead
 from utils.options import Parser

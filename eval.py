@@ -10,7 +10,7 @@ from pathlib import Path
 from published.load import load_detector
 from published.weights import checkpoint_path
 from utils import options, parallel
-from utils.datasets import eval_dataset
+from utils.build import eval_dataset
 from utils.evaluation.advice import with_advice
 from utils.evaluation.evaluate import conditions, evaluate, table
 from utils.evaluation.results import RESULTS, save_results

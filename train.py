@@ -15,11 +15,18 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
 from data.errors import UserError
+from data.reading import read_records
 from layers.losses import count_batch_positives
 from published.weights import find_weights, load_weights
 from utils import checkpoint, options, parallel, resolve
-from utils.build import build_average, build_detector, build_optimizer, build_train_loader
-from utils.datasets import describe_datasets, make_datasets, read_records
+from utils.build import (
+    build_average,
+    build_detector,
+    build_optimizer,
+    build_train_loader,
+    describe_datasets,
+    make_datasets,
+)
 from utils.evaluation.evaluate import evaluate
 from utils.evaluation.results import report_training
 from utils.fit_priors import fitted_recipe

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from data.dataset import Dataset, read_folder, select_classes
+from data.dataset import Dataset
+from data.reading import read_folder, select_classes
 from data.records import pack
 from layers.boxes import decode, encode, giou, iou
 from layers.losses import cost_if_absent, mine_hard_negatives

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import torch
 
-from data.dataset import read_folder, select_classes
+from data.reading import read_folder, select_classes
 from data.records import Entry, Object, pack
 from utils.evaluation import evaluate  # noqa: F401  so that layers and metrics are imported
 from utils.log import read_log

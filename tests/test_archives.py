@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.dataset import read_folder
+from data.reading import read_folder
 from tests.conftest import write_image
 
 

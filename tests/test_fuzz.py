@@ -5,8 +5,8 @@ import random
 import numpy as np
 import pytest
 
-from data.dataset import read_folder, select_classes
 from data.errors import UserError
+from data.reading import read_folder, select_classes
 from data.records import pack
 from data.splits import choose_splits
 from tests.test_formats import LAYOUTS, linked_images

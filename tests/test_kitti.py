@@ -1,7 +1,7 @@
 import pytest
 
-from data.dataset import read_folder
 from data.errors import UserError
+from data.reading import read_folder
 from data.records import ANY_CLASS
 from tests.conftest import read_split, write_image
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from data.dataset import select_classes
 from data.errors import UserError
+from data.reading import select_classes
 from data.records import Source
 from tests.conftest import ROOT
 from utils import options, resolve

@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
-from data.dataset import read_folder
 from data.errors import UserError
+from data.reading import read_folder
 from data.records import Entry
 from data.splits import choose_splits, identity, train_val_split
 from tests.conftest import write_coco, write_image

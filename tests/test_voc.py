@@ -1,6 +1,6 @@
 import pytest
 
-from data.dataset import read_folder
+from data.reading import read_folder
 from tests.conftest import read_split, write_image
 
 

@@ -20,9 +20,9 @@ from tqdm import tqdm
 from data.batch import TrainBatches
 from data.dataset import Dataset
 from data.errors import UserError
+from data.reading import read_records
 from utils import options, parallel
-from utils.build import build_loader, build_transform
-from utils.datasets import eval_dataset, read_records
+from utils.build import build_loader, build_transform, eval_dataset
 from utils.evaluation.evaluate import collect_detections
 from utils.evaluation.metrics import compute_metrics
 from utils.resolve import asked_recipe, resolve_recipe

@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from data.checks import examine
-from data.dataset import Dataset, select_classes
+from data.dataset import Dataset
+from data.reading import read_source, select_classes
 from data.records import pack
 from data.splits import choose_splits
 from data.summary import resized_boxes, summary
 from published.weights import find_weights
 from utils import draw, options, parallel
 from utils.build import build_levels, build_transform
-from utils.datasets import read_source
 from utils.files import must_be_new
 from utils.fit_priors import fit_priors, proposal_line
 from utils.resolve import asked_recipe, describe_recipe, resolve_recipe

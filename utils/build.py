@@ -10,6 +10,9 @@ from torch.utils.data import DataLoader
 import retinanet
 import ssd
 from data.batch import Collate, TrainBatches, round_up
+from data.dataset import Dataset
+from data.reading import read_eval_records
+from data.summary import describe
 from data.transforms import Resize, RetinaNetAugmentation, SSDAugmentation, Stretch
 from layers.losses import FocalLoss, MultiBoxLoss
 from layers.priors import Level
@@ -36,7 +39,7 @@ class Conventions:
     norm_epsilon: float = 1e-5  # of batch norm
     p6_from: str = "c5"  # or p5
     p7_relu: bool = True
-    # Images: see data/resize.py and Collate in data/batch.py.
+    # Images: see data/transforms.py and Collate in data/batch.py.
     resize: str = "bytes"  # or whole, float, pil
     floor_sizes: bool = False  # sides of resized images are cut to whole pixels, not rounded
     exact_colour: bool = False  # the padding is the exact mean, which bytes are not
@@ -140,6 +143,29 @@ def build_transform(recipe, augment=False):
     if augment:
         return RetinaNetAugmentation(recipe.jitter or recipe.resize, recipe.max_size)
     return Resize(recipe.resize, recipe.max_size, conventions.resize, conventions.floor_sizes)
+
+
+def make_datasets(recipe, classes, train_records, val_records):
+    """What is trained on and what is validated on, never augmented, or None -> two
+    Datasets."""
+    train_transform = build_transform(recipe, augment=recipe.augment)
+    train_dataset = Dataset(classes, train_records, train_transform, recipe.seed)
+    val_dataset = None
+    if val_records:
+        val_dataset = Dataset(classes, val_records, build_transform(recipe), recipe.seed)
+    return train_dataset, val_dataset
+
+
+def eval_dataset(recipe, split, classes):
+    """One split of a dataset for the evaluation of a detector with these classes: never
+    augmented."""
+    records = read_eval_records(recipe, split, classes)
+    return Dataset(classes, records, build_transform(recipe), recipe.seed)
+
+
+def describe_datasets(recipe, train_dataset, val_dataset):
+    """Lines about what is trained on, and what a recipe's priors reach of it."""
+    return describe(train_dataset, val_dataset, recipe, build_levels(recipe))
 
 
 def build_collate(recipe):

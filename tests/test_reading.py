@@ -2,10 +2,10 @@ import pytest
 
 import train
 from data.errors import UserError
+from data.reading import read_records
 from data.transforms import RetinaNetAugmentation, SSDAugmentation
 from tests.conftest import write_coco
-from utils.build import build_transform
-from utils.datasets import eval_dataset, read_records
+from utils.build import build_transform, eval_dataset
 from utils.recipes import RECIPES
 
 OBJECTS = [[(10, 20, 30, 40, 1)], [(0, 0, 50, 50, 0)]] * 6

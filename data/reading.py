@@ -1,0 +1,208 @@
+"""What a recipe's dataset holds: its format is recognised, its splits and classes are chosen."""
+
+from collections import Counter
+from pathlib import Path
+
+from data import shapes
+from data.checks import examine, unreadable_images
+from data.errors import UserError
+from data.folder import Folder
+from data.formats import cityscapes, coco, csv_file, kitti, labelme, voc, widerface, yolo
+from data.records import pack
+from data.splits import choose_splits, unique
+from data.text import some
+
+FORMATS = dict(
+    coco=coco,
+    voc=voc,
+    yolo=yolo,
+    csv=csv_file,
+    kitti=kitti,
+    cityscapes=cityscapes,
+    widerface=widerface,
+    labelme=labelme,
+)
+DATASETS = ("shapes", *FORMATS, "auto")
+
+
+def read_records(recipe, classes=None):
+    """The classes, the training records, and the validation records or None where there are none.
+
+    classes: their names in a detector's order, where it has learned some already.
+    """
+    source = usable_source(recipe)
+    splits, notes = choose_splits(source.splits, recipe.val_share)
+    source.notes += notes
+    if classes and not recipe.classes:
+        unknown = [name for name in select_classes(source) if name not in classes]
+        if unknown:
+            raise UserError(
+                f"{place(recipe)} has classes that the checkpoint does not know: "
+                f"{', '.join(unknown)}; it knows {', '.join(classes)}"
+            )
+    classes = select_classes(source, list(classes or recipe.classes))
+    train_records = make_records(source, splits["train"], classes, recipe, "train")
+    if not (train_records.labels >= 0).any():
+        raise UserError(f"no object of any class in the training images of {place(recipe)}")
+    if not splits["val"]:
+        return classes, train_records, None
+    return classes, train_records, make_records(source, splits["val"], classes, recipe, "val")
+
+
+def read_eval_records(recipe, split, classes):
+    """The records of one split, for the evaluation of a detector with these classes."""
+    source = usable_source(recipe)
+    everything = unique([entry for part in source.splits.values() for entry in part])
+    if split == "all":
+        splits = dict(all=everything)
+    else:
+        splits, notes = choose_splits(source.splits, recipe.val_share)
+        source.notes += notes
+    entries = splits.get(split)
+    if not entries:
+        there = [name for name, part in splits.items() if part]
+        raise UserError(f"no split {split!r} in {place(recipe)}; there are {', '.join(there)}, all")
+    known = match_classes(source, recipe, list(classes))
+    return make_records(source, entries, classes, recipe, split, known)
+
+
+def usable_source(recipe):
+    """What the reader finds, if it has no problems; without what has some, if the recipe
+    says so."""
+    source = read_source(recipe)
+    entries = unique([entry for part in source.splits.values() for entry in part])
+    unreadable = unreadable_images({str(entry.path): entry.size for entry in entries})
+    source.problems += unreadable.values()
+    if recipe.skip_bad:
+        records = pack([entry for entry in entries if str(entry.path) not in unreadable], [])
+        bad, _ = examine(records)
+        usable = {records.path(i) for i in range(len(records)) if i not in bad}
+        for split, part in source.splits.items():
+            source.splits[split] = [entry for entry in part if str(entry.path) in usable]
+        source.notes.append(f"left out: {len(source.problems) + len(bad)} that cannot be read")
+        source.problems = []
+    if source.problems:
+        more = f" (and {len(source.problems) - 1} more)" if len(source.problems) > 1 else ""
+        raise UserError(
+            f"{source.problems[0]}{more}: python -m tools.check lists all; "
+            "--skip-bad goes on without them"
+        )
+    return source
+
+
+def read_source(recipe):
+    """What the recipe's reader finds: in single files where it names them, else in the folder."""
+    if not recipe.annotations:
+        return read_folder(recipe.dataset, place(recipe))
+    if recipe.dataset == "csv":
+        return csv_file.read_files(
+            recipe.annotations,
+            recipe.val_annotations,
+            recipe.class_list,
+            recipe.images,
+            recipe.val_images,
+        )
+    return coco.read_files(
+        recipe.images or Path(recipe.annotations).parent,
+        recipe.annotations,
+        recipe.val_images,
+        recipe.val_annotations,
+    )
+
+
+def place(recipe):
+    """The folder or file that the recipe's dataset is read from."""
+    return Path(recipe.annotations or recipe.root or f"data/{recipe.dataset}")
+
+
+def read_folder(name, root):
+    """What a folder in the format of this name holds -> Source. auto: the format is recognised."""
+    if name == "shapes":
+        return shapes.read(root)
+    folder = Folder(root)
+    note = []
+    if name == "auto":
+        name, note = recognise_format(folder)
+    source = FORMATS[name].read(folder)
+    source.notes[:0] = note
+    return source
+
+
+def recognise_format(folder):
+    """The only format that a folder's files are of, and a note that says so."""
+    found = {name: files for name, form in FORMATS.items() if (files := form.recognise(folder))}
+    if len(found) == 1:
+        ((name, files),) = found.items()
+        return name, [f"{folder.root} is read as --dataset {name}: {some(files, count=2)}"]
+    if found:
+        options = "; ".join(f"--dataset {name} ({some(files, 1)})" for name, files in found.items())
+        raise UserError(f"{folder.root} could be read in {len(found)} ways; choose one: {options}")
+    others = [file for file in folder.files if file not in {*folder.images, *folder.masks}]
+    raise UserError(
+        f"{folder.root.absolute()}: no annotations of a known format in its {len(folder.files)} "
+        f"files, {len(folder.images)} of them images; known are {', '.join(FORMATS)}"
+        + (f"; the other files: {some(others, count=3)}" if others else "")
+    )
+
+
+def select_classes(source, names=None):
+    """The classes to detect: those of these names in their order, or all that have objects.
+
+    A class that no image shows is left out with a note, unless the list of classes is a fixed one.
+    """
+    if names:
+        known = [*source.classes, *source.other_classes]
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            counted = " (classes are named here; they count themselves)"
+            raise UserError(
+                f"no class {', '.join(map(repr, unknown))}; there are {', '.join(known)}"
+                + (counted if unknown[0].isdecimal() else "")
+            )
+        return list(names)
+    alike = Counter(name.strip().lower() for name in source.classes)
+    for name in source.classes:
+        if alike[name.strip().lower()] > 1:
+            source.notes.append(f"another class is named almost like {name!r}")
+    counts = Counter(
+        item.name for split in source.splits.values() for entry in split for item in entry.objects
+    )
+    empty = [name for name in source.classes if not counts[name]]
+    if source.fixed_classes or not empty or len(empty) == len(source.classes):
+        return list(source.classes)
+    source.notes.append(f"classes without any object, left out: {', '.join(empty)}")
+    return [name for name in source.classes if counts[name]]
+
+
+def match_classes(source, recipe, classes):
+    """Those of a detector's classes that are asked for: classes are matched by their names."""
+    wanted = list(recipe.classes) or select_classes(source)
+    unknown = [name for name in wanted if name not in classes]
+    if recipe.classes and unknown:
+        raise UserError(f"--classes {' '.join(unknown)}: the detector knows {', '.join(classes)}")
+    if unknown and (len(unknown) == len(wanted) or not source.fixed_classes):
+        raise UserError(
+            f"the detector does not know {', '.join(unknown)} of {place(recipe)}; it knows "
+            f"{', '.join(classes)}: name the classes to evaluate with --classes"
+        )
+    return [name for name in wanted if name in classes]
+
+
+def make_records(source, entries, classes, recipe, split, known=None):
+    """The records of a split. known: the classes that objects are kept of, where it is not all."""
+    notes = source.notes if split == "train" else ()
+    if known is not None:
+        entries = [
+            entry._replace(
+                objects=[item for item in entry.objects if item.name is None or item.name in known
+                         or item.name in source.similar]
+            )
+            for entry in entries
+        ]  # fmt: skip
+        notes = source.notes
+    records = pack(entries, classes, source.category_ids, source.similar, notes)
+    if records.problems:
+        raise UserError(f"{records.problems[0]}: --skip-bad goes on without what cannot be read")
+    if not len(records):
+        raise UserError(f"no images in the {split} split of {place(recipe)}")
+    return records
