@@ -2,10 +2,11 @@
 
 from math import log, sqrt
 
+import torch
 from torch import nn
 
 from layers.fpn import FPN
-from layers.heads import Normalize, apply_heads
+from layers.heads import apply_heads
 from layers.priors import make_level, pyramid_priors
 from layers.resnet import ResNet
 
@@ -83,7 +84,9 @@ class RetinaNet(nn.Module):
         self.levels = levels or prior_levels()
         shapes = len(self.levels[0].base_priors)
 
-        self.normalize = Normalize(MEAN, STD)
+        # The definition says them, so a checkpoint does not hold them.
+        self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
         self.base = ResNet(depth, frozen_norm)
         # The levels are two more than the base's maps that the pyramid begins with.
         self.base_maps = len(self.levels) - 2
@@ -95,7 +98,7 @@ class RetinaNet(nn.Module):
 
     def feature_maps(self, images):
         """Pixels [B, 3, H, W] -> the feature maps of all levels, finest first."""
-        maps = self.base(self.normalize(images))
+        maps = self.base((images - self.mean) / self.std)
         return self.pyramid(*maps[-self.base_maps :])
 
     def forward(self, images):
@@ -111,7 +114,7 @@ class RetinaNet(nn.Module):
 
     def priors(self, image_size):
         """(height, width) -> [A, 4]. 800 x 1344 pixels have 201,600."""
-        return pyramid_priors(tuple(image_size), self.levels, self.normalize.mean.device)
+        return pyramid_priors(tuple(image_size), self.levels, self.mean.device)
 
     def scores(self, class_logits):
         """[B, A, C] -> probabilities [B, A, C]: each class decides alone."""

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from layers.heads import Normalize, apply_heads
+from layers.heads import apply_heads
 from layers.priors import make_level, pyramid_priors
 from layers.vgg import VGG
 
@@ -70,7 +70,9 @@ class SSD(nn.Module):
         self.num_classes = num_classes
         self.levels = levels or prior_levels(side)
 
-        self.normalize = Normalize(MEAN, STD)
+        # The definition says them, so a checkpoint does not hold them.
+        self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
         self.base = VGG(norm)
         # conv4_3 is louder than the rest: it is normalised and has a learned scale. Sec. 3.1
         self.scale = nn.Parameter(torch.full((512,), 20.0))
@@ -100,7 +102,7 @@ class SSD(nn.Module):
 
     def feature_maps(self, images):
         """Pixels [B, 3, H, W] -> the feature maps of all levels, finest first."""
-        conv4, fc7 = self.base(self.normalize(images))
+        conv4, fc7 = self.base((images - self.mean) / self.std)
         maps = [self.scale[:, None, None] * F.normalize(conv4), fc7]
         for extra in self.extras:
             maps.append(extra(maps[-1]))
@@ -122,7 +124,7 @@ class SSD(nn.Module):
 
     def priors(self, image_size):
         """(height, width) -> [A, 4]. SSD300 has 8,732, SSD512 24,564."""
-        return pyramid_priors(tuple(image_size), self.levels, self.normalize.mean.device)
+        return pyramid_priors(tuple(image_size), self.levels, self.mean.device)
 
     def scores(self, class_logits):
         """[B, A, 1 + C] -> probabilities [B, A, C]: the classes compete, and so does the

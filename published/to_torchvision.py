@@ -62,7 +62,7 @@ def torchvision_code(loaded):
     refuse_what_differs(recipe)
     mean, std = (
         [round(value / 255, 8) for value in values.flatten().tolist()]
-        for values in (model.normalize.mean, model.normalize.std)
+        for values in (model.mean, model.std)
     )
     common = dict(
         mean=mean,

@@ -117,7 +117,7 @@ def load_vgg(model, state):
         layer.weight.copy_(state[name])
         layer.bias.copy_(state[name.replace("weight", "bias")])
     # They were trained on pixels that were not divided by a deviation.
-    model.base.conv1[0].weight.mul_(model.normalize.std)
+    model.base.conv1[0].weight.mul_(model.std)
 
 
 def fetch(weights):

@@ -49,8 +49,8 @@ def pixels(numbers, model, mean=None, std=None):
     """The image that the model's own normalisation, or that of a published mean and std, turns
     into the input."""
     shown = network_input(numbers)
-    mean = model.normalize.mean if mean is None else torch.tensor(mean).view(1, 3, 1, 1)
-    std = model.normalize.std if std is None else torch.tensor(std).view(1, 3, 1, 1)
+    mean = model.mean if mean is None else torch.tensor(mean).view(3, 1, 1)
+    std = model.std if std is None else torch.tensor(std).view(3, 1, 1)
     return shown * std + mean
 
 

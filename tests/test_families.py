@@ -161,7 +161,7 @@ def test_mmdetection_ssd_with_the_background_last():
     assert_relative(deltas[:, ::every], numbers["deltas"])
     assert_relative(logits[:, ::every].roll(-1, dims=-1), numbers["logits"])
     assert_priors(model, numbers, numbers["priors"])
-    assert model.normalize.mean.flatten().tolist() == pytest.approx([123.675, 116.28, 103.53])
+    assert model.mean.flatten().tolist() == pytest.approx([123.675, 116.28, 103.53])
 
 
 def test_lufficc_ssd512():

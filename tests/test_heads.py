@@ -1,7 +1,6 @@
 import torch
 
-from layers.heads import Normalize, apply_heads, per_prior
-from tests.test_retinanet import tiny
+from layers.heads import apply_heads, per_prior
 
 
 def test_a_prediction_and_its_prior_stand_in_the_same_row():
@@ -9,17 +8,6 @@ def test_a_prediction_and_its_prior_stand_in_the_same_row():
     prediction = torch.zeros(1, 3 * 4, 5, 6)
     prediction[0, 1 * 4 + 2, 2, 1] = 1
     assert per_prior(prediction, 4)[0, (2 * 6 + 1) * 3 + 1].tolist() == [0, 0, 1, 0]
-
-
-def test_bytes_and_floats_are_the_same_image():
-    model, images = tiny().eval(), torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
-    torch.testing.assert_close(model(images), model(images.float()))
-
-
-def test_pixels_are_normalised_channel_by_channel_and_nothing_is_saved():
-    normalize = Normalize((10.0, 20.0, 30.0), (2.0, 4.0, 5.0))
-    pixels = torch.tensor([12, 24, 40], dtype=torch.uint8).view(1, 3, 1, 1)
-    assert normalize(pixels).flatten().tolist() == [1, 1, 2] and not normalize.state_dict()
 
 
 def test_levels_are_joined_finest_first():

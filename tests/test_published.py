@@ -117,9 +117,7 @@ def test_vgg_s_file_is_taken_for_the_base_by_order(tmp_path, prefix):
     assert pretrained.find_weights(recipe) == pretrained.Weights({})
     model = SSD(2)
     pretrained.load_weights(model, ["a", "b"], recipe, pretrained.Weights({}))
-    torch.testing.assert_close(
-        model.base.conv1[0].weight, state[prefix + "0.weight"] * model.normalize.std
-    )
+    torch.testing.assert_close(model.base.conv1[0].weight, state[prefix + "0.weight"] * model.std)
     assert torch.equal(model.base.fc[2].weight, state[prefix + "33.weight"])
     with pytest.raises(UserError, match="ImageNet's VGG has no batch norm"):
         pretrained.load_weights(SSD(2, norm="batch"), ["a", "b"], recipe, pretrained.Weights({}))

@@ -3,7 +3,7 @@ import torch
 
 from layers.losses import FocalLoss
 from layers.priors import grid_size
-from retinanet import RetinaNet, prior_levels
+from retinanet import MEAN, STD, RetinaNet, prior_levels
 from tests.conftest import make_target
 
 
@@ -47,8 +47,22 @@ def test_an_untrained_network_believes_in_little():
     assert 0.005 < scores.mean() < 0.02
 
 
+def test_bytes_and_floats_are_the_same_image():
+    model, images = tiny().eval(), torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
+    torch.testing.assert_close(model(images), model(images.float()))
+
+
+def test_the_base_is_given_pixels_minus_their_mean_over_their_deviation():
+    model = tiny()
+    given = []
+    model.base.register_forward_pre_hook(lambda base, inputs: given.append(inputs[0]))
+    pixels = torch.tensor(MEAN) + torch.tensor([1.0, 2.0, 3.0]) * torch.tensor(STD)
+    model(pixels.view(1, 3, 1, 1).expand(1, 3, 64, 64))
+    torch.testing.assert_close(given[0][0, :, 5, 7], torch.tensor([1.0, 2.0, 3.0]))
+
+
 def test_a_checkpoint_holds_no_mean_and_no_priors():
-    assert not [name for name in tiny().state_dict() if "normalize" in name or "prior" in name]
+    assert not [name for name in tiny().state_dict() if name in ("mean", "std") or "prior" in name]
 
 
 def test_group_norm_stands_behind_each_convolution_of_the_heads():

@@ -7,7 +7,7 @@ import torch
 from layers.boxes import xyxy_to_cxcywh
 from layers.detections import detections
 from layers.losses import MultiBoxLoss
-from ssd import SIZES, SSD, prior_levels
+from ssd import MEAN, SIZES, SSD, STD, prior_levels
 from tests.conftest import make_target
 from utils.recipes import RECIPES
 
@@ -27,6 +27,16 @@ def test_first_and_last_priors_are_the_published():
     assert priors[-1].tolist() == pytest.approx(
         [150 - width / 2, 150 - height / 2, 150 + width / 2, 150 + height / 2]
     )
+
+
+def test_the_base_is_given_pixels_minus_their_mean_over_their_deviation():
+    model = SSD(2)
+    given = []
+    model.base.register_forward_pre_hook(lambda base, inputs: given.append(inputs[0]))
+    pixels = torch.tensor(MEAN) + torch.tensor([1.0, 2.0, 3.0]) * torch.tensor(STD)
+    with torch.no_grad():
+        model(pixels.view(1, 3, 1, 1).expand(1, 3, 300, 300))
+    torch.testing.assert_close(given[0][0, :, 5, 7], torch.tensor([1.0, 2.0, 3.0]))
 
 
 def test_ssd300_has_as_many_parameters_as_published():

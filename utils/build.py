@@ -11,7 +11,6 @@ import retinanet
 import ssd
 from data.batch import Collate, TrainBatches, round_up
 from data.transforms import Resize, RetinaNetAugmentation, SSDAugmentation, Stretch
-from layers.heads import Normalize
 from layers.losses import FocalLoss, MultiBoxLoss
 from layers.priors import Level
 from utils import parallel
@@ -108,9 +107,7 @@ def apply_conventions(model, recipe):
     """Let a model see pixels and batch norm as its recipe's conventions say."""
     conventions = recipe.conventions
     if conventions.mean:
-        # The model's own deviation has no values where only its shapes are built.
-        std = ssd.STD if recipe.model in SSD_SIDES else retinanet.STD
-        model.normalize = Normalize(conventions.mean, std)
+        model.mean = torch.tensor(conventions.mean).view(3, 1, 1)
     for norm in model.base.norms():
         norm.eps = conventions.norm_epsilon
 
