@@ -62,8 +62,7 @@ class RetinaNet(nn.Module):
     """ResNet, a feature pyramid, and two heads that read every level of it.
 
     levels are its priors, from stride 8 on as in the paper, or from 4; channels and head_convs are
-    the paper's 256 and 4; norm is "none" or, after each convolution of the heads, "group";
-    frozen_norm keeps the base's batch norm as loaded.
+    the paper's 256 and 4; norm is "none" or, after each convolution of the heads, "group".
     """
 
     def __init__(
@@ -76,7 +75,6 @@ class RetinaNet(nn.Module):
         norm="none",
         p6_from="c5",
         p7_relu=True,
-        frozen_norm=False,
         prior_probability=PRIOR_PROBABILITY,
     ):
         super().__init__()
@@ -87,7 +85,7 @@ class RetinaNet(nn.Module):
         # The definition says them, so a checkpoint does not hold them.
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
-        self.base = ResNet(depth, frozen_norm)
+        self.base = ResNet(depth)
         # The levels are two more than the base's maps that the pyramid begins with.
         self.base_maps = len(self.levels) - 2
         self.pyramid = FPN(self.base.channels[-self.base_maps :], channels, p6_from, p7_relu)

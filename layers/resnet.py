@@ -12,15 +12,12 @@ class ResNet(nn.Module):
     """torchvision's ResNet, with its names, so that its ImageNet weights load as they are.
 
     It is v1.5: a bottleneck halves the map in its 3x3 convolution, where the paper's does so in the
-    first 1x1. frozen_norm keeps batch norm as it was loaded, statistics and affine values both: the
-    few images of a detection batch estimate them badly. It is meant for pretrained weights; random
-    statistics must stay free to move.
+    first 1x1.
     """
 
-    def __init__(self, depth, frozen_norm=False):
+    def __init__(self, depth):
         super().__init__()
-        norm = FrozenBatchNorm2d if frozen_norm else nn.BatchNorm2d
-        resnet = getattr(models, f"resnet{depth}")(weights=None, norm_layer=norm)
+        resnet = getattr(models, f"resnet{depth}")(weights=None)
         self.conv1, self.bn1 = resnet.conv1, resnet.bn1
         self.relu, self.maxpool = resnet.relu, resnet.maxpool
         self.layer1, self.layer2 = resnet.layer1, resnet.layer2
@@ -47,18 +44,34 @@ class ResNet(nn.Module):
         return c2, c3, c4, c5
 
 
+def freeze_batch_norm(module):
+    """Let every batch norm in a module stay as it was loaded, statistics and affine values both.
+
+    The few images of a detection batch estimate the statistics badly. Random ones, though, must be
+    free to move: call it for pretrained weights only.
+    """
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm2d):
+            frozen = FrozenBatchNorm2d(child.num_features, child.eps)
+            frozen.load_state_dict(child.state_dict())
+            setattr(module, name, frozen.to(child.weight.device))
+        else:
+            freeze_batch_norm(child)
+
+
 class FrozenBatchNorm2d(nn.BatchNorm2d):
     """torch's batch norm as it predicts, while training too; none of its values learn.
 
     Only the gradient is our own: on a GPU, torch's is not channels last, and is copied once more.
     """
 
-    def __init__(self, num_features, **options):
-        super().__init__(num_features, **options)
+    def __init__(self, num_features, eps=1e-5):
+        super().__init__(num_features, eps)
         self.requires_grad_(False)
         self.eval()
 
     def train(self, mode=True):
+        # model.train() calls it on every layer; this one never leaves eval().
         return super().train(False)
 
     def forward(self, x):

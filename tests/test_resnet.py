@@ -1,12 +1,14 @@
 import pytest
 import torch
 
-from layers.resnet import DEPTHS, FrozenBatchNorm2d, ResNet
+from layers.resnet import DEPTHS, FrozenBatchNorm2d, ResNet, freeze_batch_norm
 from tests.test_retinanet import tiny
 
 
 def test_frozen_norm_stays_frozen_through_train():
-    model = tiny(frozen_norm=True).train()
+    model = tiny()
+    freeze_batch_norm(model.base)
+    model.train()
     before = {
         name: value.clone() for name, value in model.base.state_dict().items() if "running" in name
     }
@@ -15,6 +17,22 @@ def test_frozen_norm_stays_frozen_through_train():
     assert not any(
         value.requires_grad for norm in model.base.norms() for value in norm.parameters()
     )
+
+
+def test_freezing_batch_norm_keeps_what_was_loaded_and_the_names_of_a_checkpoint():
+    model = tiny().eval()
+    for norm in model.base.norms():
+        for value in (norm.running_mean, norm.running_var, norm.weight.data):
+            value.uniform_(0.5, 2)
+        norm.eps = 1e-3
+    images = torch.randint(0, 256, (1, 3, 64, 64))
+    expected = model(images)
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    freeze_batch_norm(model.base)
+    torch.testing.assert_close(model.train()(images), expected, rtol=0, atol=0)
+    assert list(model.state_dict()) == list(state)
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    assert len(model.base.norms()) == 20
 
 
 def test_without_freezing_everything_learns():

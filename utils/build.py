@@ -13,6 +13,7 @@ from data.batch import Collate, TrainBatches, round_up
 from data.transforms import Resize, RetinaNetAugmentation, SSDAugmentation, Stretch
 from layers.losses import FocalLoss, MultiBoxLoss
 from layers.priors import Level
+from layers.resnet import freeze_batch_norm
 from utils import parallel
 from utils.stop import leave_signals_to_parent
 
@@ -71,7 +72,6 @@ def build_detector(recipe, num_classes):
         force_match=recipe.force_match,
         box_weight=recipe.box_weight,
     )
-    pretrained = recipe.weights != "none"
     if recipe.model in SSD_SIDES:
         model = ssd.SSD(num_classes, SSD_SIDES[recipe.model], levels, recipe.vgg_norm)
         criterion = MultiBoxLoss(**options, negatives_per_positive=recipe.negatives_per_positive)
@@ -85,7 +85,6 @@ def build_detector(recipe, num_classes):
             recipe.head_norm,
             recipe.conventions.p6_from,
             recipe.conventions.p7_relu,
-            frozen_norm=recipe.frozen_norm and pretrained,
             prior_probability=recipe.prior_probability,
         )
         criterion = FocalLoss(
@@ -97,9 +96,12 @@ def build_detector(recipe, num_classes):
     apply_conventions(model, recipe)
     if recipe.compile:
         criterion.compare = torch.compile(criterion.compare, dynamic=False)
-    frozen_stages = recipe.frozen_stages if pretrained else 0
-    for stage in model.base.stages()[:frozen_stages]:
-        stage.requires_grad_(False)
+    # Random weights must learn, and random statistics must be free to move.
+    if recipe.weights != "none":
+        if recipe.frozen_norm and recipe.model == "retinanet":
+            freeze_batch_norm(model.base)
+        for stage in model.base.stages()[: recipe.frozen_stages]:
+            stage.requires_grad_(False)
     return model, criterion
 
 
