@@ -17,6 +17,7 @@ from torch.nn.utils import clip_grad_norm_
 from data.errors import UserError
 from data.reading import read_records
 from layers.losses import count_batch_positives
+from layers.resnet import freeze_batch_norm
 from published.weights import find_weights, load_weights
 from utils import checkpoint, options, parallel, resolve
 from utils.build import (
@@ -115,9 +116,11 @@ def build(recipe, classes, device, weights=None):
     if weights:
         with parallel.rank0_first():
             print(*load_weights(model, classes, recipe, weights), "", sep="\n")
+    # A batch of a few images estimates statistics badly, so a pretrained ResNet keeps its own; and
+    # what the first stages see in pixels serves every dataset. Random ones must be free to change.
     if recipe.weights != "none":
-        # A batch of a few images estimates statistics badly, so pretrained ones are kept; and what
-        # the first stages see in pixels serves every dataset. Random ones must be free to change.
+        if recipe.frozen_norm and recipe.model == "retinanet":
+            freeze_batch_norm(model.base)
         for stage in model.base.stages()[: recipe.frozen_stages]:
             stage.requires_grad_(False)
     model.to(device, memory_format=parallel.training_format(device)).train()

@@ -1,5 +1,3 @@
-import pytest
-
 from data.batch import Collate
 from tests.test_batch import sample
 from utils.build import build_detector, build_levels, build_optimizer, sizes_to_compile
@@ -13,31 +11,6 @@ def test_norms_and_biases_do_not_decay():
     assert all(one.ndim > 1 for one in decaying["params"]) and all(
         one.ndim <= 1 for one in others["params"]
     )
-
-
-def test_frozen_stages_do_not_learn():
-    for name, first in (("shapes", "base.conv1.weight"), ("ssd300_shapes", "base.conv1.0.weight")):
-        model, _ = build_detector(RECIPES[name] | dict(frozen_stages=2, weights="imagenet"), 2)
-        frozen = [name for name, value in model.named_parameters() if not value.requires_grad]
-        assert first in frozen and len(frozen) < len(list(model.parameters())) / 2
-
-
-def test_random_weights_are_not_kept_from_learning():
-    recipe = RECIPES["shapes"] | dict(frozen_stages=2, frozen_norm=True, weights="none")
-    model, _ = build_detector(recipe, 2)
-    assert all(value.requires_grad for value in model.parameters())
-    assert all(norm.training for norm in model.train().base.norms())
-
-
-@pytest.mark.parametrize("name", ("shapes", "ssd300_shapes"))
-@pytest.mark.parametrize("frozen_norm", (True, False))
-def test_with_weights_the_batch_norm_of_a_resnet_alone_is_frozen(name, frozen_norm):
-    recipe = RECIPES[name] | dict(weights="any.pth", vgg_norm="batch", frozen_norm=frozen_norm)
-    model, _ = build_detector(recipe | dict(frozen_stages=0), 2)
-    norms = model.train().base.norms()
-    is_frozen = frozen_norm and name == "shapes"
-    assert norms and all(norm.training != is_frozen for norm in norms)
-    assert all(norm.weight.requires_grad != is_frozen for norm in norms)
 
 
 def test_batches_for_a_compiled_network_have_few_sizes():

@@ -124,6 +124,7 @@ def calls_in(node):
 def test_train_shows_all_that_a_training_does():
     calls = calls_in(ast.parse((ROOT / "train.py").read_text()))
     for name in (
+        "freeze_batch_norm",
         "nn.DataParallel",
         "DistributedDataParallel",
         "torch.autocast",

@@ -317,3 +317,34 @@ def test_what_a_run_reports_is_its_best_checkpoint_and_a_finished_run_reports_ag
     (run / "metrics.json").unlink()
     run_script("train.py", "--resume", run / "last.pth")
     assert json.loads((run / "metrics.json").read_text())["metrics"] == before["metrics"]
+
+
+def build_model(recipe):
+    """The model as it begins to learn; weights of a file are not loaded."""
+    return build(recipe, ["cat", "dog"], torch.device("cpu"))[0]
+
+
+def test_frozen_stages_do_not_learn():
+    for name, first in (("shapes", "base.conv1.weight"), ("ssd300_shapes", "base.conv1.0.weight")):
+        recipe = RECIPES[name] | dict(frozen_stages=2, weights="imagenet")
+        model = build_model(recipe)
+        frozen = [name for name, value in model.named_parameters() if not value.requires_grad]
+        assert first in frozen and len(frozen) < len(list(model.parameters())) / 2
+
+
+def test_random_weights_are_not_kept_from_learning():
+    recipe = RECIPES["shapes"] | dict(frozen_stages=2, frozen_norm=True, weights="none")
+    model = build_model(recipe)
+    assert all(value.requires_grad for value in model.parameters())
+    assert all(norm.training for norm in model.base.norms())
+
+
+@pytest.mark.parametrize("name", ("shapes", "ssd300_shapes"))
+@pytest.mark.parametrize("frozen_norm", (True, False))
+def test_with_weights_the_batch_norm_of_a_resnet_alone_is_frozen(name, frozen_norm):
+    recipe = RECIPES[name] | dict(weights="any.pth", vgg_norm="batch", frozen_norm=frozen_norm)
+    model = build_model(recipe | dict(frozen_stages=0))
+    norms = model.base.norms()
+    is_frozen = frozen_norm and name == "shapes"
+    assert norms and all(norm.training != is_frozen for norm in norms)
+    assert all(norm.weight.requires_grad != is_frozen for norm in norms)

@@ -24,6 +24,7 @@ from layers.boxes import DELTA_SCALE
 from layers.detections import detections
 from layers.losses import FocalLoss
 from layers.priors import level_sizes, pyramid_priors
+from layers.resnet import freeze_batch_norm
 from tools.accuracy import as_list, build_torchvision
 from utils import build, checkpoint, parallel
 from utils.evaluation.metrics import compute_metrics
@@ -155,6 +156,12 @@ def training_step(recipe, images, targets):
     layout = parallel.training_format(device)
     images = images.contiguous(memory_format=layout)
     model, criterion = build.build_detector(recipe, NUM_CLASSES)
+    # What train.py freezes of pretrained weights costs no gradients here either.
+    if recipe.weights != "none":
+        if recipe.frozen_norm and recipe.model == "retinanet":
+            freeze_batch_norm(model.base)
+        for stage in model.base.stages()[: recipe.frozen_stages]:
+            stage.requires_grad_(False)
     model.to(device, memory_format=layout).train()
     if recipe.compile:
         model.compile(dynamic=False)

@@ -16,7 +16,6 @@ from data.summary import describe
 from data.transforms import Resize, RetinaNetAugmentation, SSDAugmentation, Stretch
 from layers.losses import FocalLoss, MultiBoxLoss
 from layers.priors import Level
-from layers.resnet import freeze_batch_norm
 from utils import parallel
 from utils.stop import leave_signals_to_parent
 
@@ -99,12 +98,6 @@ def build_detector(recipe, num_classes):
     apply_conventions(model, recipe)
     if recipe.compile:
         criterion.compare = torch.compile(criterion.compare, dynamic=False)
-    # Random weights must learn, and random statistics must be free to move.
-    if recipe.weights != "none":
-        if recipe.frozen_norm and recipe.model == "retinanet":
-            freeze_batch_norm(model.base)
-        for stage in model.base.stages()[: recipe.frozen_stages]:
-            stage.requires_grad_(False)
     return model, criterion
 
 
