@@ -9,23 +9,23 @@ python -m lesson prior 6634 --image 3  # on another validation image
 from pathlib import Path
 
 from data.errors import UserError
-from lesson.draw_augmentation import draw_augmentation
-from lesson.draw_detections import (
+from lesson.draw_priors import draw_cells, draw_delta, draw_fit, draw_matching
+from lesson.draw_training import (
+    draw_augmentation,
+    draw_cumulative,
     draw_curve,
+    draw_imbalance,
+    draw_mining,
     draw_nms,
     draw_pyramid,
     draw_strip,
     level_name,
     receptive_field,
 )
-from lesson.draw_losses import draw_cumulative, draw_imbalance, draw_mining
-from lesson.draw_matching import draw_matching
-from lesson.draw_priors import draw_cells, draw_delta, draw_fit
 from lesson.example import IMAGE, look, val_dataset
 from lesson.microscope import follow
-from lesson.numbers import example_numbers, paper_numbers, save_numbers
 from lesson.runs import RETINANET, run_folder, snapshots
-from lesson.text import refresh
+from lesson.text import example_numbers, paper_numbers, refresh, save_numbers
 from utils import parallel
 from utils.evaluation.evaluate import best_operating_points, detect_all
 from utils.evaluation.metrics import match_detections

@@ -10,6 +10,7 @@ from data.dataset import Dataset
 from data.reading import read_folder, select_classes
 from data.records import pack
 from layers.boxes import decode, encode, giou, iou
+from layers.detections import detections
 from layers.losses import cost_if_absent, mine_hard_negatives
 from layers.matching import assign
 from layers.priors import level_sizes, pyramid_priors
@@ -115,3 +116,14 @@ def focal_costs(view, logits):
     is_class &= (view.labels >= 0)[:, None]
     present, absent = alpha * cost_if_absent(-logits, gamma), cost_if_absent(logits, gamma)
     return torch.where(is_class, present, (1 - alpha) * absent).sum(dim=-1), view.labels != -2
+
+
+def was_kept(view, model, prediction, row):
+    """Whether the box of a prior is among the image's detections, rather than suppressed."""
+    recipe = view.recipe
+    found = detections(
+        prediction.deltas, prediction.logits, view.priors, None, model.scores,
+        view.level_sizes if recipe.topk_per == "level" else None,
+        recipe.score_threshold, recipe.nms_iou, recipe.pre_nms_topk, recipe.max_detections,
+    )  # fmt: skip
+    return bool(torch.isclose(found["boxes"], prediction.decoded[row]).all(dim=1).any())

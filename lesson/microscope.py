@@ -5,8 +5,7 @@ import torch
 from data.errors import UserError
 from layers.boxes import cxcywh_to_xyxy, encode, iou
 from layers.matching import BACKGROUND, IGNORED
-from lesson.example import NAMES, look, predictions
-from lesson.numbers import was_kept
+from lesson.example import NAMES, look, predictions, was_kept
 from lesson.runs import snapshots
 
 WORDS = {BACKGROUND: "background", IGNORED: "ignored"}

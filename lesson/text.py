@@ -1,17 +1,92 @@
-"""The lesson's text: numbers and code in it are marked by comments, and are filled in from here.
+"""The lesson's text: its numbers, computed by the code that it explains, and the code it quotes.
 
 A number stands before its name, as in `8,732<!--cells.ssd300.priors-->`, several in parentheses; a
 function is quoted below a line such as `<!--code layers/boxes.py iou-->`.
 """
 
 import ast
+import json
+import math
 import re
 from pathlib import Path
 
+import retinanet
+import ssd
+from layers.boxes import CENTRE_SCALE, SIZE_SCALE
+from layers.priors import level_sizes
+from lesson.draw_priors import SIZES
+from lesson.example import OBJECT as EXAMPLE
+from lesson.example import look, predictions, was_kept
+from utils.recipes import RECIPES
+
+CLASSES = 80  # of COCO
 ROOT = Path(__file__).parent.parent
 README = Path(__file__).parent / "README.md"
+FILE = Path(__file__).parent / "numbers.json"
 NUMBER = re.compile(r"(\([^()]*\)|\d+\sx\s\d+|[^\s(]+)<!--([\w.]+)-->")
 CODE = re.compile(r"<!--code (\S+) (\w+)-->\n```python\n(.*?)```\n", re.S)
+
+
+def paper_numbers():
+    """What follows from the papers and our constants alone -> name -> text."""
+    probability = retinanet.PRIOR_PROBABILITY
+    ssd300, coco = RECIPES["ssd300_voc"], RECIPES["retinanet_coco"]
+    alpha, gamma = coco.focal_alpha, coco.focal_gamma
+    logits = sum(level_sizes(SIZES["RetinaNet"], retinanet.prior_levels())) * CLASSES
+    easy = (1 - alpha) * probability**gamma * -math.log(1 - probability)
+    return {
+        "paper.probability": f"{probability:g}",
+        "paper.bias": f"{-math.log((1 - probability) / probability):.2f}",
+        "paper.alpha": f"{alpha:g}",
+        "paper.gamma": f"{gamma:g}",
+        "paper.negatives": f"{ssd300.negatives_per_positive}",
+        "paper.ssd_start": f"{(1 + 3) * math.log(1 + 20):.2f}",
+        "paper.classes": f"{CLASSES}",
+        "paper.even_start": f"{logits * math.log(2):,.0f}",
+        "paper.focal_start": f"{logits * easy:,.0f}",
+        "paper.ssd_positive": f"{ssd300.positive_iou:g}",
+        "paper.positive": f"{coco.positive_iou:g}",
+        "paper.negative": f"{coco.negative_iou:g}",
+        "paper.centre_scale": f"{CENTRE_SCALE:g}",
+        "paper.size_scale": f"{SIZE_SCALE:g}",
+        "paper.ssd_smallest": f"{ssd.SIZES[300][0]}",
+        "paper.retinanet_smallest": f"{retinanet.SIZES[0]}",
+        "paper.retinanet_largest": f"{retinanet.SIZES[-1]}",
+        "paper.ssd_nms": f"{ssd300.nms_iou:g}",
+        "paper.nms": f"{coco.nms_iou:g}",
+        "paper.topk": f"{coco.pre_nms_topk:,}",
+        "paper.max_detections": f"{coco.max_detections}",
+        "paper.threshold": f"{coco.score_threshold:g}",
+    }
+
+
+def example_numbers(name, model):
+    """What a model says of the example object, and what that costs -> name -> text."""
+    view = look(name)
+    prediction, row = predictions(view, model), view.best_prior(EXAMPLE)
+    logits = ", ".join(f"{value:.2f}" for value in prediction.logits[row].tolist())
+    deltas = ", ".join(f"{value:+.2f}" for value in prediction.deltas[row].tolist())
+    decoded = ", ".join(f"{side:.0f}" for side in prediction.decoded[row].tolist())
+    label = int(view.labels[row])
+    return {
+        f"{name}.logits": logits,
+        f"{name}.predicted_deltas": deltas,
+        f"{name}.decoded": decoded,
+        f"{name}.score": f"{prediction.scores[row, label]:.2f}",
+        f"{name}.class_cost": f"{prediction.class_costs[row]:.3f}",
+        f"{name}.box_cost": f"{prediction.box_costs[row]:.3f}",
+        f"{name}.class": view.classes[label],
+        f"{name}.kept": "yes" if was_kept(view, model, prediction, row) else "no",
+    }
+
+
+def save_numbers(numbers):
+    """Write numbers.json, in the order of the names."""
+    FILE.write_text(json.dumps(dict(sorted(numbers.items())), indent=1) + "\n")
+
+
+def load_numbers():
+    return json.loads(FILE.read_text())
 
 
 def fill_numbers(text, numbers):

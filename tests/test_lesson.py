@@ -8,9 +8,8 @@ from PIL import Image
 
 from lesson import __main__ as lesson_main
 from lesson import example
-from lesson.numbers import load_numbers, paper_numbers
 from lesson.runs import RECIPES, initial_model
-from lesson.text import README, fill_code, fill_numbers
+from lesson.text import README, fill_code, fill_numbers, load_numbers, paper_numbers
 from tests.conftest import ROOT
 
 TEXT = README.read_text()
@@ -95,7 +94,7 @@ def test_every_glossary_word_is_in_the_text():
 def numbers(tmp_path_factory):
     """What the pictures without training compute today; nothing is drawn into the lesson."""
     patch = pytest.MonkeyPatch()
-    for name in ("priors", "matching", "losses", "augmentation"):
+    for name in ("priors", "training"):
         module = importlib.import_module(f"lesson.draw_{name}")
         patch.setattr(module, "save_figure", lambda figure, name: None)
     patch.setattr(example, "DATA", tmp_path_factory.mktemp("shapes") / "shapes")
