@@ -56,7 +56,7 @@ def published_prior(family, stride, size, ratio):
         return tuple(float(round(corner)) for corner in corners)
     if family == "mmdetection":
         return (-width / 2, -height / 2, width / 2, height / 2)
-    # The priors of these two stand on a cell's corner, those of odtk on its centre.
+    # Unlike those above, odtk's priors stand on the centre of their cell, not on its corner.
     centre = stride / 2
     extra = 1  # the last pixel is inside the box
     if family == "odtk 19.04":
@@ -126,4 +126,5 @@ def numbers_in(config, name):
     found = re.search(rf"\b{name}['\"]?\s*[=:]\s*[\[(]?([\d.,\s]+)", config)
     if not found:
         return []
-    return [float(number) for number in re.findall(r"\d+\.?\d*|\.\d+", found[1])]
+    # No number in a configuration has more digits.
+    return [float(number) for number in re.findall(r"\d{1,9}\.?\d{0,9}|\.\d{1,9}", found[1])]

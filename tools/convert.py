@@ -7,7 +7,7 @@ python -m tools.convert best.pth --to torchvision --output theirs.pth   # as tor
 
 from pathlib import Path
 
-from published.load import ALL, open_checkpoint
+from published.load import UNLIMITED, open_checkpoint
 from published.to_torchvision import torchvision_code, torchvision_state
 from utils import checkpoint
 from utils.build import describe_conventions
@@ -57,7 +57,8 @@ def describe(content, family):
     if recipe.model == "retinanet":
         detector += f", depth {recipe.depth}, heads' norm {recipe.head_norm}"
     topk, most = (
-        "all" if count == ALL else count for count in (recipe.pre_nms_topk, recipe.max_detections)
+        "all" if count == UNLIMITED else count
+        for count in (recipe.pre_nms_topk, recipe.max_detections)
     )
     yield f"family       {family}"
     yield f"detector     {detector}"
