@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 
 from data.errors import UserError
-from utils.build import Conventions, build_detector
+from utils.build import Conventions, build_detector, check_conventions
 from utils.pickles import PickleCheck, Placeholder
 from utils.recipe import Recipe, checked
 
@@ -231,7 +231,9 @@ def recipe_of(content, path=""):
     unknown = sorted(set(values) - known | set(conventions) - known_conventions)
     if unknown:
         raise UserError(f"{path}: its recipe has fields that are not known here: {unknown[0]}")
-    return checked(Recipe(**values, conventions=Conventions(**conventions)), path)
+    conventions = Conventions(**conventions)
+    check_conventions(conventions, path)
+    return checked(Recipe(**values, conventions=conventions), path)
 
 
 class LoadedDetector(NamedTuple):
