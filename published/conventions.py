@@ -1,5 +1,4 @@
-"""What other programs do that weights cannot express: their priors, and their treatment of
-images."""
+"""What other programs do that weights cannot express: where priors lie, how images are treated."""
 
 import re
 from math import sqrt
@@ -9,57 +8,63 @@ from ssd import SIZES
 from utils.build import SSD_SIDES, Conventions
 from utils.recipes import RECIPES
 
-TORCHVISION = dict(resize="float", floor_sizes=True, exact_colour=True)
-MMDETECTION = dict(resize="whole", exact_colour=True)
-ODTK = dict(resize="pil", floor_sizes=True, exact_colour=True, size_divisor=128, clip_boxes="input")
+TORCHVISION_IMAGES = dict(resize="float", floor_sizes=True, exact_colour=True)
+MMDETECTION_IMAGES = dict(resize="whole", exact_colour=True)
+ODTK_IMAGES = dict(
+    resize="pil", floor_sizes=True, exact_colour=True, size_divisor=128, clip_boxes="input"
+)
 CONVENTIONS = {
     "pytorch-retinanet": Conventions(
         resize="float", exact_colour=True, min_padding=1, clip_boxes="input"
     ),
-    "odtk": Conventions(**ODTK),
-    "odtk 19.04": Conventions(**ODTK),
-    # torchvision has 0. No variance changes by as little as this, and torch before 2.12 refuses 0.
+    "odtk": Conventions(**ODTK_IMAGES),
+    "odtk 19.04": Conventions(**ODTK_IMAGES),
+    # torchvision has an epsilon of 0, which torch before 2.12 refuses; 1e-30 changes no variance.
     "torchvision v1": Conventions(
-        fitted_stride=True, norm_epsilon=1e-30, p6_from="p5", **TORCHVISION
+        fitted_stride=True, norm_epsilon=1e-30, p6_from="p5", **TORCHVISION_IMAGES
     ),
-    "torchvision v2": Conventions(fitted_stride=True, **TORCHVISION),
-    "torchvision ssd": Conventions(clamp="sizes", **TORCHVISION),
-    "mmdetection": Conventions(p7_relu=False, **MMDETECTION),
-    "mmdetection ssd": Conventions(mean=(123.675, 116.28, 103.53), **MMDETECTION),
+    "torchvision v2": Conventions(fitted_stride=True, **TORCHVISION_IMAGES),
+    "torchvision ssd": Conventions(clamp="sizes", **TORCHVISION_IMAGES),
+    "mmdetection": Conventions(p7_relu=False, **MMDETECTION_IMAGES),
+    "mmdetection ssd": Conventions(mean=(123.675, 116.28, 103.53), **MMDETECTION_IMAGES),
     "ssd.pytorch": Conventions(clamp="centres", resize="whole", clip_boxes="nothing"),
     "lufficc": Conventions(clamp="centres", resize="whole", clip_boxes="nothing"),
 }
 
 
 def retinanet_priors(family):
-    """The priors of a family's cells, where they differ from ours; else nothing."""
+    """The priors of a cell on each level, as a family has them; () if they are ours."""
     if family == "pytorch-retinanet":
         return ()
     levels = []
     for stride, size in zip(retinanet.STRIDES, retinanet.SIZES):
-        # Ratios as these programs have them: height / width.
+        # These programs state a ratio as height / width, we as width / height.
         shapes = [(size * s, 1 / ratio) for ratio in retinanet.RATIOS for s in retinanet.SCALES]
         levels.append(tuple(published_prior(family, stride, *shape) for shape in shapes))
     return tuple(levels)
 
 
 def published_prior(family, stride, size, ratio):
-    """One prior, xyxy in pixels, of a size and a ratio of height to width."""
-    width, height = size / sqrt(ratio), size * sqrt(ratio)
+    """One prior of a cell, xyxy in pixels, of a size and a ratio of height to width."""
     if family.startswith("torchvision"):
-        # Sizes are cut, and corners rounded to whole pixels; priors stand on their cell's corner.
+        # It cuts sizes and rounds corners to whole pixels.
         size = int(size + 1e-6)
-        width, height = size / sqrt(ratio), size * sqrt(ratio)
+    width = size / sqrt(ratio)
+    height = size * sqrt(ratio)
+    if family.startswith("torchvision"):
         corners = (-width / 2, -height / 2, width / 2, height / 2)
         return tuple(float(round(corner)) for corner in corners)
     if family == "mmdetection":
         return (-width / 2, -height / 2, width / 2, height / 2)
-    # odtk's boxes include the pixels of both borders; 19.04 rounded the sides of every ratio.
-    extra = 0 if family == "odtk 19.04" else 1
-    if family == "odtk 19.04":
-        side = round(stride / sqrt(ratio))
-        width, height = side * size / stride, round(side * ratio) * size / stride
+    # Unlike those above, odtk's priors stand on the centre of their cell, not on its corner.
     centre = stride / 2
+    extra = 1  # the last pixel is inside the box
+    if family == "odtk 19.04":
+        # It rounded the sides of a prior of the stride's size, and scaled them.
+        side = round(stride / sqrt(ratio))
+        width = side * size / stride
+        height = round(side * ratio) * size / stride
+        extra = 0
     return (
         centre - width / 2,
         centre - height / 2,
@@ -69,40 +74,44 @@ def published_prior(family, stride, size, ratio):
 
 
 def ssd_sizes(model, family, ours):
-    """The sizes of an SSD's priors: by its program's defaults, and by the number of its classes."""
+    """The sizes of an SSD's priors that its program has by default for so many classes."""
     shapes = len(ours["box_heads.0.bias"]) // 4
     num_classes = len(ours["class_heads.0.bias"]) // shapes - 1
-    coco, voc = RECIPES[f"{model}_coco"].prior_sizes, SIZES[SSD_SIDES[model]]
+    coco = RECIPES[f"{model}_coco"].prior_sizes
+    voc = SIZES[SSD_SIDES[model]]
     if family == "torchvision ssd":
         return coco
     if family == "mmdetection ssd":
         return tuple(int(size) for size in (voc if num_classes == 20 else coco))
-    # lufficc and ssd.pytorch have VOC's sizes by default, whatever the number of classes.
+    # The defaults of lufficc and ssd.pytorch are VOC's, whatever the number of classes.
     return coco if has_coco_classes(family, num_classes) else voc
 
 
 def has_coco_classes(family, num_classes):
-    """Whether so many classes are COCO's: 80, or the 200 that ssd.pytorch has room for."""
+    """Whether it detects COCO's classes: 80, or 200 in ssd.pytorch, which uses the first 80."""
     return num_classes == 80 or (num_classes == 200 and family == "ssd.pytorch")
 
 
-# The first level of MMDetection's SSDs, in percent of the image's side: by that side, and by the
-# smaller end of basesize_ratio_range in percent.
+# The size of the first level in MMDetection's SSDs, in percent of the image's side. It depends on
+# that side, and on where basesize_ratio_range begins, in percent.
 FIRST_SIZES = {(300, 15): 7, (300, 20): 10, (512, 10): 4, (512, 15): 7}
 
 
 def mmdetection_sizes(config):
-    """The sizes of an SSD's priors as an MMDetection configuration, a text, has them; else ().
+    """The sizes of an SSD's priors in the text of an MMDetection configuration, or ().
 
     They are listed, or follow from basesize_ratio_range as its SSDAnchorGenerator computes them.
     """
-    min_sizes, max_sizes = (numbers_in(config, name) for name in ("min_sizes", "max_sizes"))
+    min_sizes = numbers_in(config, "min_sizes")
+    max_sizes = numbers_in(config, "max_sizes")
     if min_sizes and max_sizes:
         return (*min_sizes, max_sizes[-1])
-    ratios, side = numbers_in(config, "basesize_ratio_range"), numbers_in(config, "input_size")
-    if len(ratios) != 2 or not side:
+    ratios = numbers_in(config, "basesize_ratio_range")
+    sides = numbers_in(config, "input_size")
+    if len(ratios) != 2 or not sides:
         return ()
-    side, low, high = int(side[0]), int(ratios[0] * 100), int(ratios[1] * 100)
+    side = int(sides[0])
+    low, high = (int(ratio * 100) for ratio in ratios)
     first = FIRST_SIZES.get((side, low))
     strides = numbers_in(config, "strides")
     if first is None or len(strides) < 3 or high <= low:
@@ -113,6 +122,9 @@ def mmdetection_sizes(config):
 
 
 def numbers_in(config, name):
-    """The numbers that a configuration's text assigns to the first such name, as a list."""
+    """The numbers that a configuration's text gives to a name where it first has it."""
     found = re.search(rf"\b{name}['\"]?\s*[=:]\s*[\[(]?([\d.,\s]+)", config)
-    return [float(number) for number in re.findall(r"\d+\.?\d*|\.\d+", found[1])] if found else []
+    if not found:
+        return []
+    # No number in a configuration has more digits.
+    return [float(number) for number in re.findall(r"\d{1,9}\.?\d{0,9}|\.\d{1,9}", found[1])]

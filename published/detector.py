@@ -19,11 +19,15 @@ from utils.recipe import checked
 class Detector:
     """detector(image) -> dict of boxes [D, 4], scores [D], labels [D] and names, best first.
 
-    image is a path, a picture of Pillow's or an array [H, W, 3] RGB uint8; of a list of images, the
-    result is a list. Boxes are xyxy in the image's own pixels; all are NumPy arrays but names, a
-    list. path is a checkpoint's, or an ONNX file's. score_threshold is by default the score with
-    the best F1 on the validation images; shown_classes are all, and max_detections, in an image,
-    the recipe's. changes are other fields of the recipe, as in dict(resize=600).
+    An image is a path, a Pillow image or an array [H, W, 3] of RGB uint8; a list of images gives a
+    list of dicts. Boxes are xyxy in the image's own pixels. names is a list, the others are NumPy
+    arrays.
+
+    path: a checkpoint of any program, or an ONNX file.
+    score_threshold: by default, the score with the best F1 on the validation images.
+    shown_classes: names of classes; by default, all.
+    max_detections: in an image; by default, the recipe's.
+    changes: other fields of the recipe, such as dict(resize=600).
     """
 
     def __init__(
@@ -38,7 +42,8 @@ class Detector:
     ):
         loaded = load_detector(Path(path))
         self.device = parallel.start(device)
-        self.model, self.classes = loaded.model.to(self.device), loaded.classes
+        self.model = loaded.model.to(self.device)
+        self.classes = loaded.classes
         self.score_threshold = score_threshold
         if score_threshold is None:
             self.score_threshold = loaded.show_threshold or 0.5
@@ -46,7 +51,7 @@ class Detector:
         if precision is not None:
             self.recipe |= dict(precision=precision)
         self.max_detections = max_detections or self.recipe.max_detections
-        # The network's detections hold all that are shown.
+        # The network has to find everything that is to be shown.
         self.recipe = checked(
             self.recipe
             | dict(
@@ -55,7 +60,8 @@ class Detector:
             )
         )
         self.shown_labels = labels_of(shown_classes, self.classes)
-        self.transform, self.collate = build_transform(self.recipe), build_collate(self.recipe)
+        self.transform = build_transform(self.recipe)
+        self.collate = build_collate(self.recipe)
 
     def __call__(self, images):
         if isinstance(images, (list, tuple)):
@@ -63,10 +69,10 @@ class Detector:
         return self.detect_batch([as_array(images)])[0]
 
     def detect_batch(self, arrays):
-        """The detections of several images [H, W, 3].
+        """The detections on each of several images [H, W, 3].
 
-        Those that the network sees in one size go through it together: padding to a larger one
-        would change what is found.
+        Images that the network sees in the same size go through it together. Padding others to a
+        larger size would change what is found.
         """
         samples = [self.transform(array, no_objects(), None) for array in arrays]
         groups = defaultdict(list)
@@ -83,7 +89,7 @@ class Detector:
         return detections
 
     def shown(self, result):
-        """What is to be shown of an image's detections, as arrays and names."""
+        """The detections of an image that are to be shown, as arrays and names."""
         kept = result["scores"] >= self.score_threshold
         kept &= torch.isin(result["labels"], self.shown_labels)
         kept = kept.nonzero().flatten()[: self.max_detections]
@@ -91,14 +97,13 @@ class Detector:
         return arrays | dict(names=[self.classes[label] for label in arrays["labels"]])
 
     def draw(self, image, detections, truth=()):
-        """A copy of the image [H, W, 3] RGB with its detections, and boxes truth [N, 4] in
-        white."""
+        """A copy of the image, [H, W, 3] RGB, with detections drawn, and boxes truth in white."""
         boxes, labels, scores = (detections[name] for name in ("boxes", "labels", "scores"))
         return draw.draw(as_array(image), boxes, labels, self.classes, scores, truth)
 
 
 def labels_of(names, classes):
-    """The labels of some of a detector's classes, by their names; of all if names is None."""
+    """The labels of the named classes; of all classes if names is None."""
     unknown = [name for name in names or () if name not in classes]
     if unknown:
         raise UserError(f"no class {', '.join(unknown)}: it knows {', '.join(classes)}")
@@ -106,7 +111,7 @@ def labels_of(names, classes):
 
 
 def as_array(image):
-    """[H, W, 3] RGB uint8 of a path, a picture of Pillow's or such an array."""
+    """An image, given as a path, a Pillow image or an array, as an array [H, W, 3] of RGB uint8."""
     if isinstance(image, (str, Path)):
         return read_image(Path(image))
     if isinstance(image, Image.Image):
@@ -120,7 +125,7 @@ def as_array(image):
 
 
 def no_objects():
-    """The target of an image of which nothing is known."""
+    """The target of an image without annotations."""
     return dict(
         boxes=np.zeros((0, 4), np.float32),
         labels=np.zeros(0, int),

@@ -1,9 +1,10 @@
 """Published checkpoints: which program wrote a file, and its tensors as ours.
 
-Six families are known by their names: pytorch-retinanet, NVIDIA's retinanet-examples (odtk),
-torchvision, MMDetection, ssd.pytorch and lufficc's SSD. What differs in the numbers is folded in,
-so that our networks compute what the published ones do: the order of prior shapes, the scale of
-deltas, the place of the background's column, pixels that were not divided by a deviation.
+Six families are told apart by the names of their tensors: pytorch-retinanet, NVIDIA's
+retinanet-examples (odtk), torchvision, MMDetection, ssd.pytorch and lufficc's SSD. Where programs
+differ, the numbers are changed so that our networks compute what theirs do: the order of the prior
+shapes, the scale of the deltas, the column of the background, pixels that were not divided by a
+standard deviation.
 """
 
 import re
@@ -16,7 +17,7 @@ from layers.boxes import DELTA_SCALE
 from published.conventions import CONVENTIONS, retinanet_priors, ssd_sizes
 from ssd import STD
 
-# A tensor that only this family has.
+# A tensor that only this family has. torchvision and MMDetection have two kinds of detectors.
 MARKS = {
     "fpn.P3_1.weight": "pytorch-retinanet",
     "cls_head.8.weight": "odtk",
@@ -27,14 +28,14 @@ MARKS = {
     "bbox_head.retina_cls.weight": "mmdetection",
     "bbox_head.cls_convs.0.0.weight": "mmdetection",
 }
-# Blocks of the third stage, and whether they are bottlenecks.
-DEPTHS = {(2, False): 18, (6, False): 34, (6, True): 50, (23, True): 101, (36, True): 152}
-SHAPES = 9  # priors of a cell: three ratios of three scales
+# A ResNet's depth by the blocks in its third stage, and whether they are bottlenecks.
+DEPTH_OF_BLOCKS = {(2, False): 18, (6, False): 34, (6, True): 50, (23, True): 101, (36, True): 152}
+SHAPES_PER_CELL = 9  # of RetinaNet's priors: three ratios of three scales
 # odtk's prior shapes go scale by scale through the ratios 1, 2, 1/2 (height / width); ours go ratio
-# by ratio, 1/2, 1, 2.
+# by ratio through 1/2, 1, 2.
 ODTK_ORDER = [scale * 3 + ratio for ratio in (2, 0, 1) for scale in range(3)]
-# SSD's parts: VGG's convolutions, the extra ones, the heads of boxes and of classes, conv4_3's
-# scale.
+# How the parts of an SSD are named: the VGG's convolutions, the extra ones, the box heads, the
+# class heads, and the scale of conv4_3.
 SSD_PARTS = {
     "ssd.pytorch": (r"vgg\.\d+", r"extras\.\d+", r"loc\.\d+", r"conf\.\d+", "L2Norm.weight"),
     "lufficc": (
@@ -67,15 +68,15 @@ VGG_LAYERS = [
 
 
 def family_of(names):
-    """The family whose checkpoints have such names; None if it is none we know."""
+    """The family whose checkpoints have tensors of these names, or None."""
     return next((family for mark, family in MARKS.items() if mark in names), None)
 
 
 def convert(state, dated=True, prior_sizes=()):
-    """A published state dict -> ours, what it changes in a recipe, and its family.
+    """A published state dict -> ours, the fields of a recipe that it decides, and its family.
 
-    dated: whether an odtk file is one of its first release, whose priors were rounded. prior_sizes:
-    those of an SSD that was trained with others than its program's defaults.
+    dated: whether an odtk file is from its first release, which rounded priors. prior_sizes: the
+    sizes of an SSD's priors, if they are not its program's defaults.
     """
     family = family_of(state)
     if family is None:
@@ -93,7 +94,7 @@ def convert(state, dated=True, prior_sizes=()):
         family += " 19.04"
     conventions = CONVENTIONS[family]
     if family == "torchvision v1" and any(name.endswith("num_batches_tracked") for name in state):
-        # Only the published weights, whose batch norm was always frozen, go without an epsilon.
+        # Only the published weights, whose batch norm was frozen all along, have no epsilon.
         conventions = replace(conventions, norm_epsilon=1e-5)
     if is_ssd:
         changes["prior_sizes"] = tuple(prior_sizes) or ssd_sizes(changes["model"], family, ours)
@@ -103,19 +104,22 @@ def convert(state, dated=True, prior_sizes=()):
 
 
 def retinanet_state(state, family):
-    """Every tensor renamed; the last layers of the heads in our order and scale."""
+    """A RetinaNet's state dict -> ours, and the fields of a recipe that it decides.
+
+    The last layers of the heads get our order of prior shapes and our scale of deltas.
+    """
     is_group = has_group_norm(state)
     last = 12 if is_group else 8
-    ours = rename(state, RETINANET[family](state))
+    ours = rename(state, RETINANET_PREFIXES[family](state))
     ours = {name: value for name, value in ours.items() if not name.startswith("base.fc.")}
     for name in [name for name in ours if name.endswith("running_mean")]:
         # Frozen batch norm counts no batches.
         ours.setdefault(name.replace("running_mean", "num_batches_tracked"), torch.tensor(0))
     shapes = len(ours[f"box_head.{last}.bias"]) // 4
-    if shapes != SHAPES:
+    if shapes != SHAPES_PER_CELL:
         raise UserError(
             f"its names are {family}'s, but it predicts {shapes} boxes for each cell, where "
-            f"RetinaNet has {SHAPES} priors"
+            f"RetinaNet has {SHAPES_PER_CELL} priors"
         )
     for head in ("box_head", "class_head"):
         layers = [f"{head}.{last}.weight", f"{head}.{last}.bias"]
@@ -123,14 +127,14 @@ def retinanet_state(state, family):
             for name in layers:
                 ours[name] = ours[name].unflatten(0, (9, -1))[ODTK_ORDER].flatten(0, 1)
         if head == "box_head" and family != "pytorch-retinanet":
-            # They predict deltas as they are, we in units of DELTA_SCALE.
+            # Their deltas have no scale, ours are in units of DELTA_SCALE.
             for name in layers:
                 ours[name] = ours[name].double() / delta_scale(ours[name])
     ours = {n: value.float() if value.is_floating_point() else value for n, value in ours.items()}
     blocks = {name.split(".")[2] for name in ours if name.startswith("base.layer3.")}
     return ours, dict(
         model="retinanet",
-        depth=DEPTHS[len(blocks), "base.layer3.0.conv3.weight" in ours],
+        depth=DEPTH_OF_BLOCKS[len(blocks), "base.layer3.0.conv3.weight" in ours],
         finest_stride=8,
         channels=len(ours["pyramid.lateral.0.bias"]),
         head_convs=4,
@@ -156,7 +160,7 @@ def pytorch_retinanet(state):
 
 
 def odtk(state):
-    """The same for NVIDIA's retinanet-examples, whose heads are named as ours."""
+    """The same for NVIDIA's retinanet-examples, whose box head is named like ours."""
     backbones = {name.split(".")[1] for name in state if name.startswith("backbones.")}
     if len(backbones) != 1:
         raise UserError(f"it has {len(backbones)} base networks, where one is expected")
@@ -169,7 +173,7 @@ def odtk(state):
 
 
 def torchvision(state, head_convs=4):
-    """The same for torchvision: its first release, older and newer names, and its second."""
+    """The same for torchvision: older and newer names of its first RetinaNet, and its second."""
     names = {"backbone.body.": "base.", "backbone.fpn.extra_blocks.": "pyramid."}
     for i in range(4):
         for end in ("", "0."):
@@ -207,7 +211,7 @@ def mmdetection(state):
     return names
 
 
-RETINANET = {
+RETINANET_PREFIXES = {
     "pytorch-retinanet": pytorch_retinanet,
     "odtk": odtk,
     "torchvision": torchvision,
@@ -216,7 +220,7 @@ RETINANET = {
 
 
 def rename(state, prefixes):
-    """The state with our names, by the longest prefix that a name has; unchanged without one."""
+    """A state dict in which the longest known prefix of each name is replaced by ours."""
     longest_first = sorted(prefixes, key=len, reverse=True)
     renamed = {}
     for name, value in state.items():
@@ -226,16 +230,17 @@ def rename(state, prefixes):
 
 
 def delta_scale(layer):
-    """The units of our deltas, for each row of a layer that predicts them."""
+    """DELTA_SCALE for each row of a layer that predicts deltas, to multiply or divide it by."""
     scale = torch.tensor(DELTA_SCALE, dtype=torch.float64).repeat(len(layer) // 4)
     return scale.view(-1, *[1] * (layer.ndim - 1))
 
 
 def ssd_names(state, family):
-    """Our layers' names -> theirs: convolutions by their order, the heads by their number."""
+    """Our names of an SSD's layers -> theirs, matched by their order in the network."""
     base, extras, box_heads, class_heads = (
         numbered(state, pattern) for pattern in SSD_PARTS[family][:-1]
     )
+    # torchvision counts the last convolutions of the VGG among the extra ones.
     base = sorted(base, key=lambda name: "extra" in name)
     names = dict(zip([*VGG_LAYERS, "base.fc.0", "base.fc.2"], base))
     for i, name in enumerate(extras):
@@ -246,18 +251,21 @@ def ssd_names(state, family):
 
 
 def ssd_state(state, family):
-    """Every tensor renamed; the first layer for our pixels, the background in our column."""
+    """An SSD's state dict -> ours, and the fields of a recipe that it decides.
+
+    The first layer is changed to take our pixels, and the background's column to be the first.
+    """
     names = ssd_names(state, family)
     ours = dict(scale=state[SSD_PARTS[family][-1]].float())
     for our_name, their_name in names.items():
         for kind in ("weight", "bias"):
             ours[f"{our_name}.{kind}"] = state[f"{their_name}.{kind}"].float().clone()
-    # Their pixels were not divided by a deviation.
+    # Their pixels were not divided by a standard deviation.
     deviation = torch.tensor(STD).double().view(1, 3, 1, 1)
     first = state[f"{names['base.conv1.0']}.weight"]
     ours["base.conv1.0.weight"] = (first.double() * deviation).float()
     if family == "mmdetection":
-        # Its background is the last column, ours the first.
+        # Its background is the last column, ours is the first.
         for name in [name for name in ours if name.startswith("class_heads")]:
             shapes = len(ours[name.replace("class", "box")]) // 4
             columns = ours[name].unflatten(0, (shapes, -1))
@@ -267,7 +275,7 @@ def ssd_state(state, family):
 
 
 def numbered(state, pattern):
-    """The layers whose names fit a pattern, by the numbers in them."""
+    """The layers whose names match a pattern, in the order of the numbers in them."""
     layers = []
     for name in state:
         layer = name.removesuffix(".weight")

@@ -1,4 +1,4 @@
-"""Published detectors as checkpoints of ours, with their classes and their programs' thresholds."""
+"""Published detectors as checkpoints of ours, with their classes and their programs' defaults."""
 
 from dataclasses import asdict
 
@@ -13,32 +13,35 @@ from utils import checkpoint
 from utils.onnx import load_onnx
 from utils.recipes import RECIPES
 
-ALL = 1_000_000  # as many as there are
-SSD = dict(
-    score_threshold=0.01, nms_iou=0.45, pre_nms_topk=200, topk_per="class", max_detections=ALL
+UNLIMITED = 1_000_000  # detections, or scores that go through NMS
+SSD_DEFAULTS = dict(
+    score_threshold=0.01,
+    nms_iou=0.45,
+    pre_nms_topk=200,
+    topk_per="class",
+    max_detections=UNLIMITED,
 )
-# What converting raises where tensors are missing or have other shapes than a detector's.
+# What converting raises if tensors are missing, or are not of a detector's shapes.
 NOT_SUCH_TENSORS = (
     KeyError, IndexError, TypeError, ValueError, RuntimeError, AttributeError, ZeroDivisionError,
 )  # fmt: skip
-# What their programs do by default, where it is not what we do.
+# What their programs do by default, as far as ours does otherwise.
 DEFAULTS = {
     "pytorch-retinanet": dict(
-        resize=608, max_size=1024, pre_nms_topk=ALL, max_detections=ALL, batch=1
+        resize=608, max_size=1024, pre_nms_topk=UNLIMITED, max_detections=UNLIMITED, batch=1
     ),
     "torchvision v1": dict(max_detections=300, batch=1),
     "torchvision v2": dict(max_detections=300, batch=1),
-    "torchvision ssd": SSD | dict(pre_nms_topk=400, max_detections=200),
-    "mmdetection ssd": SSD
+    "torchvision ssd": SSD_DEFAULTS | dict(pre_nms_topk=400, max_detections=200),
+    "mmdetection ssd": SSD_DEFAULTS
     | dict(score_threshold=0.02, pre_nms_topk=1000, topk_per="level", max_detections=200),
-    "ssd.pytorch": SSD,
-    "lufficc": SSD | dict(pre_nms_topk=ALL, max_detections=100),
+    "ssd.pytorch": SSD_DEFAULTS,
+    "lufficc": SSD_DEFAULTS | dict(pre_nms_topk=UNLIMITED, max_detections=100),
 }
 
 
 def load_detector(path):
-    """The detector of a checkpoint, ours or a published one, or of an ONNX file that export.py
-    wrote, ready to predict -> LoadedDetector."""
+    """The LoadedDetector of a checkpoint, ours or a published one, or of export.py's ONNX file."""
     if path.suffix == ".onnx":
         return load_onnx(path)
     content, _ = open_checkpoint(path)
@@ -48,9 +51,10 @@ def load_detector(path):
 
 
 def open_checkpoint(path, content=None, classes=None, prior_sizes=()):
-    """Any program's file, or what was read from it, as a checkpoint of ours -> content, family.
+    """Any program's checkpoint -> the content of one of ours, and its family, which may be "ours".
 
-    The family is "ours" if it was one. classes and prior_sizes: where the file does not tell them.
+    content: what was read from the file, if it was read already. classes and prior_sizes: those of
+    the detector, if the file does not tell them.
     """
     content = checkpoint.read(path) if content is None else content
     if checkpoint.is_ours(content):
@@ -62,7 +66,7 @@ def open_checkpoint(path, content=None, classes=None, prior_sizes=()):
 
 
 def convert_checkpoint(content, classes=None, prior_sizes=()):
-    """A published detector's content -> ours, family."""
+    """The content of a published checkpoint -> that of one of ours, and its family."""
     nested = (content.get(key) for key in ("state_dict", "model"))
     state = next((value for value in nested if isinstance(value, dict)), content)
     state = {str(name).removeprefix("module."): value for name, value in state.items()}
@@ -71,8 +75,8 @@ def convert_checkpoint(content, classes=None, prior_sizes=()):
     config = f"{meta.get('config')}{meta.get('cfg')}"
     if "style='caffe'" in config:
         raise UserError(
-            "its ResNet is of style caffe, with other strides and pixels: take the file of style "
-            "pytorch"
+            "its ResNet is of style caffe, which has other strides and pixels: use the file of "
+            "style pytorch"
         )
     prior_sizes = prior_sizes or mmdetection_sizes(config)
     try:
@@ -86,7 +90,7 @@ def convert_checkpoint(content, classes=None, prior_sizes=()):
             f"its names are {family_of(state)}'s, but it is neither a RetinaNet nor an SSD that is "
             f"known here: {reason}"
         ) from None
-    # Its figures are of float32: under bfloat16 its detections would be others.
+    # It was published with float32; in bfloat16 its detections would be others.
     recipe = RECIPES["retinanet_coco"] | DEFAULTS.get(family, {}) | changes
     recipe |= dict(jitter=(), precision="float32")
     if len(names) == len(voc.CLASSES):
@@ -95,17 +99,17 @@ def convert_checkpoint(content, classes=None, prior_sizes=()):
     if changes.get("prior_sizes") and not prior_sizes and family != "torchvision ssd":
         sizes = ", ".join(f"{size:g}" for size in changes["prior_sizes"])
         notes.append(
-            f"the file does not tell its priors' sizes; {family}'s defaults are taken, {sizes}: "
+            f"the file does not tell its priors' sizes; {family}'s defaults are taken, {sizes}; "
             "python -m tools.convert --prior-sizes sets others"
         )
     return dict(model=ours, recipe=asdict(recipe), classes=names, notes=notes), family
 
 
 def with_names(state, family, meta, classes=None):
-    """The state without the logits of classes that do not exist, and the names of those that do.
+    """A state dict without the logits of unused classes, and the names of the others.
 
-    Where the file does not tell them, COCO's and VOC's are known by their number. torchvision has a
-    logit for each of COCO's 91 category numbers, of which 80 are in use.
+    If the file does not tell the names, COCO's and VOC's classes are known by their number.
+    torchvision has a logit for each of COCO's 91 category numbers, of which 80 are in use.
     """
     heads = class_tensors(state)
     background = int("class_heads.0.bias" in heads)
@@ -131,7 +135,7 @@ def with_names(state, family, meta, classes=None):
 
 
 def class_tensors(state):
-    """The tensors that predict classes, each with the number of prior shapes."""
+    """The names of the tensors that predict classes, each with its number of prior shapes."""
     names = [name for name in state if name.startswith("class_head")]
     if names[0].startswith("class_head."):
         last = max(int(name.split(".")[1]) for name in names)

@@ -1,4 +1,4 @@
-"""Our detectors as torchvision's: its model, as lines of Python, and the tensors that it loads."""
+"""Our detectors as torchvision's: lines of Python that build its model, and its state dict."""
 
 from collections import OrderedDict
 
@@ -9,7 +9,7 @@ from data.errors import UserError
 from published.families import delta_scale, rename, ssd_names, torchvision
 from utils.build import SSD_SIDES, build_levels
 
-RETINANET = """\
+RETINANET_CODE = """\
 from functools import partial
 
 import torch
@@ -36,7 +36,7 @@ model = RetinaNet(
     detections_per_img={max_detections}, topk_candidates={topk},
 )
 """
-SSD300 = """\
+SSD300_CODE = """\
 import torch
 from torchvision.models.detection import ssd300_vgg16
 from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
@@ -56,9 +56,10 @@ model.anchor_generator = DefaultBoxGenerator(
 def torchvision_code(loaded):
     """Lines of Python that build torchvision's model of a LoadedDetector, as `model`.
 
-    Its labels are ours, for SSD plus 1; boxes are decoded, and images resized, as torchvision does.
+    Its labels are ours, plus 1 for SSD. It resizes images and decodes boxes in torchvision's way.
     """
-    recipe, model = loaded.recipe, loaded.model
+    recipe = loaded.recipe
+    model = loaded.model
     refuse_what_differs(recipe)
     mean, std = (
         [round(value / 255, 8) for value in values.flatten().tolist()]
@@ -73,7 +74,7 @@ def torchvision_code(loaded):
         topk=recipe.pre_nms_topk,
     )
     if recipe.model in SSD_SIDES:
-        return SSD300.format(
+        return SSD300_CODE.format(
             columns=1 + len(loaded.classes),
             sizes=list(recipe.prior_sizes or ssd.SIZES[300]),
             strides=list(ssd.STRIDES[300]),
@@ -81,9 +82,9 @@ def torchvision_code(loaded):
             **common,
         )
     levels = build_levels(recipe)
-    first = 6 - model.base_maps  # of the ResNet's layers
+    first = 6 - model.base_maps  # of the ResNet's feature maps that the pyramid takes
     base_channels = model.base.channels[-model.base_maps :]
-    return RETINANET.format(
+    return RETINANET_CODE.format(
         depth=recipe.depth,
         epsilon=recipe.conventions.norm_epsilon,
         channels=recipe.channels,
@@ -101,8 +102,9 @@ def torchvision_code(loaded):
 
 
 def refuse_what_differs(recipe):
-    """An error where torchvision has no such detector."""
-    conventions, reason = recipe.conventions, ""
+    """Raise an error if torchvision has no such detector."""
+    conventions = recipe.conventions
+    reason = ""
     if recipe.model == "ssd512":
         reason = "it has no SSD512"
     elif recipe.model == "ssd300" and (recipe.prior_ratios or recipe.base_priors):
@@ -110,9 +112,9 @@ def refuse_what_differs(recipe):
     elif recipe.model == "ssd300" and recipe.vgg_norm != "none":
         reason = "its VGG has no batch norm"
     elif conventions.clamp == "centres":
-        reason = "it does not move priors at the border as ssd.pytorch does"
+        reason = "it does not move priors at the border, as ssd.pytorch does"
     elif not conventions.p7_relu:
-        reason = "it has a ReLU before P7, as the paper"
+        reason = "it has a ReLU before P7, like the paper"
     elif recipe.model == "retinanet" and recipe.head_convs > 4:
         reason = "its heads have four convolutions"
     if reason:
@@ -120,15 +122,17 @@ def refuse_what_differs(recipe):
 
 
 def torchvision_state(loaded, code):
-    """The state dict of torchvision's model, which the code builds: our tensors under its names.
+    """Our tensors under torchvision's names, as the model that the code builds loads them.
 
-    Its RetinaNet predicts deltas in other units, its SSD takes pixels that no deviation divides.
-    The tensors of these two layers are float64, so that they can come back as they were;
-    load_state_dict rounds them.
+    Its RetinaNet predicts deltas in other units, and its SSD takes pixels that are not divided by a
+    standard deviation. The tensors of these two layers are float64, so that they can be converted
+    back exactly; load_state_dict rounds them.
     """
     scope = {}
-    exec(code, scope)  # the text above with numbers of a checked recipe
-    theirs, ours = scope["model"].state_dict(), loaded.model.state_dict()
+    # The code is the text above with numbers of a recipe that was checked.
+    exec(code, scope)
+    theirs = scope["model"].state_dict()
+    ours = loaded.model.state_dict()
     if loaded.recipe.model in SSD_SIDES:
         names = {}
         for our_name, their_name in ssd_names(theirs, "torchvision").items():

@@ -13,6 +13,7 @@ import torch
 
 from data.errors import UserError
 from published.load import load_detector
+from tests.scripts import run_script
 from utils import checkpoint
 from utils.build import build_detector
 from utils.recipes import RECIPES
@@ -159,6 +160,10 @@ def test_random_bytes_and_flipped_bits_are_one_line_or_a_detector(tmp_path, cont
         refused(path)
 
 
+def conventions(**values):
+    return dict(recipe=dict(conventions=values))
+
+
 @pytest.mark.parametrize(
     "change, message",
     (
@@ -167,11 +172,19 @@ def test_random_bytes_and_flipped_bits_are_one_line_or_a_detector(tmp_path, cont
         (dict(recipe=dict(model="yolo")), "model 'yolo': choose"),
         (dict(recipe=dict(prior_sizes=3)), "prior_sizes '3': of the wrong type"),
         (dict(recipe=dict(prior_sizes=("a",) * 5)), "of the wrong type"),
-        (dict(recipe=dict(conventions=3)), "its conventions are no dictionary"),
+        (dict(recipe=dict(conventions=3)), "its conventions are not a dictionary"),
+        (conventions(norm_epsilon="1e-5"), "conventions.norm_epsilon '1e-5' is"),
+        (conventions(norm_epsilon=float("nan")), "conventions.norm_epsilon 'nan' is"),
+        (conventions(mean=(1, 2)), "conventions.mean '(1, 2)' is"),
+        (conventions(mean=3), "conventions.mean '3' is"),
+        (conventions(clamp=[1]), "conventions.clamp '[1]' is"),
+        (conventions(clip_boxes="image "), "conventions.clip_boxes 'image ' is"),
+        (conventions(size_divisor=32.5), "conventions.size_divisor '32.5' is"),
+        (conventions(min_padding=10**9), "conventions.min_padding '1000000000' is"),
         (dict(recipe=dict(resize=10**9)), "resize 1000000000: must be at most"),
         (dict(recipe=dict(head_convs=10**7)), "head_convs 10000000: must be at most"),
         (dict(classes=["a"] * 60_000), "class_head.2.weight is"),
-        (dict(classes=[]), "it knows no class"),
+        (dict(classes=[]), "it has no classes"),
         (dict(classes=[1, 2]), "no known detector"),
         (dict(recipe=3), "no known detector"),
         (dict(classes=["a"]), "other tensors than its detector's"),
@@ -184,6 +197,22 @@ def test_content_of_another_kind_is_one_line(tmp_path, content, change, message)
         change = dict(recipe=content["recipe"] | change["recipe"])
     torch.save(content | change, tmp_path / "a.pth")
     assert message in refused(tmp_path / "a.pth")
+
+
+def test_no_text_of_a_recipe_is_run_as_code_for_torchvision(tmp_path, content):
+    """tools.convert runs the lines that it prints, which hold numbers of the recipe."""
+    written = tmp_path / "written"
+    code = f"1e-5 if open({str(written)!r}, 'w') else 1e-5"
+    conventions = content["recipe"]["conventions"] | dict(norm_epsilon=code)
+    torch.save(
+        content | dict(recipe=content["recipe"] | dict(conventions=conventions)),
+        tmp_path / "a.pth",
+    )
+    output = tmp_path / "theirs.pth"
+    run_script(
+        "tools/convert.py", tmp_path / "a.pth", "--to", "torchvision", "--output", output, code=2
+    )
+    assert not written.exists()
 
 
 def test_weights_that_are_not_finite_are_named(tmp_path, content):

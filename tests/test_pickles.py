@@ -70,7 +70,7 @@ def dimensions(count):
 
 UNFOLDS = "it unfolds to much more than its size"
 LARGER = "it has a tensor larger than its storage"
-NO_NAME = "it has a key that is neither text nor a number"
+NO_NAME = "it has a key that is neither a string nor a small number"
 # Two to the power of 60 tuples to hash, a file of 4 kB with 4 GB of numbers, and the like.
 HOSTILE = {
     "nested key": (archive(b"\x80\x02})q\x00" + b"h\x00\x86q\x00" * 60 + b"K\x01s."), UNFOLDS),

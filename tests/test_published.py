@@ -92,11 +92,11 @@ def test_a_base_s_file_is_taken_for_the_base(tmp_path):
     )
     assert torch.equal(model.base.layer4[1].conv2.weight, source.layer4[1].conv2.weight)
     with pytest.raises(
-        UserError, match="resnet18-f37072fd.pth: other weights than this detector's base has: "
+        UserError, match="resnet18-f37072fd.pth: not the weights of this detector's base: "
     ):
         pretrained.load_weights(RetinaNet(2, 34), ["a", "b"], recipe, pretrained.Weights({}))
     with pytest.raises(
-        UserError, match="resnet18-f37072fd.pth: other weights than this detector's base has: "
+        UserError, match="resnet18-f37072fd.pth: not the weights of this detector's base: "
     ):
         pretrained.load_weights(
             SSD(2), ["a", "b"], recipe | dict(model="ssd300"), pretrained.Weights({})

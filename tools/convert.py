@@ -7,7 +7,7 @@ python -m tools.convert best.pth --to torchvision --output theirs.pth   # as tor
 
 from pathlib import Path
 
-from published.load import ALL, open_checkpoint
+from published.load import UNLIMITED, open_checkpoint
 from published.to_torchvision import torchvision_code, torchvision_state
 from utils import checkpoint
 from utils.build import describe_conventions
@@ -31,7 +31,7 @@ def main():
     content, family = open_checkpoint(
         flags.file, classes=flags.classes, prior_sizes=flags.prior_sizes or ()
     )
-    print(*describe(content, family), sep="\n")
+    print(*describe(content, family, flags.file), sep="\n")
     if flags.to == "torchvision":
         save_for_torchvision(checkpoint.build_model(content, flags.file), flags.output)
     elif flags.output:
@@ -49,16 +49,16 @@ def save_for_torchvision(loaded, output):
         print(f"saved        {output}; the lines above build the model that loads it")
 
 
-def describe(content, family):
+def describe(content, family, path):
     """Lines about a checkpoint's content."""
-    recipe, classes = checkpoint.recipe_of(content), content["classes"]
+    recipe = checkpoint.recipe_of(content, path)
+    classes = content["classes"]
     tensors = [value for value in content["model"].values() if value.is_floating_point()]
     detector = recipe.model
     if recipe.model == "retinanet":
         detector += f", depth {recipe.depth}, heads' norm {recipe.head_norm}"
-    topk, most = (
-        "all" if count == ALL else count for count in (recipe.pre_nms_topk, recipe.max_detections)
-    )
+    counts = (recipe.pre_nms_topk, recipe.max_detections)
+    topk, most = ("all" if count == UNLIMITED else count for count in counts)
     yield f"family       {family}"
     yield f"detector     {detector}"
     yield f"parameters   {sum(value.numel() for value in tensors):,}"

@@ -11,6 +11,7 @@ import retinanet
 import ssd
 from data.batch import Collate, TrainBatches, round_up
 from data.dataset import Dataset
+from data.errors import UserError
 from data.reading import read_eval_records
 from data.summary import describe
 from data.transforms import Resize, RetinaNetAugmentation, SSDAugmentation, Stretch
@@ -28,39 +29,70 @@ OPTIMIZERS = dict(sgd=torch.optim.SGD, adam=torch.optim.Adam, adamw=torch.optim.
 
 @dataclass(frozen=True)
 class Conventions:
-    """Ours are the defaults. A checkpoint made from a published one keeps its publisher's."""
+    """What a detector's numbers mean where programs differ and its weights cannot tell.
+
+    The defaults are ours. A checkpoint made from a published one keeps those of its program.
+    """
 
     # Priors: fields of layers.priors.Level.
     fitted_stride: bool = False
-    clamp: str = ""
+    clamp: str = ""  # or sizes, centres
     # The network.
-    mean: tuple = ()  # of the pixels; the model's own where empty
+    mean: tuple = ()  # of the pixels; the model's own if empty
     norm_epsilon: float = 1e-5  # of batch norm
     p6_from: str = "c5"  # or p5
     p7_relu: bool = True
     # Images: see data/transforms.py and Collate in data/batch.py.
     resize: str = "bytes"  # or whole, float, pil
-    floor_sizes: bool = False  # sides of resized images are cut to whole pixels, not rounded
-    exact_colour: bool = False  # the padding is the exact mean, which bytes are not
+    floor_sizes: bool = False  # the sides of resized images are floored, not rounded
+    exact_colour: bool = False  # images are padded with the exact mean, not with its nearest bytes
     size_divisor: int = 32  # padded sides are multiples of it
-    min_padding: int = 0  # pixels
-    clip_boxes: str = "image"  # where boxes are cut before NMS: image, input (padded), or nothing
+    min_padding: int = 0  # in pixels
+    clip_boxes: str = "image"  # boxes are clipped before NMS to the image, the input, or nothing
 
 
+# The values that conventions may have, the smallest and largest ones of numbers.
+CONVENTION_CHOICES = dict(
+    fitted_stride=(False, True),
+    clamp=("", "sizes", "centres"),
+    p6_from=("c5", "p5"),
+    p7_relu=(False, True),
+    resize=("bytes", "whole", "float", "pil"),
+    floor_sizes=(False, True),
+    exact_colour=(False, True),
+    clip_boxes=("image", "input", "nothing"),
+)
+CONVENTION_LIMITS = dict(norm_epsilon=(1e-38, 1.0), size_divisor=(1, 1024), min_padding=(0, 1024))
 # The conventions of images.
 IMAGE_CONVENTIONS = (
     "resize", "floor_sizes", "exact_colour", "size_divisor", "min_padding", "clip_boxes",
 )  # fmt: skip
 
 
+def check_conventions(conventions, path):
+    """Raise an error if conventions, which are from a file, have other values than they may."""
+    for name, value in asdict(conventions).items():
+        if name in CONVENTION_CHOICES:
+            is_right = isinstance(value, (bool, str)) and value in CONVENTION_CHOICES[name]
+        elif name == "mean":
+            is_right = isinstance(value, (tuple, list)) and len(value) in (0, 3)
+            is_right = is_right and all(type(x) in (int, float) and 0 <= x <= 255 for x in value)
+        else:
+            smallest, largest = CONVENTION_LIMITS[name]
+            is_right = type(value) is type(smallest) and smallest <= value <= largest
+        if not is_right:
+            raise UserError(f"{path}: conventions.{name} {str(value)[:60]!r} is not a valid value")
+
+
 def with_our_images(conventions):
-    """The same, but images go through our own, faster pipeline."""
+    """The same conventions, except that images go through our own, faster pipeline."""
     return replace(conventions, **{name: getattr(Conventions, name) for name in IMAGE_CONVENTIONS})
 
 
 def describe_conventions(conventions):
-    """Where they differ from ours, in words."""
-    ours, values = asdict(Conventions()), asdict(conventions)
+    """The conventions that differ from ours, in words."""
+    ours = asdict(Conventions())
+    values = asdict(conventions)
     differing = [f"{name} {value}" for name, value in values.items() if value != ours[name]]
     return ", ".join(differing) or "ours"
 
@@ -102,7 +134,7 @@ def build_detector(recipe, num_classes):
 
 
 def apply_conventions(model, recipe):
-    """Let a model see pixels and batch norm as its recipe's conventions say."""
+    """Give a model the mean of its pixels and the epsilon of its norms that its recipe states."""
     conventions = recipe.conventions
     if conventions.mean:
         model.mean = torch.tensor(conventions.mean).view(3, 1, 1)

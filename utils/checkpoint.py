@@ -1,5 +1,4 @@
-"""Checkpoints: one file holds the weights, the recipe and classes that made them, and the state of
-the training."""
+"""Checkpoints: a model's weights, recipe and classes, and the state of its training, in a file."""
 
 import errno
 import mmap
@@ -14,7 +13,7 @@ from typing import NamedTuple
 import torch
 
 from data.errors import UserError
-from utils.build import Conventions, build_detector
+from utils.build import Conventions, build_detector, check_conventions
 from utils.pickles import PickleCheck, Placeholder
 from utils.recipe import Recipe, checked
 
@@ -29,10 +28,10 @@ LEGACY_START = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)
 
 
 def save(path, content):
-    """Write to a temporary name, then rename: whatever happens, the name holds a whole checkpoint.
+    """Write a checkpoint under a temporary name, then rename it: path never holds half of one.
 
-    Tensors and plain values only, so that it loads without running any code. OSError where it
-    cannot be written.
+    content may have tensors and plain values only, so that it can be loaded without running any
+    code. Raises OSError if it cannot be written.
     """
     unfinished = path.with_name(f"{path.name}.unfinished")
     try:
@@ -44,15 +43,17 @@ def save(path, content):
         unfinished.replace(path)
     except (OSError, RuntimeError) as error:
         unfinished.unlink(missing_ok=True)
-        number, reason = getattr(error, "errno", None), getattr(error, "strerror", None)
+        number = getattr(error, "errno", None)
+        reason = getattr(error, "strerror", None)
         if "unexpected pos" in str(error):
-            # So torch says that less was written than it gave out.
-            number, reason = errno.ENOSPC, os.strerror(errno.ENOSPC)
+            # These are torch's words for a disk that took only a part of what was written.
+            number = errno.ENOSPC
+            reason = os.strerror(errno.ENOSPC)
         raise OSError(number, reason or str(error).splitlines()[0]) from None
 
 
 def detector_content(model, recipe, classes, iteration=0):
-    """All that is needed to use a model, and how many iterations it was trained for."""
+    """What a checkpoint needs for its model to be used, and the iterations it was trained for."""
     return dict(
         model=model.state_dict(),
         recipe=asdict(recipe),
@@ -62,11 +63,11 @@ def detector_content(model, recipe, classes, iteration=0):
 
 
 def load(path):
-    """The content of one of our checkpoints, as it was saved; tensors on the CPU."""
+    """The content of a checkpoint of this program, with its tensors on the CPU."""
     content = read(path)
     if not is_ours(content):
         raise UserError(
-            f"{path}: not a checkpoint of this program: no model, recipe and classes in it"
+            f"{path}: not a checkpoint of this program: it has no model, recipe and classes"
         )
     return content
 
@@ -82,9 +83,9 @@ def is_ours(content):
 
 
 def read(path):
-    """The dictionary in a file of tensors, of this program or another. Nothing in it is executed.
+    """The dictionary in a checkpoint, of this program or another; no code in it is run.
 
-    Of a folder it is that of its best.pth.
+    If path is a folder, its best.pth is read.
     """
     if path.is_dir():
         path = path / "best.pth"
@@ -107,10 +108,10 @@ def read(path):
 
 
 def read_tensors(path):
-    """What torch.save was given; tensors on the CPU, stand-ins for objects of other programs.
+    """The content of a file that torch.save wrote, with its tensors on the CPU.
 
-    torch's own reader builds tensors and plain values only. Files that would keep even that reader
-    busy for ever are refused before it sees them.
+    torch builds tensors and plain values only, and stand-ins for the objects of other programs. A
+    file that would keep even torch busy forever, or fill the memory, is refused before.
     """
     with open(path, "rb") as file:
         start = file.read(len(LEGACY_START))
@@ -133,16 +134,16 @@ def check_archive(path):
         sizes = {entry.filename.partition("/")[2]: entry.file_size for entry in entries}
         if "constants.pkl" in sizes:
             raise UserError("it is a TorchScript program: save model.state_dict() instead")
-        # torch stores everything once and as it is. A small file could be unpacked to a huge one.
+        # torch.save never compresses, and a small archive can be unpacked to a huge one.
         is_compressed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
         if is_compressed or len(sizes) < len(entries) or sum(sizes.values()) > file_size:
             raise pickle.UnpicklingError("it is compressed, which torch.save never does")
-        # torch does not look at the checksums.
+        # torch does not compare the checksums.
         damaged = archive.testzip()
         if damaged:
             raise pickle.UnpicklingError(f"{damaged} is damaged")
     check = PickleCheck(file_size)
-    # This is read by torch, so that what is checked is what will be loaded.
+    # It is torch's reader of archives that finds the pickle: what is checked is what is loaded.
     check.check(torch._C.PyTorchFileReader(str(path)).get_record("data.pkl"))
     for key, (number_size, count) in check.storages.items():
         if sizes.get(f"data/{key}") != number_size * count:
@@ -163,7 +164,7 @@ def check_legacy_file(path):
 
 
 def plain(value):
-    """The same content in dictionaries that have no attributes, which a file could set."""
+    """The same content in plain dictionaries: a file can set attributes of an OrderedDict."""
     if isinstance(value, dict):
         return {key: plain(item) for key, item in dict.items(value)}
     if isinstance(value, (list, tuple)):
@@ -174,7 +175,7 @@ def plain(value):
 
 
 def state_dict_of(module, prefix=""):
-    """The state dict of a whole module that was pickled: a Placeholder with its parts as state."""
+    """The state dict of a whole module that was pickled and is read as a Placeholder."""
     state = {}
     for group in ("_parameters", "_buffers", "_modules"):
         parts = module.state.get(group)
@@ -187,11 +188,12 @@ def state_dict_of(module, prefix=""):
 
 
 def optimizer_state(optimizer, state):
-    """A checkpoint's state of an optimizer, for load_state_dict; ValueError if it is another's.
+    """The state that optimizer.load_state_dict can take, from the state in a checkpoint.
 
-    The settings are the optimizer's own. Each tensor is laid out in memory as its parameter, for
-    a fused step trusts in that: given another shape it would write beyond the tensor; given
-    another order, such as a GPU's channels last, it would take one weight's number for another's.
+    The settings remain the optimizer's. Each tensor gets its parameter's order in memory, which a
+    fused step relies on: it would give one weight the momentum of another where a run on a GPU,
+    in channels last, goes on on a CPU. With a tensor of another shape it would crash the process,
+    so that is a ValueError.
     """
     groups = optimizer.state_dict()["param_groups"]
     if [group["params"] for group in state["param_groups"]] != [g["params"] for g in groups]:
@@ -211,7 +213,7 @@ def optimizer_state(optimizer, state):
 
 
 def like_parameter(value, name, parameter):
-    """A tensor of an optimizer's state, in memory as the parameter that it is of."""
+    """A tensor of an optimizer's state in the order in memory that its parameter has."""
     shape = () if name == "step" else tuple(parameter.shape)
     if tuple(value.shape) != shape:
         raise ValueError(f"its optimizer has {name} of {tuple(value.shape)}, not {shape}")
@@ -219,18 +221,19 @@ def like_parameter(value, name, parameter):
 
 
 def recipe_of(content, path=""):
-    """The recipe of a checkpoint's content."""
+    """The recipe in a checkpoint's content."""
     values = dict(content["recipe"])
-    known, known_conventions = (
-        {field.name for field in fields(kind)} for kind in (Recipe, Conventions)
-    )
     conventions = values.pop("conventions", {})
     if not isinstance(conventions, dict):
-        raise UserError(f"{path}: its conventions are no dictionary")
+        raise UserError(f"{path}: its conventions are not a dictionary")
+    known = {field.name for field in fields(Recipe)}
+    known_conventions = {field.name for field in fields(Conventions)}
     unknown = sorted(set(values) - known | set(conventions) - known_conventions)
     if unknown:
         raise UserError(f"{path}: its recipe has fields that are not known here: {unknown[0]}")
-    return checked(Recipe(**values, conventions=Conventions(**conventions)), path)
+    conventions = Conventions(**conventions)
+    check_conventions(conventions, path)
+    return checked(Recipe(**values, conventions=conventions), path)
 
 
 class LoadedDetector(NamedTuple):
@@ -239,13 +242,14 @@ class LoadedDetector(NamedTuple):
     model: torch.nn.Module
     recipe: Recipe
     classes: list
-    iteration: int  # of its training; None where the file does not tell it
-    show_threshold: float  # the score with the best F1 on its validation images; or None
+    iteration: int  # how many it was trained for; None if unknown
+    show_threshold: float  # the score with the best F1 on its validation images, or None
 
 
 def build_model(content, path=""):
     """The LoadedDetector of a checkpoint's content."""
-    recipe, classes = recipe_of(content, path), content["classes"]
+    recipe = recipe_of(content, path)
+    classes = content["classes"]
     check_shapes(content, recipe, path)
     model, _ = build_detector(recipe, len(classes))
     model.load_state_dict(content["model"])
@@ -253,23 +257,31 @@ def build_model(content, path=""):
         if value.is_floating_point() and not value.isfinite().all():
             raise UserError(f"{path}: {name} holds numbers that are not finite")
     model.to(memory_format=torch.channels_last).eval()
-    iteration, threshold = content.get("iteration"), content.get("show_threshold")
-    return LoadedDetector(model, recipe, classes, iteration, threshold)
+    return LoadedDetector(
+        model, recipe, classes, content.get("iteration"), content.get("show_threshold")
+    )
 
 
 def check_shapes(content, recipe, path):
-    """An error where a checkpoint has other tensors than its detector, before that is built."""
+    """Raise an error if a checkpoint's tensors are not those of its detector.
+
+    The detector is built on the meta device, where a recipe of any size takes no memory.
+    """
     if not content["classes"]:
-        raise UserError(f"{path}: it knows no class")
+        raise UserError(f"{path}: it has no classes")
     with torch.device("meta"):
-        expected = build_detector(recipe, len(content["classes"]))[0].state_dict()
-    there = content["model"]
-    for name in (*expected, *there):
-        sizes = [tuple(part[name].shape) if name in part else "none" for part in (there, expected)]
-        if sizes[0] != sizes[1]:
-            what = f"{name} is {sizes[0]}, not {sizes[1]}"
-        elif there[name].is_complex():
-            what = f"{name} has complex numbers"
-        else:
-            continue
-        raise UserError(f"{path}: other tensors than its detector's: {what}")
+        model, _ = build_detector(recipe, len(content["classes"]))
+    expected = shapes_of(model.state_dict())
+    found = shapes_of(content["model"])
+    for name in expected | found:
+        shape = found.get(name, "absent")
+        expected_shape = expected.get(name, "absent")
+        if shape != expected_shape:
+            raise UserError(
+                f"{path}: other tensors than its detector's: {name} is {shape}, not "
+                f"{expected_shape}"
+            )
+
+
+def shapes_of(state):
+    return {name: tuple(value.shape) for name, value in state.items()}

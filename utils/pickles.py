@@ -1,8 +1,8 @@
-"""Judge the pickle of a checkpoint before anything in it is built.
+"""Check the pickle in a checkpoint before anything in it is built.
 
-A pickle is a small program that builds objects. PickleCheck follows it and notes only how large
-and how deep the objects would be, so that a file that would run code, never end or fill the memory
-is refused.
+A pickle is a small program that builds objects. PickleCheck follows it opcode by opcode and only
+notes how large and how deeply nested the objects would become. It refuses a pickle that would run
+code, never end, or fill the memory.
 """
 
 import math
@@ -14,19 +14,19 @@ import torch
 
 from data.errors import UserError
 
-# A detector's pickle has about 20 opcodes for each of its tensors, and is about 30 levels deep.
+# A detector's pickle has about 20 opcodes for each tensor, and objects nested up to 30 deep.
 MAX_OPCODES = 200_000
 MAX_DEPTH = 100
 MAX_DIMENSIONS = 16
 MAX_FOREIGN_NAMES = 100
-MAX_FOREIGN_USES = 20_000  # torch's reader looks through all names at each of them
+MAX_FOREIGN_USES = 20_000  # at each of them, torch looks through all names
 
-# Bytes of a number in each type of storage, of those with real numbers.
+# The types of storages, which hold the numbers of tensors, and the bytes of a number in each.
 NUMBER_SIZES = dict(
     Double=8, Float=4, Half=2, BFloat16=2, Long=8, Int=4, Short=2, Char=1, Byte=1, Bool=1
 )
 STORAGES = {f"torch.{name}Storage": size for name, size in NUMBER_SIZES.items()}
-# What may be called, and the kind of item that comes out.
+# The functions that a pickle may call, and the kind of item that each returns.
 CALLABLE = {
     "torch._utils._rebuild_tensor": "tensor",
     "torch._utils._rebuild_tensor_v2": "tensor",
@@ -38,7 +38,7 @@ CALLABLE = {
     "builtins.set": "set",
     "_codecs.encode": "bytes",
 }
-# Objects that are not built but replaced by a stand-in, by the kind of item that it is.
+# Other programs' modules and classes. Their objects are not built: a stand-in of this kind is.
 FOREIGN = {"collections.deque": "list", "collections.defaultdict": "dict"} | dict.fromkeys(
     (
         "mmengine", "mmcv", "mmdet", "numpy", "datetime", "pathlib", "argparse", "typing",
@@ -49,32 +49,34 @@ FOREIGN = {"collections.deque": "list", "collections.defaultdict": "dict"} | dic
     ),
     "object",
 )  # fmt: skip
+# Pickles of protocol 2 call some modules by the names that they had in Python 2.
 PYTHON_2_NAMES = {"__builtin__": "builtins", "copy_reg": "copyreg"}
 
+# Opcodes that put a value, or an empty container, on the stack.
 VALUES = {
     "NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT",
     "BINUNICODE", "SHORT_BINSTRING",
 }  # fmt: skip
 EMPTY = {"EMPTY_TUPLE": "tuple", "EMPTY_LIST": "list", "EMPTY_DICT": "dict"}
-# How many items these take from the stack; None: all since the last mark.
+# Opcodes that take so many items from the stack; None stands for all since the last mark.
 TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3, "TUPLE": None}
 FILLS = {"APPEND": 1, "APPENDS": None, "SETITEM": 2, "SETITEMS": None, "BUILD": 1}
 
 
 class Item:
-    """Something on a pickle's stack: its kind, its value where that matters, and its size."""
+    """Something on a pickle's stack: its kind, its value if that matters, and its size."""
 
     def __init__(self, kind, value=None, items=(), size=1):
         self.kind = kind
         self.value = value
-        self.size = size  # in objects, characters, and bytes of tensors, with all that is in it
+        self.size = size  # in objects, characters and bytes of tensors, contents included
         self.depth = 0
         self.is_used = False
         self.add(items)
 
     def add(self, items):
         """Put other items into this one."""
-        # What is used elsewhere is complete, unless it is to be put into itself.
+        # An item that is in another one is complete, unless it ends up in itself.
         if self.is_used:
             raise pickle.UnpicklingError("it has an object that holds itself")
         for item in items:
@@ -86,17 +88,21 @@ class Item:
 
 
 class PickleCheck:
-    """The storages that pickles ask for, and the names of foreign objects; errors for the rest."""
+    """What a file's pickles ask for: storages, and objects of other programs.
+
+    storages: key -> (bytes of a number, count of numbers).
+    foreign: name of another program's class or function -> kind of its stand-in.
+    """
 
     def __init__(self, file_size):
-        # A shared item counts wherever it is used: a few of them can unfold to billions of others.
-        self.budget = 1_000_000 + 10 * file_size
-        self.storages = {}  # key -> bytes of a number, number of them
-        self.foreign = {}  # name -> kind
+        self.storages = {}
+        self.foreign = {}
         self.foreign_uses = 0
+        # An item counts wherever it is used, since a few shared items can unfold to billions.
+        self.budget = 1_000_000 + 10 * file_size
 
     def check(self, pickled):
-        """Follow a pickle, bytes or a file that stands at its beginning."""
+        """Follow a pickle, which is bytes or a file; raise an error if it is to be refused."""
         self.stack = []
         self.marks = []
         self.memo = {}
@@ -106,11 +112,11 @@ class PickleCheck:
             self.follow(opcode.name, argument)
 
     def stand_ins(self):
-        """(what is built in its place, name) of every foreign object, for torch's safe_globals."""
+        """A pair (stand-in, name) for each foreign name, as torch's safe_globals takes them."""
         return [(STAND_INS[kind], name) for name, kind in self.foreign.items()]
 
     def follow(self, name, argument):
-        """Do to the stack what an opcode would do."""
+        """Do to the stack what an opcode does."""
         if name in VALUES:
             length = len(argument) if isinstance(argument, str) else 0
             self.stack.append(Item("value", argument, size=1 + length))
@@ -130,7 +136,7 @@ class PickleCheck:
         elif name in ("BINGET", "LONG_BINGET"):
             item = self.memo.get(argument)
             if item is None:
-                raise pickle.UnpicklingError("it refers to an object that it has not made")
+                raise pickle.UnpicklingError("it refers to an object before it is built")
             item.is_used = True
             self.spend(item.size)
             self.stack.append(item)
@@ -148,7 +154,7 @@ class PickleCheck:
             raise pickle.UnpicklingError(f"it has the opcode {name}, which torch.save never writes")
 
     def take(self, count):
-        """The last items of the stack, which are removed from it."""
+        """Remove the last items from the stack and return them."""
         if count is not None:
             return [self.stack.pop() for _ in range(count)][::-1]
         items = self.stack
@@ -162,11 +168,11 @@ class PickleCheck:
 
     def fill(self, item, opcode, items):
         """Put items into a list or a dictionary, or a state into an object."""
-        kinds = dict(APPEND="list", SETITEM="dict").get(opcode.removesuffix("S"), "object")
+        needed = dict(APPEND="list", SETITEM="dict").get(opcode.removesuffix("S"), "object")
         if opcode == "BUILD" and item.kind == "dict":
-            # The attributes of an OrderedDict.
-            kinds = items[0].kind
-        if item.kind != kinds:
+            # The state of an OrderedDict is a dictionary of its attributes.
+            needed = items[0].kind
+        if item.kind != needed:
             raise pickle.UnpicklingError(f"it has the opcode {opcode} for a {item.kind}")
         if opcode in ("SETITEM", "SETITEMS"):
             check_keys(items[::2])
@@ -177,7 +183,7 @@ class PickleCheck:
             item.value += items
 
     def function_name(self, argument):
-        """The full name of a function or a class that is none of those that are executed."""
+        """The full name of a function or a class, if it may be used."""
         module, _, name = argument.partition(" ")
         full_name = f"{PYTHON_2_NAMES.get(module, module)}.{name}"
         is_type = module == "torch" and isinstance(getattr(torch, name, None), torch.dtype)
@@ -199,7 +205,7 @@ class PickleCheck:
             raise pickle.UnpicklingError("it has too many objects of other programs")
 
     def call(self, function, arguments):
-        """The item that a call returns, if it is one that a checkpoint needs."""
+        """The item that a call returns, if the function may be called in this way."""
         if function.kind != "function" or arguments.kind != "tuple":
             raise pickle.UnpicklingError("it calls something that is not a function")
         name = function.value
@@ -213,7 +219,7 @@ class PickleCheck:
             self.spend(number_of_bytes)
             return Item("tensor", None, [arguments], size=1 + number_of_bytes)
         if name == "collections.OrderedDict" and values:
-            # So Python 2 pickled it: with a list of pairs.
+            # Python 2 pickled it as a list of pairs.
             check_keys([pair.value[0] for pair in values[0].value])
         elif name == "collections.Counter" and values and values[0].kind != "dict":
             raise pickle.UnpicklingError("it counts something other than a dictionary")
@@ -224,7 +230,7 @@ class PickleCheck:
         return Item(kind, [], [arguments])
 
     def storage(self, values):
-        """The item of a storage, the numbers of one or several tensors."""
+        """The item of a storage, from the values that describe it."""
         if values[0] == "module":
             raise UserError(
                 "it is a whole module as torch saved it before release 1.6 (2020); only tensors "
@@ -240,18 +246,18 @@ class PickleCheck:
 
 
 def check_keys(items):
-    """An error where a dictionary's or a set's keys are not texts and plain numbers.
+    """Raise an error unless the keys of a dictionary or a set are strings and small numbers.
 
-    Hashing a tuple of tuples, and numbers that were chosen to collide, can take for ever.
+    To hash nested tuples, or large numbers that were chosen to collide, can take forever.
     """
     for item in items:
         is_number = type(item.value) in (int, float) and abs(item.value) < 1 << 53
         if item.kind != "value" or not (is_number or isinstance(item.value, str)):
-            raise pickle.UnpicklingError("it has a key that is neither text nor a number")
+            raise pickle.UnpicklingError("it has a key that is neither a string nor a small number")
 
 
 def tensor_bytes(storage, offset, size, stride):
-    """The bytes of a tensor, from the items that describe it, if its storage has them all."""
+    """The size of a tensor in bytes, from the items that describe it."""
     if (storage.kind, size.kind, stride.kind) != ("storage", "tuple", "tuple"):
         raise pickle.UnpicklingError("it has a tensor without numbers")
     sizes = [item.value for item in size.value]
@@ -268,7 +274,7 @@ def tensor_bytes(storage, offset, size, stride):
 
 
 class Placeholder:
-    """Stands for an object of another program: it keeps its state and does nothing."""
+    """Stands for an object of another program: it keeps the object's state and does nothing."""
 
     def __new__(cls, *arguments):
         self = super().__new__(cls)
@@ -282,12 +288,8 @@ class Placeholder:
         self.state = state if isinstance(state, dict) else {}
 
 
-def empty_dict(*arguments):
-    return OrderedDict()
-
-
-def empty_list(*arguments):
-    return []
-
-
-STAND_INS = {"object": Placeholder, "dict": empty_dict, "list": empty_list}
+STAND_INS = {
+    "object": Placeholder,
+    "dict": lambda *arguments: OrderedDict(),
+    "list": lambda *arguments: [],
+}
