@@ -1,5 +1,7 @@
 """What may be typed, and what a script does with mistakes, bugs and too little memory."""
 
+from dataclasses import fields
+
 import pytest
 
 from data.errors import UserError
@@ -8,6 +10,7 @@ from data.records import Source
 from tests.conftest import ROOT
 from utils import options, resolve
 from utils.options import ANCESTORS
+from utils.recipe import Recipe
 from utils.recipes import RECIPES
 
 
@@ -27,6 +30,7 @@ def test_the_classic_is_the_coco_recipe():
 def test_flags_work_with_underscores_and_in_capitals():
     assert recipe_of("--dataset", "VOC", "--max_size=900", "--weight_decay", "0.1").max_size == 900
     assert recipe_of("--dataset=VOC").dataset == "voc"
+    assert recipe_of("--metric", "VOC07", "--box-loss", "GIoU").box_loss == "giou"
 
 
 def test_the_learning_rate_follows_the_batch_unless_given():
@@ -50,6 +54,8 @@ def test_the_jitter_follows_the_size():
         (("--batch", "0"), "--batch 0: must be at least 1"),
         (("--workers", "-1"), "--workers -1"),
         (("--recipe", "nothing"), "no recipe 'nothing': use"),
+        (("--seed", "-1"), "--seed -1: must be at least 0"),
+        (("--focal-alpha", "1.5"), "--focal-alpha 1.5: must be at most 1"),
     ),
 )
 def test_a_mistake_says_what_would_be_right(arguments, message):
@@ -268,6 +274,38 @@ def test_the_command_line_is_stronger_than_the_recipe_file(tmp_path):
     )
     recipe = recipe_of("--recipe", str(tmp_path / "my.py"), "--lr", "0.25")
     assert (recipe.lr, recipe.seed, recipe.depth) == (0.25, 7, 18)
+
+
+@pytest.mark.parametrize("flag, value", (("skip-bad", True), ("compile", True), ("augment", False)))
+def test_a_switch_goes_both_ways(tmp_path, flag, value):
+    name = flag.replace("-", "_")
+    path = tmp_path / "my.py"
+    path.write_text(f"from utils.recipes import shapes\nrecipe = shapes | dict({name}={value})\n")
+    assert getattr(recipe_of("--recipe", str(path)), name) == value
+    typed = f"--no-{flag}" if value else f"--{flag}"
+    assert getattr(recipe_of("--recipe", str(path), typed), name) != value
+
+
+def test_every_option_has_the_flag_that_it_should_have():
+    actions = options.train_parser("")._actions
+    for known in fields(Recipe):
+        flag = f"--{known.name.replace('_', '-')}"
+        there = [a for a in actions if a.dest == known.name and flag in a.option_strings]
+        assert len(there) == known.metadata["flag"], flag
+
+
+def test_help_says_which_detector_an_option_is_for():
+    text = " ".join(options.train_parser("").format_help().split())
+    assert "layers of the ResNet (RetinaNet only)" in text
+    assert "hard negatives for each positive prior: 3 (SSD only)" in text
+
+
+def test_the_version_is_that_of_pyproject(capsys):
+    with pytest.raises(SystemExit) as end:
+        options.train_parser("").parse(["--version"])
+    assert end.value.code == 0
+    number = capsys.readouterr().out.removeprefix("onestage ").strip()
+    assert f'version = "{number}"' in (ROOT / "pyproject.toml").read_text()
 
 
 @pytest.mark.parametrize("flag", ANCESTORS)

@@ -5,6 +5,7 @@ The flags of older detectors mean here what they meant there.
 
 import argparse
 import difflib
+import re
 import sys
 from argparse import BooleanOptionalAction
 from dataclasses import fields
@@ -49,6 +50,15 @@ ANCESTORS = {
 }
 
 
+class PrintVersion(argparse.Action):
+    """Print the version that pyproject.toml names, and exit."""
+
+    def __call__(self, parser, *_):
+        text = (Path(__file__).parents[1] / "pyproject.toml").read_text()
+        print("onestage", re.search(r'^version = "(.+)"', text, re.MULTILINE)[1])
+        parser.exit()
+
+
 class Parser(argparse.ArgumentParser):
     """argparse's, but a mistake is one line that names what was probably meant."""
 
@@ -57,6 +67,9 @@ class Parser(argparse.ArgumentParser):
             description=description,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
+        )
+        self.add_argument(
+            "--version", action=PrintVersion, nargs=0, help="print the version and exit"
         )
 
     def parse(self, arguments=None):

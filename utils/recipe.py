@@ -89,7 +89,7 @@ class Recipe:
     # Where the images and their boxes are.
     dataset: str = option(
         "coco",
-        f"its format: {', '.join(DATASETS)}; if not given, auto, or shapes if no data are named",
+        f"its format: {', '.join(DATASETS)}; --root alone means auto, train.py alone shapes",
         choices=DATASETS,
         metavar="NAME",
     )
