@@ -8,7 +8,7 @@ python -m lesson prior 6634 --image 3  # on another validation image
 
 from pathlib import Path
 
-from data.errors import UserError
+from data.text import UserError
 from lesson.draw_augmentation import draw_augmentation
 from lesson.draw_detections import (
     draw_curve,

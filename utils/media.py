@@ -19,8 +19,8 @@ os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 
-from data.errors import UserError  # noqa: E402
 from data.images import image_files, read_image  # noqa: E402
+from data.text import UserError  # noqa: E402
 from utils import draw  # noqa: E402
 
 ENDINGS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
