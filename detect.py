@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from data.errors import UserError
+from data.text import UserError
 from published.detector import Detector
 from published.weights import checkpoint_path
 from utils import options

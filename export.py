@@ -7,7 +7,7 @@ python eval.py detector.onnx                          # it serves as a checkpoin
 
 from pathlib import Path
 
-from data.errors import UserError
+from data.text import UserError
 from published.load import load_detector
 from published.weights import checkpoint_path
 from utils.files import must_be_new

@@ -14,8 +14,8 @@ from torch.amp import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
-from data.errors import UserError
 from data.reading import read_records
+from data.text import UserError
 from layers.losses import count_batch_positives
 from layers.resnet import freeze_batch_norm
 from published.weights import find_weights, load_weights

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from data.errors import UserError
+from data.text import UserError
 
 
 class TrainBatches(torch.utils.data.Sampler):

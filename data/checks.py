@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from data.errors import UserError
 from data.images import JPEG, PNG, image_size, is_exif_rotated, read_image, size_message
+from data.text import UserError
 
 # How the files of a kind begin, and what their last bytes hold.
 ENDS = {JPEG: b"\xff\xd9", PNG: b"IEND"}

@@ -6,8 +6,8 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-from data.errors import UserError
 from data.images import EXTENSIONS, looks_like_mask
+from data.text import UserError
 
 SPLIT_WORDS = dict(
     train="train", training="train", val="val", valid="val", validation="val", dev="val",

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from data.errors import UserError
+from data.text import UserError
 
 # The loader's processes share the cores; threads inside each would only be in each other's way.
 cv2.setNumThreads(0)

@@ -5,12 +5,11 @@ from pathlib import Path
 
 from data import shapes
 from data.checks import examine, unreadable_images
-from data.errors import UserError
 from data.folder import Folder
 from data.formats import cityscapes, coco, csv_file, kitti, labelme, voc, widerface, yolo
 from data.records import pack
 from data.splits import choose_splits, unique
-from data.text import some
+from data.text import UserError, some
 
 FORMATS = dict(
     coco=coco,

@@ -7,9 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from data.checks import refuse_impossible
-from data.errors import UserError
 from data.images import image_size
-from data.text import some
+from data.text import UserError, some
 
 # The label of an area to ignore whatever the class.
 ANY_CLASS = -1

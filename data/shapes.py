@@ -9,8 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from data.errors import UserError
 from data.records import Entry, Object, Source
+from data.text import UserError
 
 CLASSES = ("rectangle", "ellipse", "triangle")
 IMAGES = {"train": 1200, "val": 200}

@@ -14,8 +14,7 @@ import os
 import zlib
 from collections import defaultdict
 
-from data.errors import UserError
-from data.text import some
+from data.text import UserError, some
 
 VAL_SHARE = 0.2
 

@@ -8,7 +8,7 @@ python -m lesson prior 6634 --image 3  # on another validation image
 
 from pathlib import Path
 
-from data.errors import UserError
+from data.text import UserError
 from lesson.draw_priors import draw_cells, draw_delta, draw_fit, draw_matching
 from lesson.draw_training import (
     draw_augmentation,

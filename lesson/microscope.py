@@ -2,7 +2,7 @@
 
 import torch
 
-from data.errors import UserError
+from data.text import UserError
 from layers.boxes import cxcywh_to_xyxy, encode, iou
 from layers.matching import BACKGROUND, IGNORED
 from lesson.example import NAMES, look, predictions, was_kept

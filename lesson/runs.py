@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from data.errors import UserError
+from data.text import UserError
 from utils import checkpoint
 from utils.build import build_detector
 from utils.recipes import shapes, ssd300_shapes

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from data.errors import UserError
 from data.images import read_image
+from data.text import UserError
 from published.load import load_detector
 from utils import draw, parallel
 from utils.build import build_collate, build_transform

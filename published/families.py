@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import torch
 
-from data.errors import UserError
+from data.text import UserError
 from layers.boxes import DELTA_SCALE
 from published.conventions import CONVENTIONS, retinanet_priors, ssd_sizes
 from ssd import STD

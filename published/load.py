@@ -4,9 +4,9 @@ from dataclasses import asdict
 
 import torch
 
-from data.errors import UserError
 from data.formats import voc
 from data.formats.coco import names_by_id
+from data.text import UserError
 from published.conventions import has_coco_classes, mmdetection_sizes
 from published.families import convert, family_of
 from utils import checkpoint

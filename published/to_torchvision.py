@@ -5,7 +5,7 @@ from collections import OrderedDict
 import torch
 
 import ssd
-from data.errors import UserError
+from data.text import UserError
 from published.families import delta_scale, rename, ssd_names, torchvision
 from utils.build import SSD_SIDES, build_levels
 

@@ -6,8 +6,7 @@ from typing import NamedTuple
 import torch
 from torchvision.models import get_model_weights
 
-from data.errors import UserError
-from data.text import some
+from data.text import UserError, some
 from published.families import family_of
 from published.load import open_checkpoint
 from utils import checkpoint

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from data.batch import Collate, EvalBatches, TrainBatches
-from data.errors import UserError
+from data.text import UserError
 
 
 class Sizes:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from data.errors import UserError
+from data.text import UserError
 from published.load import load_detector
 from tests.conftest import Malicious
 from utils import checkpoint

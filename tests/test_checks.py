@@ -8,7 +8,7 @@ from PIL import Image
 
 from data import checks
 from data.checks import refuse_impossible, unreadable_images
-from data.errors import UserError
+from data.text import UserError
 from tests.conftest import make_records
 
 NOISE = np.random.default_rng(0).integers(0, 256, (60, 80, 3)).astype(np.uint8)

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from data.errors import UserError
 from data.reading import read_folder
+from data.text import UserError
 from tests.conftest import read_split, write_image
 
 POLYGONS = [

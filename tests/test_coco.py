@@ -3,9 +3,9 @@ import shutil
 
 import pytest
 
-from data.errors import UserError
 from data.formats import coco
 from data.reading import read_folder
+from data.text import UserError
 from tests.conftest import read_split, write_coco, write_image
 
 OBJECTS = [[(10, 20, 30, 40, 1), (0, 0, 5, 5, 0)], []]

@@ -1,8 +1,8 @@
 import pytest
 
-from data.errors import UserError
 from data.formats import csv_file
 from data.reading import read_folder
+from data.text import UserError
 from tests.conftest import read_split, write_image
 
 ROWS = ["images/a.jpg,1,2,30,40,dog", "images/a.jpg,5.5,6,20,30.25,cat", "images/b.jpg,,,,,"]

@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from data.errors import UserError
+from data.text import UserError
 from detect import Detector
 from tests.conftest import ROOT, write_image
 from utils import checkpoint

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from data.errors import UserError
+from data.text import UserError
 from tools.download import download
 
 

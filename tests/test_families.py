@@ -8,7 +8,7 @@ import pytest
 import torch
 from torchvision.models import detection
 
-from data.errors import UserError
+from data.text import UserError
 from layers.boxes import DELTA_SCALE, cxcywh_to_xyxy
 from layers.losses import FocalLoss
 from published.conventions import mmdetection_sizes

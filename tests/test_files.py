@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from data.errors import UserError
+from data.text import UserError
 from tests.conftest import write_coco, write_image
 from tests.scripts import run_script
 from utils.files import latest_name, must_be_new, new_name, write

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.errors import UserError
 from data.folder import Folder, distance, file_split, folder_split, split_in
+from data.text import UserError
 from tests.conftest import write_image
 
 

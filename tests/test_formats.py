@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from data.errors import UserError
 from data.reading import FORMATS, read_folder
+from data.text import UserError
 from tests.conftest import ROOT, write_coco, write_image
 from tests.test_voc import write_list, write_voc
 

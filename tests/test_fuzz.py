@@ -5,10 +5,10 @@ import random
 import numpy as np
 import pytest
 
-from data.errors import UserError
 from data.reading import read_folder, select_classes
 from data.records import pack
 from data.splits import choose_splits
+from data.text import UserError
 from tests.test_formats import LAYOUTS, linked_images
 
 PIECES = [

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from data.errors import UserError
+from data.text import UserError
 from published.load import load_detector
 from tests.scripts import run_script
 from utils import checkpoint

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.errors import UserError
 from data.images import image_files, image_size, read_image
+from data.text import UserError
 
 PICTURE = np.zeros((40, 60, 3), np.uint8)
 PICTURE[:20, :30] = (250, 10, 10)  # red, at the upper left

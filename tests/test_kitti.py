@@ -1,8 +1,8 @@
 import pytest
 
-from data.errors import UserError
 from data.reading import read_folder
 from data.records import ANY_CLASS
+from data.text import UserError
 from tests.conftest import read_split, write_image
 
 

@@ -9,7 +9,7 @@ import torch
 from torchvision.models import detection, resnet50
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 
-from data.errors import UserError
+from data.text import UserError
 from published.load import open_checkpoint
 from tests.conftest import write_image
 from tests.figures import figures, fill

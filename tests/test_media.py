@@ -4,7 +4,7 @@ import time
 import numpy as np
 import pytest
 
-from data.errors import UserError
+from data.text import UserError
 from tests.conftest import write_image
 from utils.media import (
     Background,

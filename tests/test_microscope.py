@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from data.errors import UserError
+from data.text import UserError
 from lesson import example
 from lesson.microscope import describe_prior, find_prior, partner
 from lesson.runs import initial_model

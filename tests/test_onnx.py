@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from data.errors import UserError
+from data.text import UserError
 from layers.priors import grid_priors
 from published.conventions import CONVENTIONS
 from published.detector import Detector

@@ -4,9 +4,9 @@ from dataclasses import fields
 
 import pytest
 
-from data.errors import UserError
 from data.reading import select_classes
 from data.records import Source
+from data.text import UserError
 from tests.conftest import ROOT
 from utils import options, resolve
 from utils.options import ANCESTORS

@@ -10,7 +10,7 @@ import time
 import pytest
 import torch
 
-from data.errors import UserError
+from data.text import UserError
 from tests.conftest import ROOT, wait_for_log, write_coco
 from tests.scripts import run_script
 from utils import checkpoint, parallel

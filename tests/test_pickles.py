@@ -11,7 +11,7 @@ import zipfile
 import pytest
 import torch
 
-from data.errors import UserError
+from data.text import UserError
 from tests import scripts
 from utils.checkpoint import read
 from utils.pickles import PickleCheck

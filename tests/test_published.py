@@ -8,7 +8,7 @@ import torch
 from torchvision.models import detection, resnet18
 
 from data.batch import Collate
-from data.errors import UserError
+from data.text import UserError
 from detect import Detector
 from published import weights as pretrained
 from published.families import CONVENTIONS

@@ -1,8 +1,8 @@
 import pytest
 
 import train
-from data.errors import UserError
 from data.reading import read_records
+from data.text import UserError
 from data.transforms import RetinaNetAugmentation, SSDAugmentation
 from tests.conftest import write_coco
 from utils.build import build_transform, eval_dataset

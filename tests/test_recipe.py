@@ -2,7 +2,7 @@
 
 import pytest
 
-from data.errors import UserError
+from data.text import UserError
 from utils.recipe import Recipe, checked
 from utils.recipes import RECIPES
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from data.errors import UserError
 from data.formats import voc
+from data.text import UserError
 from tests.test_options import recipe_of
 from utils import options, resolve
 from utils.recipe import Recipe

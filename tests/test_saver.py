@@ -5,7 +5,7 @@ import errno
 import pytest
 import torch
 
-from data.errors import UserError
+from data.text import UserError
 from utils import checkpoint
 from utils.recipes import RECIPES
 from utils.saver import Saver

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from data import shapes
-from data.errors import UserError
 from data.folder import Folder
 from data.formats import coco
 from data.images import read_image
+from data.text import UserError
 from tests.conftest import read_split
 
 

@@ -5,10 +5,10 @@ import shutil
 
 import pytest
 
-from data.errors import UserError
 from data.reading import read_folder
 from data.records import Entry
 from data.splits import choose_splits, identity, train_val_split
+from data.text import UserError
 from tests.conftest import write_coco, write_image
 from tests.test_voc import write_list, write_voc
 

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from data.errors import UserError
+from data.text import UserError
 from tests.conftest import make_target
 from utils import steps
 from utils.build import build_detector

@@ -2,8 +2,7 @@ import codecs
 
 import pytest
 
-from data.errors import UserError
-from data.text import read_json, read_lines, read_text, some, to_number
+from data.text import UserError, read_json, read_lines, read_text, some, to_number
 
 
 @pytest.mark.parametrize(

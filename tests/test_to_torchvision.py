@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from data.errors import UserError
+from data.text import UserError
 from published.conventions import CONVENTIONS
 from published.families import retinanet_state, ssd_state
 from published.to_torchvision import torchvision_code, torchvision_state

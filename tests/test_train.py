@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from data.errors import UserError
+from data.text import UserError
 from tests.conftest import write_coco, write_image
 from tests.scripts import run_script
 from train import Autocast, build, resume_from, state_to_resume

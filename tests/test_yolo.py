@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from data.errors import UserError
 from data.formats import yolo
 from data.reading import read_folder
+from data.text import UserError
 from tests.conftest import read_split, write_image
 
 NAMES = ("data.yaml", "names: [cat, dog]")

@@ -19,8 +19,8 @@ from tqdm import tqdm
 
 from data.batch import TrainBatches
 from data.dataset import Dataset
-from data.errors import UserError
 from data.reading import read_records
+from data.text import UserError
 from utils import options, parallel
 from utils.build import build_loader, build_transform, eval_dataset
 from utils.evaluation.evaluate import collect_detections

@@ -12,7 +12,7 @@ from pathlib import Path
 from torchvision.datasets.utils import check_integrity, extract_archive
 from tqdm import tqdm
 
-from data.errors import UserError
+from data.text import UserError
 from utils.options import Parser
 from utils.stop import run_script
 

@@ -11,9 +11,9 @@ import retinanet
 import ssd
 from data.batch import Collate, TrainBatches, round_up
 from data.dataset import Dataset
-from data.errors import UserError
 from data.reading import read_eval_records
 from data.summary import describe
+from data.text import UserError
 from data.transforms import Resize, RetinaNetAugmentation, SSDAugmentation, Stretch
 from layers.losses import FocalLoss, MultiBoxLoss
 from layers.priors import Level

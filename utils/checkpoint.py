@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import torch
 
-from data.errors import UserError
+from data.text import UserError
 from utils.build import Conventions, build_detector, check_conventions
 from utils.pickles import PickleCheck, Placeholder
 from utils.recipe import Recipe, checked

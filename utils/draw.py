@@ -6,7 +6,7 @@ import colorsys
 import cv2
 import numpy as np
 
-from data.errors import UserError
+from data.text import UserError
 from utils.files import write
 
 WHITE = (255, 255, 255)

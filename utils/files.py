@@ -3,7 +3,7 @@
 from itertools import count, takewhile
 from pathlib import Path
 
-from data.errors import UserError
+from data.text import UserError
 
 
 def write(path, content, replace=False):

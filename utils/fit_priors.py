@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from data.errors import UserError
 from data.summary import REACHED, best_overlap, resized_boxes
+from data.text import UserError
 from retinanet import SCALES
 from utils.build import SSD_SIDES, build_levels
 

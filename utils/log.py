@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from data.errors import UserError
+from data.text import UserError
 from utils import parallel
 from utils.evaluation.pictures import prediction_sheet
 from utils.steps import StepSize

@@ -15,8 +15,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from data.errors import UserError
 from data.images import image_files, read_image
+from data.text import UserError
 from utils import draw
 
 # FFmpeg writes many lines about a broken file, where we write one. It looks here for each video.

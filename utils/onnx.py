@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from data.errors import UserError
+from data.text import UserError
 from layers.boxes import decode
 from layers.priors import grid_priors
 from utils.build import SSD_SIDES, build_levels, pixel_mean

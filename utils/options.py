@@ -12,7 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import get_args
 
-from data.errors import UserError
+from data.text import UserError
 from utils.recipe import Recipe
 from utils.recipes import RECIPES
 

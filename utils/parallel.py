@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 import torch.distributed as dist
 
-from data.errors import UserError
+from data.text import UserError
 
 # What a recipe may ask for -> its name.
 PRECISION_NAMES = dict(bf16="bfloat16", fp16="float16", float32="float32")

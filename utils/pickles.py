@@ -12,7 +12,7 @@ from collections import OrderedDict
 
 import torch
 
-from data.errors import UserError
+from data.text import UserError
 
 # A detector's pickle has about 20 opcodes for each tensor, and objects nested up to 30 deep.
 MAX_OPCODES = 200_000

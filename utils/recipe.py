@@ -7,8 +7,8 @@ from typing import get_args, get_origin
 
 import retinanet
 import ssd
-from data.errors import UserError
 from data.reading import DATASETS
+from data.text import UserError
 from layers.resnet import DEPTHS
 from retinanet import FINEST_STRIDES
 from utils.build import MODELS, OPTIMIZERS, SSD_SIDES, Conventions

@@ -8,9 +8,9 @@ import textwrap
 from dataclasses import fields
 from pathlib import Path
 
-from data.errors import UserError
 from data.formats import voc
 from data.formats.coco import is_official
+from data.text import UserError
 from utils.build import SSD_SIDES, describe_conventions
 from utils.recipe import Recipe, checked, label
 from utils.recipes import RECIPES, WITHOUT_GPU

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from data.errors import UserError
+from data.text import UserError
 from utils import checkpoint, parallel
 from utils.files import write
 

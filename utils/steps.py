@@ -5,7 +5,7 @@ import math
 
 import torch
 
-from data.errors import UserError
+from data.text import UserError
 
 # How many steps in a row float16 may leave out. Its scale begins at 2^16 and is halved each time:
 # gradients that are still infinite at a scale below 1 are not infinite because of the scale.

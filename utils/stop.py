@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 import torch
 import torch.distributed as dist
 
-from data.errors import UserError
+from data.text import UserError
 from utils import parallel
 
 # Ctrl-C, a polite kill, and a terminal that was closed.
@@ -141,7 +141,7 @@ def run_script(main):
         code = main()
     except UserError as mistake:
         # One that happened in a loader's process arrives with that process's traceback before it.
-        line = str(mistake).strip().splitlines()[-1].removeprefix("data.errors.UserError: ")
+        line = str(mistake).strip().splitlines()[-1].removeprefix("data.text.UserError: ")
         print(f"error: {line}", file=sys.stderr)
         code = 2
     except (MemoryError, RuntimeError) as error:

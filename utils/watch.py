@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from data.errors import UserError
+from data.text import UserError
 from utils.draw import embedded, encode_picture
 from utils.files import latest_name, new_name
 

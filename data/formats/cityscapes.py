@@ -3,10 +3,9 @@ instances."""
 
 from collections import defaultdict
 
-from data.errors import UserError
 from data.folder import folder_split
 from data.records import Entry, Object, Source
-from data.text import read_head, read_json, to_number
+from data.text import UserError, read_head, read_json, to_number
 
 CLASSES = ("person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")
 FILES = r"(.*/)?[^/]*_polygons\.json"

@@ -8,10 +8,9 @@ from pathlib import Path
 
 from torchvision.models import get_model_weights
 
-from data.errors import UserError
 from data.folder import Folder, file_split, parent_of
 from data.records import Entry, Object, Source
-from data.text import read_json, to_number, with_progress
+from data.text import UserError, read_json, to_number, with_progress
 
 LAYOUT = "expected annotations/instances_train2017.json and images in train2017/, val alike"
 KEYS = ("images", "annotations", "categories")

@@ -8,10 +8,9 @@ import os
 from collections import defaultdict
 from pathlib import Path
 
-from data.errors import UserError
 from data.folder import Folder, file_split
 from data.records import Entry, Object, Source
-from data.text import read_text, to_number
+from data.text import UserError, read_text, to_number
 
 # The names that programs give to the columns.
 COLUMNS = dict(

@@ -1,10 +1,9 @@
 """KITTI's objects (https://www.cvlibs.net/datasets/kitti): a text file for each image, a line for
 each object."""
 
-from data.errors import UserError
 from data.folder import stem_of
 from data.records import Entry, Object, Source
-from data.text import first_lines, read_lines, to_number
+from data.text import UserError, first_lines, read_lines, to_number
 
 CLASSES = ("Car", "Pedestrian", "Cyclist")
 # Too like a class to be its background where they are no classes themselves: KITTI's evaluation.

@@ -2,10 +2,9 @@
 
 from collections import defaultdict
 
-from data.errors import UserError
 from data.folder import folder_split, stem_of
 from data.records import Entry, Object, Source
-from data.text import read_head, read_json, to_number
+from data.text import UserError, read_head, read_json, to_number
 
 BOXED = ("rectangle", "polygon", "circle", "linestrip", "line")
 FILES = r"(.*/)?[^/]*\.json"

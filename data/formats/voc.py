@@ -4,10 +4,9 @@ import re
 import xml.etree.ElementTree as ElementTree
 from collections import defaultdict
 
-from data.errors import UserError
 from data.folder import folder_split, parent_of, stem_of
 from data.records import Entry, Object, Source, count_note
-from data.text import read_head, read_lines, to_number, with_progress
+from data.text import UserError, read_head, read_lines, to_number, with_progress
 
 CLASSES = (
     "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse "

@@ -1,11 +1,10 @@
 """WIDER FACE (http://shuoyang1213.me/WIDERFACE): a text file of image names, counts and so many
 faces."""
 
-from data.errors import UserError
 from data.folder import file_split
 from data.images import EXTENSIONS
 from data.records import Entry, Object, Source
-from data.text import first_lines, read_text, to_number
+from data.text import UserError, first_lines, read_text, to_number
 
 FILES = r"(.*/)?wider_face_(train|val)_bbx_gt\.txt"
 LAYOUT = "expected wider_face_split/wider_face_train_bbx_gt.txt and WIDER_train/images, val alike"

@@ -6,11 +6,10 @@ from collections import Counter, defaultdict
 
 import yaml
 
-from data.errors import UserError
 from data.folder import folder_split, in_photo_folder, parent_of, split_in, stem_of
 from data.images import image_size
 from data.records import Entry, Object, Source, count_note
-from data.text import first_lines, read_lines, read_text, to_number
+from data.text import UserError, first_lines, read_lines, read_text, to_number
 
 NAMES = r"(.*/)?(classes\.txt|obj\.names|[^/]*\.names|_darknet\.labels)"
 SPLITS = ("train", "val", "valid", "validation", "test")
