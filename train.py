@@ -1,7 +1,7 @@
 """Train a detector.
 
 python train.py                                  # RetinaNet-18 on drawn shapes, in minutes
-python train.py --dataset coco --depth 50        # the classic
+python train.py --dataset coco --depth 50        # RetinaNet-50 on COCO, as in the paper
 python train.py --root my/folder                 # your own images
 torchrun --nproc-per-node 8 train.py --dataset coco
 """
@@ -15,7 +15,6 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
 from data.reading import read_records
-from data.text import UserError
 from layers.losses import count_batch_positives
 from layers.resnet import freeze_batch_norm
 from published.weights import find_weights, load_weights
@@ -30,19 +29,24 @@ from utils.build import (
 )
 from utils.evaluation.evaluate import evaluate
 from utils.evaluation.results import report_training
-from utils.fit_priors import fitted_recipe
 from utils.log import Log
-from utils.saver import Saver, checkpoint_to_resume, new_folder
+from utils.saver import (
+    Saver,
+    checkpoint_to_resume,
+    mismatch_is_an_error,
+    new_folder,
+    optimizer_state,
+)
 from utils.steps import FiniteCheck, Plateau, learning_rate
 from utils.stop import Stop, read_batches, run_script
 
 
 def main():
     flags = options.train_parser(__doc__).parse()
-    # Under torchrun, this process meets the others here.
+    # Under torchrun, this process joins the others here.
     device = parallel.start(flags.device)
-    begin = new_run if flags.resume is None else resumed_run
-    recipe, folder, datasets, start = begin(flags, device)
+    prepare = new_run if flags.resume is None else resumed_run
+    recipe, folder, datasets, start = prepare(flags, device)
     print(*describe_datasets(recipe, *datasets), sep="\n")
     iteration, stop, evaluation = train(recipe, folder, device, *datasets, **start)
     if stop:
@@ -55,8 +59,8 @@ def main():
 
 
 def new_run(flags, device):
-    """A new training -> its recipe, its folder, its datasets, and what it starts from."""
-    # The flags say where the data and the weights are; how to train depends on what is there.
+    """Prepare a new run. Returns its recipe, its folder, its two datasets, and its weights."""
+    # The flags name the data and the weights, whose contents then decide how to train.
     asked = resolve.asked_recipe(flags)
     with parallel.rank0_first():
         weights = find_weights(asked)
@@ -66,7 +70,7 @@ def new_run(flags, device):
     )
     datasets = make_datasets(recipe, classes, train_records, val_records)
     if recipe.fit_priors:
-        recipe, proposal = fitted_recipe(recipe, datasets[0])
+        recipe, proposal = resolve.fitted_recipe(recipe, datasets[0])
         print(proposal)
     print(reason, resolve.describe_recipe(recipe), sep="\n")
     folder = parallel.broadcast_from_rank0(
@@ -76,9 +80,9 @@ def new_run(flags, device):
 
 
 def resumed_run(flags, device):
-    """A training where its checkpoint left it -> the same."""
+    """Prepare to resume a run. Returns the same as new_run, with a checkpoint for the weights."""
     path = checkpoint_to_resume(flags.save_folder, flags.name, flags.resume)
-    content = checkpoint.load(path)
+    content = checkpoint.load_training(path)
     stored = resolve.resumed_recipe(flags, checkpoint.recipe_of(content, path))
     with parallel.rank0_first():
         classes, train_records, val_records = read_records(stored, content["classes"])
@@ -91,10 +95,10 @@ def resumed_run(flags, device):
 
 
 class Autocast(nn.Module):
-    """The model in half precision, unless half_type is None; its predictions are float32.
+    """A model that computes in half_type, or in float32 where that is None, and returns float32.
 
-    autocast stands in here, not around the call: nn.DataParallel calls its replicas in threads, and
-    a new thread is told that autocast is on, but takes float16 where bfloat16 was asked for.
+    autocast stands here and not around the call, because nn.DataParallel runs its replicas in
+    threads: these inherit that autocast is enabled, but not that its type is bfloat16.
     """
 
     def __init__(self, model, half_type):
@@ -109,15 +113,19 @@ class Autocast(nn.Module):
 
 
 def build(recipe, classes, device, weights=None):
-    """The model, its network on all devices, what measures its error, and what corrects it:
-    model, network, criterion, optimizer, scaler."""
+    """Build what learns. Returns model, network, criterion, optimizer, scaler.
+
+    model is the plain module, which is evaluated and saved. network wraps it for training, in half
+    precision and on all devices, and has the same weights. criterion is the loss.
+    """
     torch.manual_seed(recipe.seed)
     model, criterion = build_detector(recipe, len(classes))
     if weights:
         with parallel.rank0_first():
             print(*load_weights(model, classes, recipe, weights), "", sep="\n")
-    # A batch of a few images estimates statistics badly, so a pretrained ResNet keeps its own; and
-    # what the first stages see in pixels serves every dataset. Random ones must be free to change.
+    # Pretrained parts may be frozen: a batch of a few images estimates the statistics of batch norm
+    # badly, and the edges and textures that the first stages see occur in every dataset. Random
+    # weights and statistics are not worth keeping.
     if recipe.weights != "none":
         if recipe.frozen_norm and recipe.model == "retinanet":
             freeze_batch_norm(model.base)
@@ -127,8 +135,9 @@ def build(recipe, classes, device, weights=None):
     optimizer = build_optimizer(recipe, model)
 
     half_type = parallel.half_type_of(recipe.precision, device)
-    # float16 turns small gradients into 0, so the loss is scaled up as far as none becomes infinite
-    # (Micikevicius et al., 2018, arXiv:1710.03740, Sec. 3.2). Elsewhere the scaler does nothing.
+    # In float16, small gradients become 0, so the loss is multiplied by the largest scale at which
+    # no gradient becomes infinite (Micikevicius et al., 2018, arXiv:1710.03740, Sec. 3.2). In other
+    # types the scaler does nothing.
     scaler = GradScaler(device.type, enabled=half_type == torch.float16)
     network = Autocast(model, half_type)
     if recipe.compile:
@@ -144,63 +153,56 @@ def build(recipe, classes, device, weights=None):
 
 
 def state_to_resume(parts, best, stale):
-    """All that a training needs to go on, beside its model, as tensors and plain values."""
+    """Everything but the model that a run needs to resume, as tensors and plain values."""
     state = {name: part.state_dict() for name, part in parts.items()}
     return state | dict(random=torch.get_rng_state(), best=best, stale=stale)
 
 
 def resume_from(content, model, parts):
-    """Put everything back where a checkpoint left it -> iteration, best result, and how many
-    evaluations ago that was."""
-    if "optimizer" not in content:
-        raise UserError("this checkpoint holds no optimizer to go on with: resume from last.pth")
-    try:
+    """Restore everything from the content of a checkpoint. Returns its iteration, its best result,
+    and how many evaluations ago that was."""
+    with mismatch_is_an_error():
+        state = optimizer_state(parts["optimizer"], content["optimizer"])
+        content = content | dict(optimizer=state)
         model.load_state_dict(content["model"])
         for name, part in parts.items():
-            state = content[name]
-            if name == "optimizer":
-                state = checkpoint.optimizer_state(part, state)
-            # A scaler that had nothing to scale has no state.
-            if state:
-                part.load_state_dict(state)
+            # A disabled scaler has an empty state, which load_state_dict would refuse.
+            if content[name]:
+                part.load_state_dict(content[name])
         torch.set_rng_state(content["random"])
         return content["iteration"], content["best"], content["stale"]
-    except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"--resume with another detector or optimizer than the checkpoint's: {reason}"
-        ) from None
 
 
 def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resumed=None):
     """Train on train_dataset, validate on val_dataset, keep everything in folder.
 
-    It starts from weights, or goes on from resumed, the content of a checkpoint. Returns the last
-    iteration, whether it was stopped, and the best evaluation, or None where none was better.
+    It starts from weights, or from the content of a checkpoint, resumed. Returns the last
+    iteration, a Stop that is true if the run was interrupted, and the best new evaluation, or None.
     """
     classes = train_dataset.classes
     model, network, criterion, optimizer, scaler = build(recipe, classes, device, weights)
     sampler, loader = build_train_loader(train_dataset, recipe, device)
     plateau = Plateau(recipe, sampler.per_epoch)
     parts = dict(optimizer=optimizer, scaler=scaler, plateau=plateau)
+    # An average of the weights is what is evaluated and saved; they are stored beside it.
     kept_model = model
     if recipe.ema:
         average = build_average(model, recipe.ema)
         parts |= dict(ema=average, training=model)
         kept_model = average.module
 
-    # Where it stands: at the start, or where the checkpoint left it.
+    # stale counts the evaluations since the best one. Any result is better than -1.
     iteration, best, stale = 0, -1.0, 0
     if resumed:
         iteration, best, stale = resume_from(resumed, model, parts)
     sampler.done = iteration
-    best_evaluation = None
     patience = recipe.patience or math.inf
     finite = FiniteCheck(train_dataset.records.path, device, scaler.is_enabled())
     saver = Saver(folder, recipe, classes, iteration)
     with Stop() as stop, Log(folder, recipe, sampler.per_epoch, iteration) as log:
         batches = log.watch(read_batches(loader, device))
         while iteration < recipe.iterations and stale < patience and not stop:
+            # A second Ctrl-C ends the waiting at once, for no weights change meanwhile.
             with stop.interruptible():
                 micro_batches = [next(batches) for _ in range(recipe.accumulate)]
             iteration += 1
@@ -209,7 +211,7 @@ def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resu
                 group["lr"] = lr
             optimizer.zero_grad()
 
-            # A batch goes through the network at once, or in several parts to save memory.
+            # To save memory, a batch may go through the network in parts, whose gradients add up.
             losses = torch.zeros(2, device=device)
             num_positives = count_batch_positives(criterion, model, micro_batches)
             for images, targets in micro_batches:
@@ -223,8 +225,8 @@ def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resu
 
             scaler.unscale_(optimizer)
             grad_norm = clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
-            # Where found_inf is 1, the fused optimizer makes no step. The device decides it alone:
-            # the program would wait for the device in every iteration if it had to know.
+            # scaler.step() would wait for the device in every iteration. A fused optimizer reads
+            # found_inf there itself, and makes no step where it is 1.
             optimizer.found_inf = finite.found_inf(grad_norm)
             optimizer.step()
             scaler.update()
@@ -237,10 +239,10 @@ def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resu
             finite.remember(iteration, micro_batches, numbers)
             is_last = iteration == recipe.iterations
             should_evaluate = val_dataset and (is_last or iteration % recipe.eval_every == 0)
-            # A number that the program asks for makes it wait: only where it waits anyway.
+            # Reading a result waits for the device, so check where that happens anyway.
             if device.type == "cpu" or should_evaluate or iteration % recipe.log_every == 0:
                 finite.raise_if_nonfinite()
-            stop.agree()
+            stop.agree_with_other_processes()
             with stop.interruptible():
                 log.step(iteration, numbers, optimizer)
                 if should_evaluate:
@@ -249,8 +251,8 @@ def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resu
             if should_evaluate:
                 stale += 1
                 if evaluation.result > best:
-                    best, best_evaluation, stale = evaluation.result, evaluation, 0
-                    saver.save_best(kept_model, iteration, evaluation.facts())
+                    best, stale = evaluation.result, 0
+                    saver.save_best(kept_model, iteration, evaluation)
             if iteration % recipe.save_every == 0:
                 finite.raise_if_nonfinite()
                 saver.save_last(kept_model, iteration, state_to_resume(parts, best, stale))
@@ -261,7 +263,7 @@ def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resu
             finite.raise_if_nonfinite()
             saver.save_last(kept_model, iteration, state_to_resume(parts, best, stale))
     saver.raise_if_lost()
-    return iteration, stop, best_evaluation
+    return iteration, stop, saver.best_evaluation
 
 
 if __name__ == "__main__":

@@ -58,8 +58,7 @@ def torchvision_code(loaded):
 
     Its labels are ours, plus 1 for SSD. It resizes images and decodes boxes in torchvision's way.
     """
-    recipe = loaded.recipe
-    model = loaded.model
+    recipe, model = loaded.recipe, loaded.model
     refuse_what_differs(recipe)
     mean, std = (
         [round(value / 255, 8) for value in values.flatten().tolist()]

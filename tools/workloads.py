@@ -156,12 +156,10 @@ def training_step(recipe, images, targets):
     layout = parallel.training_format(device)
     images = images.contiguous(memory_format=layout)
     model, criterion = build.build_detector(recipe, NUM_CLASSES)
-    # What train.py freezes of pretrained weights costs no gradients here either.
-    if recipe.weights != "none":
-        if recipe.frozen_norm and recipe.model == "retinanet":
-            freeze_batch_norm(model.base)
-        for stage in model.base.stages()[: recipe.frozen_stages]:
-            stage.requires_grad_(False)
+    # As with pretrained weights.
+    freeze_batch_norm(model.base)
+    for stage in model.base.stages()[: recipe.frozen_stages]:
+        stage.requires_grad_(False)
     model.to(device, memory_format=layout).train()
     if recipe.compile:
         model.compile(dynamic=False)

@@ -72,6 +72,14 @@ def load(path):
     return content
 
 
+def load_training(path):
+    """The content of a last.pth, with all that is needed to go on with its training."""
+    content = load(path)
+    if "optimizer" not in content:
+        raise UserError("this checkpoint holds no optimizer to go on with: resume from last.pth")
+    return content
+
+
 def is_ours(content):
     """Whether a file's content is a checkpoint of this program."""
     types = dict(model=dict, recipe=dict, classes=list)
@@ -185,39 +193,6 @@ def state_dict_of(module, prefix=""):
             elif isinstance(part, Placeholder):
                 state |= state_dict_of(part, f"{prefix}{name}.")
     return state
-
-
-def optimizer_state(optimizer, state):
-    """The state that optimizer.load_state_dict can take, from the state in a checkpoint.
-
-    The settings remain the optimizer's. Each tensor gets its parameter's order in memory, which a
-    fused step relies on: it would give one weight the momentum of another where a run on a GPU,
-    in channels last, goes on on a CPU. With a tensor of another shape it would crash the process,
-    so that is a ValueError.
-    """
-    groups = optimizer.state_dict()["param_groups"]
-    if [group["params"] for group in state["param_groups"]] != [g["params"] for g in groups]:
-        raise ValueError("its optimizer has other parameters")
-    is_sgd = isinstance(optimizer, torch.optim.SGD)
-    names = {"momentum_buffer"} if is_sgd else {"step", "exp_avg", "exp_avg_sq"}
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    states = {}
-    for i, parameter in enumerate(parameters):
-        values = state["state"].get(i)
-        if not values:
-            continue
-        if not names <= values.keys():
-            raise ValueError(f"its optimizer lacks {', '.join(names - values.keys())}")
-        states[i] = {name: like_parameter(values[name], name, parameter) for name in names}
-    return dict(state=states, param_groups=groups)
-
-
-def like_parameter(value, name, parameter):
-    """A tensor of an optimizer's state in the order in memory that its parameter has."""
-    shape = () if name == "step" else tuple(parameter.shape)
-    if tuple(value.shape) != shape:
-        raise ValueError(f"its optimizer has {name} of {tuple(value.shape)}, not {shape}")
-    return value if name == "step" else torch.empty_like(parameter, device="cpu").copy_(value)
 
 
 def recipe_of(content, path=""):

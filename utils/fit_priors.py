@@ -2,15 +2,14 @@
 
 import numpy as np
 
-from data.summary import REACHED, best_overlap, resized_boxes
-from data.text import UserError
+from data.summary import REACHED, best_overlap
 from retinanet import SCALES
 from utils.build import SSD_SIDES, build_levels
 
-ROUNDS = 50  # of k-means, at most
-MANY = 20_000  # boxes that are looked at
+MAX_UPDATES = 50  # of the centres of k-means
+MAX_BOXES = 20_000  # that the priors are fitted to
 WITHOUT_PRIORS = ("imagenet", "imagenet_v2", "none")  # weights of which no prior was learned
-LEAST_GAIN = 0.003  # the share of the boxes that a change must reach more
+MIN_GAIN = 0.003  # of the share of boxes that priors reach, to be worth a change
 
 
 def fit_priors(boxes, recipe):
@@ -19,27 +18,15 @@ def fit_priors(boxes, recipe):
     Returns the changes of the recipe, none where no change reaches more objects, and the shares of
     the boxes that its priors and the changed ones reach.
     """
-    boxes = boxes[:: len(boxes) // MANY + 1]
+    boxes = boxes[:: len(boxes) // MAX_BOXES + 1]
     before = after = reach(boxes, recipe)
     best = {}
     for changes in proposals(boxes[:, 2:] - boxes[:, :2], recipe):
         share = reach(boxes, recipe | changes)
         # More shapes cost more than a few objects are worth.
-        if share > after + LEAST_GAIN:
+        if share > after + MIN_GAIN:
             best, after = changes, share
     return best, before, after
-
-
-def fitted_recipe(recipe, dataset):
-    """The recipe with the priors that fit a dataset's objects, and a line that says which."""
-    if recipe.base_priors or recipe.weights not in WITHOUT_PRIORS:
-        raise UserError(
-            f"--fit-priors with --weights {recipe.weights}: a trained detector has learned its own "
-            "priors"
-        )
-    boxes = resized_boxes(dataset)[~dataset.records.ignore]
-    changes, before, after = fit_priors(boxes, recipe)
-    return recipe | changes, proposal_line(changes, before, after)
 
 
 def proposal_line(changes, before, after):
@@ -92,7 +79,7 @@ def cluster_shapes(shapes, count):
     order = np.argsort(shapes.prod(axis=1), kind="stable")
     steps = np.linspace(0, len(shapes) - 1, 2 * count + 1)[1::2].round().astype(int)
     centres = shapes[order[steps]].astype(float)
-    for _ in range(ROUNDS):
+    for _ in range(MAX_UPDATES):
         nearest = shape_iou(shapes, centres).argmax(axis=1)
         moved = centres.copy()
         for i in range(count):

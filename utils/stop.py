@@ -59,7 +59,7 @@ class Stop:
         finally:
             self.can_interrupt = False
 
-    def agree(self):
+    def agree_with_other_processes(self):
         """Let all processes stop after the same iteration."""
         if self.group:
             asked = torch.tensor(self.asked or 0)
