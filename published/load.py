@@ -45,7 +45,8 @@ def load_detector(path):
     if path.suffix == ".onnx":
         return load_onnx(path)
     content, _ = open_checkpoint(path)
-    for note in content.get("notes", ()):
+    notes = content.get("notes")
+    for note in notes if isinstance(notes, list) else ():
         print(f"{path}: {note}")
     return checkpoint.build_model(content, path)
 

@@ -183,6 +183,8 @@ def conventions(**values):
         (conventions(min_padding=10**9), "conventions.min_padding '1000000000' is"),
         (dict(recipe=dict(resize=10**9)), "resize 1000000000: must be at most"),
         (dict(recipe=dict(head_convs=10**7)), "head_convs 10000000: must be at most"),
+        (dict(show_threshold="0.5"), "show_threshold '0.5' is not a score"),
+        (dict(show_threshold=float("nan")), "show_threshold 'nan' is not a score"),
         (dict(classes=["a"] * 60_000), "class_head.2.weight is"),
         (dict(classes=[]), "it has no classes"),
         (dict(classes=[1, 2]), "no known detector"),
@@ -220,6 +222,11 @@ def test_weights_that_are_not_finite_are_named(tmp_path, content):
     model["base.conv1.weight"][0] = float("nan")
     torch.save(content | dict(model=model), tmp_path / "a.pth")
     assert "base.conv1.weight holds numbers that are not finite" in refused(tmp_path / "a.pth")
+
+
+def test_notes_of_another_kind_are_left_out(tmp_path, content):
+    torch.save(content | dict(notes=3), tmp_path / "a.pth")
+    assert load_detector(tmp_path / "a.pth").classes == ["cat", "dog"]
 
 
 def test_of_a_run_s_folder_the_best_checkpoint_is_read(tmp_path, content):

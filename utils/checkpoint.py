@@ -231,10 +231,11 @@ def build_model(content, path=""):
     for name, value in model.state_dict().items():
         if value.is_floating_point() and not value.isfinite().all():
             raise UserError(f"{path}: {name} holds numbers that are not finite")
+    threshold = content.get("show_threshold")
+    if threshold is not None and not (type(threshold) in (int, float) and 0 <= threshold <= 1):
+        raise UserError(f"{path}: show_threshold {str(threshold)[:60]!r} is not a score")
     model.to(memory_format=torch.channels_last).eval()
-    return LoadedDetector(
-        model, recipe, classes, content.get("iteration"), content.get("show_threshold")
-    )
+    return LoadedDetector(model, recipe, classes, content.get("iteration"), threshold)
 
 
 def check_shapes(content, recipe, path):
