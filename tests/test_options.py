@@ -294,10 +294,11 @@ def test_every_option_has_the_flag_that_it_should_have():
         assert len(there) == known.metadata["flag"], flag
 
 
-def test_help_says_which_detector_an_option_is_for():
+def test_help_says_which_detector_an_option_is_for_and_a_default_that_all_recipes_share():
     text = " ".join(options.train_parser("").format_help().split())
     assert "layers of the ResNet (RetinaNet only)" in text
-    assert "hard negatives for each positive prior: 3 (SSD only)" in text
+    assert "hard negatives for each positive prior (SSD only, default: 3)" in text
+    assert "weight of the box loss beside the class loss --focal-alpha" in text
 
 
 def test_the_version_is_that_of_pyproject(capsys):

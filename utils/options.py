@@ -16,7 +16,7 @@ from data.text import UserError
 from utils.recipe import Recipe
 from utils.recipes import RECIPES
 
-# The first of the recipe's options below each heading of --help.
+# The first option of each group in Recipe -> the heading of the group in --help.
 HEADINGS = dict(
     model="the detector",
     dataset="what it sees",
@@ -26,8 +26,8 @@ HEADINGS = dict(
     workers="where it runs",
 )
 METAVARS = {int: "N", float: "X"}
-# Flags of older detectors that mean nothing here -> what to type instead. docs/training.md lists
-# them.
+# Flags of older programs that do not exist here -> what to type instead; docs/training.md has the
+# same list.
 ANCESTORS = {
     "--cuda": "--device cpu, or --device cuda",
     "--start-iter": "--resume, which knows where it stopped",
@@ -60,7 +60,7 @@ class PrintVersion(argparse.Action):
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse's, but a mistake is one line that names what was probably meant."""
+    """An ArgumentParser that answers a mistake with one line, which names what was meant."""
 
     def __init__(self, description):
         super().__init__(
@@ -73,7 +73,7 @@ class Parser(argparse.ArgumentParser):
         )
 
     def parse(self, arguments=None):
-        """The flags; every flag may be written with underscores too."""
+        """The values of the flags, which may be written with underscores as well as dashes."""
         arguments = sys.argv[1:] if arguments is None else arguments
         flags, unknown = self.parse_known_args([with_dashes(argument) for argument in arguments])
         if unknown:
@@ -90,20 +90,20 @@ class Parser(argparse.ArgumentParser):
 
 
 def with_dashes(argument):
-    """The argument, with dashes instead of underscores if it is a flag."""
+    """The argument, with dashes for its underscores if it is a flag."""
     name, equals, value = argument.partition("=")
     return name.replace("_", "-") + equals + value if name.startswith("--") else argument
 
 
 def train_parser(description):
-    """The parser of train.py and tools.check: all options of a recipe, and where a run is kept."""
+    """The parser of train.py and tools.check: the options of a recipe, and where a run is kept."""
     parser = Parser(description)
     detector = add_flags(parser, "the detector")
     detector.add_argument(
         "--recipe",
         metavar="NAME",
-        help=f"to start from: a Python file of yours, or {', '.join(RECIPES)}; chosen by the data "
-        "if not given",
+        help=f"recipe to start from: a Python file of your own, or {', '.join(RECIPES)} "
+        "(default: chosen by the data)",
     )
     detector.add_argument("--basenet", metavar="FILE", help="like --weights, for SSD's VGG")
     add_dataset_flags(parser)
@@ -117,9 +117,12 @@ def train_parser(description):
     )
     add_flags(parser, "matching and loss")
     run = add_flags(parser, "what it tells and keeps")
-    run.add_argument("--name", help="folder of the run in --save-folder; a new one if not given")
+    run.add_argument("--name", help="folder of the run in --save-folder (default: a new one)")
     run.add_argument(
-        "--save-folder", type=Path, default=Path("weights"), help="where runs are kept: weights"
+        "--save-folder",
+        type=Path,
+        default=Path("weights"),
+        help="folder of all runs (default: weights)",
     )
     run.add_argument(
         "--resume",
@@ -133,14 +136,14 @@ def train_parser(description):
 
 
 def add_dataset_flags(parser):
-    """Add the flags that say where the images and their boxes are, and how large they are seen."""
+    """Add the flags that say where the data are and how large the images become."""
     add_flags(parser, "what it sees")
 
 
 def add_device_flags(parser):
     """Add the flags that say where a script runs."""
     flags = add_flags(parser, "where it runs")
-    flags.add_argument("--device", help="cpu, cuda, cuda:1 or 1; a GPU if there is one")
+    flags.add_argument("--device", help="cpu, cuda, cuda:1 or 1 (default: a GPU if there is one)")
     flags.add_argument(
         "--full-precision",
         dest="precision",
@@ -151,31 +154,30 @@ def add_device_flags(parser):
 
 
 def add_flags(parser, heading):
-    """Add the recipe's options under a heading of --help -> argparse's group, for other flags."""
+    """Add the options below one heading of --help -> argparse's group, which takes more flags."""
     group = parser.add_argument_group(heading)
     current = None
-    for known in fields(Recipe):
-        current = HEADINGS.get(known.name, current)
-        if current == heading and known.metadata["flag"]:
-            add_flag(group, known)
+    for option in fields(Recipe):
+        current = HEADINGS.get(option.name, current)
+        if current == heading and option.metadata["flag"]:
+            add_flag(group, option)
     return group
 
 
-def add_flag(group, known):
-    """Add the flag of a recipe's field: what argparse needs follows from its type and metadata."""
-    facts = known.metadata
-    names = ["--" + known.name.replace("_", "-"), *facts["aliases"]]
-    words = facts["help"]
-    if facts["only"]:
-        words += f" ({facts['only']} only)"
-    if known.type is bool:
+def add_flag(group, option):
+    """Add the flag of a field of Recipe; its type and metadata say all that argparse needs."""
+    facts = option.metadata
+    names = ["--" + option.name.replace("_", "-"), *facts["aliases"]]
+    if option.type is bool:
+        words = help_of(option)
         group.add_argument(*names, action=BooleanOptionalAction, default=None, help=words)
         return
-    # The type of the items, if it is a tuple.
-    kind = get_args(known.type)[0] if get_args(known.type) else known.type
+    kind = option.type
     metavar = facts["metavar"]
     nargs = "?" if facts["const"] else None
-    if get_args(known.type):
+    if get_args(option.type):
+        # The flag of a tuple takes several values, of the type of the tuple's items.
+        kind = get_args(option.type)[0]
         nargs = len(metavar) if isinstance(metavar, tuple) else "+"
     group.add_argument(
         *names,
@@ -184,5 +186,15 @@ def add_flag(group, known):
         nargs=nargs,
         const=facts["const"],
         metavar=metavar or (None if facts["choices"] else METAVARS.get(kind)),
-        help=words,
+        help=help_of(option),
     )
+
+
+def help_of(option):
+    """The words of an option, the detector that it is for, and a default that all recipes share."""
+    only = option.metadata["only"]
+    notes = [f"{only} only"] if only else []
+    values = {str(getattr(recipe, option.name)) for recipe in RECIPES.values()}
+    if option.type in (int, float) and len(values) == 1:
+        notes.append(f"default: {option.default}")
+    return option.metadata["help"] + (f" ({', '.join(notes)})" if notes else "")

@@ -49,7 +49,7 @@ class Recipe:
     """
 
     # The network: a base that was made to classify images, and what turns it into a detector.
-    model: str = option("retinanet", "retinanet if not given", choices=MODELS)
+    model: str = option("retinanet", "the detector (default: retinanet)", choices=MODELS)
     depth: int = option(50, "layers of the ResNet", choices=DEPTHS, only="RetinaNet")
     finest_stride: int = option(
         8, "4 adds a finer level, for small objects", choices=FINEST_STRIDES, only="RetinaNet"
@@ -83,7 +83,7 @@ class Recipe:
     )
     frozen_stages: int = option(0, "first stages of the base that do not learn; none if random")
     prior_probability: float = option(
-        0.01, "of an object at every prior before training: 0.01", over=0, below=1, only="RetinaNet"
+        0.01, "of an object, before training", over=0, below=1, only="RetinaNet"
     )
 
     # Where the images and their boxes are.
@@ -94,17 +94,17 @@ class Recipe:
         metavar="NAME",
     )
     root: str = option(
-        "", "its folder; data/<dataset> if not given", aliases=["--dataset-root", "--coco-path"]
+        "", "its folder (default: data/<dataset>)", aliases=["--dataset-root", "--coco-path"]
     )
     images: str = option("", "folder of the images that --annotations names")
     annotations: str = option("", "a COCO or csv file, in place of --root", aliases=["--csv-train"])
     val_images: str = option("", "like --images, for validation")
     val_annotations: str = option(
-        "", "like --annotations; if not given, some images are held out", aliases=["--csv-val"]
+        "", "like --annotations (default: a share of those)", aliases=["--csv-val"]
     )
     class_list: str = option("", "a csv file of class,id", aliases=["--csv-classes"])
-    classes: tuple[str, ...] = option((), "keep only these; all if not given", metavar="NAME")
-    val_share: float = option(0.2, "share held out where there is no val: 0.2; 0: nothing", below=1)
+    classes: tuple[str, ...] = option((), "keep only these (default: all)", metavar="NAME")
+    val_share: float = option(0.2, "share held out where there is no val; 0: none", below=1)
     skip_bad: bool = option(False, "go on without what cannot be read")
     # How large they are seen, and how detections of them are scored.
     resize: int = option(
@@ -129,7 +129,7 @@ class Recipe:
     epochs: int = option(0, "passes over the images, in place of iterations")
     optimizer: str = option("sgd", "how gradients change the weights", choices=tuple(OPTIMIZERS))
     lr: float = option(
-        0.01, "if not given, the recipe's, times batch / its batch", aliases=["--learning-rate"]
+        0.01, "learning rate (default: in proportion to the batch)", aliases=["--learning-rate"]
     )
     momentum: float = option(0.9, "momentum of sgd", below=1)
     weight_decay: float = option(1e-4, "of weights; unlike in the papers, not of biases and norms")
@@ -161,20 +161,22 @@ class Recipe:
     compile: bool = option(False, "compile network and loss, which takes minutes")
 
     # Which priors learn which objects, and how much their errors count.
-    positive_iou: float = option(0.5, "a prior is matched from this IoU on: 0.5", at_most=1)
-    negative_iou: float = option(0.4, "a prior is background below this IoU: 0.4, for SSD 0.5")
+    positive_iou: float = option(
+        0.5, "from this IoU on, a prior is matched to an object", at_most=1
+    )
+    negative_iou: float = option(0.4, "below this IoU, a prior is background; in between, ignored")
     force_match: bool = setting(True, "every object keeps its best prior, however small their IoU")
     box_loss: str = option(
         "smooth_l1", "loss of the boxes", choices=("smooth_l1", "giou"), only="RetinaNet"
     )
-    box_weight: float = option(1.0, "weight of the box loss beside the class loss: 1")
+    box_weight: float = option(1.0, "weight of the box loss beside the class loss")
     focal_alpha: float = option(
-        0.25, "weight of objects: 0.25; of background, 1 - alpha", at_most=1, only="RetinaNet"
+        0.25, "weight of objects; background has 1 - alpha", at_most=1, only="RetinaNet"
     )
     focal_gamma: float = option(
-        2.0, "2 in the paper; 0: cross entropy, where easy priors count in full", only="RetinaNet"
+        2.0, "0: cross entropy; the larger, the less easy priors count", only="RetinaNet"
     )
-    negatives_per_positive: int = option(3, "hard negatives for each positive prior: 3", only="SSD")
+    negatives_per_positive: int = option(3, "hard negatives for each positive prior", only="SSD")
 
     # Which predictions become detections.
     score_threshold: float = setting(0.05, "lowest score of a detection")
@@ -211,9 +213,9 @@ class Recipe:
 
 
 def checked(recipe, origin=""):
-    """The recipe, if its values make sense. origin: the file that they are from, if any."""
-    for known in fields(Recipe):
-        check_value(label(origin, known.name), getattr(recipe, known.name), known)
+    """The recipe, if its values make sense. origin: the file that they come from, if any."""
+    for option in fields(Recipe):
+        check_value(label(origin, option.name), getattr(recipe, option.name), option)
     if recipe.negative_iou > recipe.positive_iou:
         raise UserError(
             f"{label(origin, 'negative_iou')} {recipe.negative_iou}: must not be over the positive "
@@ -238,15 +240,15 @@ def label(origin, name):
     return f"{origin}: {name}" if origin else "--" + name.replace("_", "-")
 
 
-def check_value(name, value, known):
-    """An error if a value is of another type than its field is known to have, or out of limits."""
-    facts = known.metadata
-    if not has_type(value, known.type):
+def check_value(name, value, option):
+    """An error if a value has another type than its option, or is beyond its limits."""
+    facts = option.metadata
+    if not has_type(value, option.type):
         raise UserError(f"{name} {str(value)[:60]!r}: of the wrong type")
     if facts["choices"] and value not in facts["choices"]:
         choices = ", ".join(map(str, facts["choices"]))
         raise UserError(f"{name} {value!r}: choose {choices}")
-    if known.type not in (int, float):
+    if option.type not in (int, float):
         return
     for limit, holds in LIMITS.items():
         # Nothing holds of NaN, so it is refused.
@@ -265,7 +267,7 @@ def has_type(value, kind):
 
 
 def check_priors(recipe, origin):
-    """An error where sizes or ratios do not fit the detector's levels."""
+    """An error if sizes, ratios or boxes of priors do not fit the levels of the detector."""
     side = SSD_SIDES.get(recipe.model)
     strides = ssd.STRIDES[side] if side else retinanet.level_strides(recipe.finest_stride)
     levels = len(strides)

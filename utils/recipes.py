@@ -1,7 +1,7 @@
 """Recipes: everything that decides how a run ends, by name.
 
 A recipe of your own starts from one of these: recipe = shapes | dict(batch=4).
-Where a comment says "reports", that is the publisher's figure; what differs here follows.
+What a comment says that somebody "reports" is the publisher's figure; "Here" begins what differs.
 """
 
 from utils.recipe import Recipe
@@ -96,7 +96,8 @@ retinanet_widerface = retinanet_coco | dict(
     milestone_epochs=(16, 22),
     eval_every=2000,
 )
-# Images of one's own: 80 passes over 300 of them; the length follows the number of images.
+# Your own images: 80 passes over 300 of them. With more or fewer images, utils/resolve.py changes
+# the length.
 retinanet_custom = retinanet_coco | dict(
     resize=640,
     jitter=(512, 640),
@@ -109,8 +110,8 @@ retinanet_custom = retinanet_coco | dict(
     eval_every=500,
     save_every=500,
 )
-# The same from random weights, which --weights none chooses. Of 205 photos of blood cells (BCCD),
-# RetinaNet-18 learns AP 0.56, AP50 0.90 in 17 minutes on two CPU cores (float32), with light heads.
+# The same from random weights, which --weights none chooses. On 205 photos of blood cells (BCCD),
+# RetinaNet-18 with light heads reaches AP 0.56, AP50 0.90 in 17 minutes on two CPU cores (float32).
 retinanet_scratch = retinanet_custom | dict(
     weights="none", frozen_stages=0, head_norm="group", fit_priors=True,
     box_loss="giou", box_weight=2.0,
@@ -159,9 +160,9 @@ ssd300_custom = ssd300_coco | dict(
     save_every=500,
 )
 ssd512_custom = ssd300_custom | dict(model="ssd512", prior_sizes=ssd512_coco.prior_sizes)
-# The same from random weights, which --weights none chooses. Of those photos, SSD300 learns
-# AP 0.45, AP50 0.83 (on val) in 150 iterations of 4 images, as without a GPU, and without
-# augmentation, in 39 minutes of a single core.
+# The same from random weights, which --weights none chooses. On those photos, SSD300 reaches
+# AP 0.45, AP50 0.83 (on val) in 150 iterations of 4 images, the batch where there is no GPU, and
+# without augmentation, in 39 minutes of a single core.
 ssd300_scratch = ssd300_custom | dict(
     weights="none", vgg_norm="batch", fit_priors=True, batch=8,
     optimizer="adamw", lr=1e-3, weight_decay=0.05, schedule="cosine", warmup=50,
@@ -193,13 +194,13 @@ ssd300_shapes = shapes | dict(
 )
 ssd512_shapes = ssd300_shapes | dict(model="ssd512")
 
-# Without a GPU, RetinaNet is smaller; from random weights, so are its heads: the paper's would take
-# two thirds of the time. SSD makes few passes there: of as many images, twice as many steps of half
-# the batch learn far more.
-SMALL = dict(depth=18, resize=320, jitter=(256, 320), max_size=534)
+# What differs where there is no GPU. RetinaNet is smaller, and from random weights its heads are
+# lighter: the paper's would take two thirds of the time. SSD has time for few passes only; with as
+# many images, twice as many steps of half the batch learn far more.
+SMALL_RETINANET = dict(depth=18, resize=320, jitter=(256, 320), max_size=534)
 WITHOUT_GPU = dict(
-    retinanet_custom=SMALL,
-    retinanet_scratch=SMALL | dict(channels=64, head_convs=2),
+    retinanet_custom=SMALL_RETINANET,
+    retinanet_scratch=SMALL_RETINANET | dict(channels=64, head_convs=2),
     ssd300_scratch=dict(batch=4),
     ssd512_scratch=dict(batch=4),
 )

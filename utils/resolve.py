@@ -136,7 +136,7 @@ def recipe_by_data(recipe, classes, num_images, device):
 
 
 def recipe_file(path):
-    """The recipe named `recipe` in a Python file of the user's; it may import others beside it."""
+    """What a user's Python file calls `recipe`; the file may import others that lie beside it."""
     sys.path.insert(0, str(Path(path).resolve().parent))
     try:
         found = runpy.run_path(path).get("recipe")
@@ -173,7 +173,7 @@ def with_flags(recipe, flags):
 
 
 def given_fields(flags):
-    """The recipe's fields that the flags give, by name."""
+    """The options of a recipe that were typed: name -> value."""
     names = {field.name for field in fields(Recipe)}
     return {
         name: tuple(value) if isinstance(value, list) else value
@@ -183,7 +183,7 @@ def given_fields(flags):
 
 
 def source_changes(flags, given):
-    """What flags say of where the data are; it replaces all that the recipe says of it."""
+    """What the flags say of where the data are, in place of all that the recipe says of it."""
     typed = {name: given[name] for name in SOURCE if name in given}
     if not typed:
         return {}
@@ -195,10 +195,8 @@ def source_changes(flags, given):
 
 
 def schedule_changes(given, recipe, factor):
-    """Where the length of training changes, milestones keep their share of it.
-
-    Warm-up then takes a tenth of it at most.
-    """
+    """What follows from a new length of the training: milestones keep their share of it, and the
+    warm-up takes at most a tenth."""
     if factor == 1 and not {"iterations", "epochs"} & set(given):
         return {}
     in_epochs = "epochs" in given or recipe.epochs and "iterations" not in given
@@ -219,7 +217,7 @@ def schedule_changes(given, recipe, factor):
 
 
 def in_iterations(recipe, num_images):
-    """A recipe that counts in epochs, in iterations: an epoch is as many as the images fill."""
+    """The recipe with its epochs counted in iterations, of which each takes one batch of images."""
     if not recipe.epochs:
         return recipe
     per_epoch = max(num_images // recipe.batch, 1)
@@ -233,24 +231,24 @@ def in_iterations(recipe, num_images):
 
 
 def describe_recipe(recipe):
-    """The nearest of our recipes, and what differs from it; all of it is in recipe.json."""
-    options = {name: differences(recipe, other) for name, other in RECIPES.items()}
-    name = min(options, key=lambda name: len(options[name]))
-    words = [f"{field}={value}" for field, value in options[name].items()]
+    """As text, the nearest of our recipes and what differs from it; recipe.json holds all of it."""
+    differing = {name: differences(recipe, other) for name, other in RECIPES.items()}
+    name = min(differing, key=lambda name: len(differing[name]))
+    words = [f"{option}={value}" for option, value in differing[name].items()]
     text = "  ".join([f"as {name} in utils/recipes.py", *(["but"] if words else []), *words])
     width = min(shutil.get_terminal_size((100, 24)).columns, 120)
     return textwrap.fill(text, width=width, break_long_words=False, break_on_hyphens=False)
 
 
 def differences(recipe, other):
-    """The fields in which a recipe differs from another and that have an effect, as text."""
+    """The options that differ between two recipes and have an effect: name -> value as text."""
     detector = "SSD" if recipe.model in SSD_SIDES else "RetinaNet"
     in_effect = (None, detector, f"{recipe.schedule} schedule")
     values = {
-        known.name: getattr(recipe, known.name)
-        for known in fields(recipe)
-        if known.metadata["only"] in in_effect
-        and getattr(recipe, known.name) != getattr(other, known.name)
+        option.name: getattr(recipe, option.name)
+        for option in fields(recipe)
+        if option.metadata["only"] in in_effect
+        and getattr(recipe, option.name) != getattr(other, option.name)
     }
     if "base_priors" in values:
         values["base_priors"] = "the publisher's"
