@@ -102,32 +102,34 @@ def report_page(described, text, folder):
 
 
 def report_training(recipe, folder, device, train_dataset, val_dataset, evaluation=None):
-    """Print and save what a run has reached.
+    """Print what a run has reached, and save the results of best.pth in its folder.
 
-    evaluation is that of best.pth, or None where it has to be evaluated again.
+    evaluation: that of best.pth, or None if it has to be evaluated again.
     """
-    best, last = folder / "best.pth", folder / "last.pth"
+    best = folder / "best.pth"
     with parallel.rank0_first():
         # The first process has written it by now.
         has_best = best.exists()
     if val_dataset is not None and has_best:
         report_best(recipe, folder, device, train_dataset, val_dataset, evaluation)
     print(f"curves       {folder / 'curves.png'}")
-    print(f"checkpoint   {best if has_best else last}")
+    print(f"checkpoint   {best if has_best else folder / 'last.pth'}")
 
 
 def report_best(recipe, folder, device, train_dataset, val_dataset, evaluation):
-    """Print what best.pth reaches, with advice, and save it in the run's folder."""
-    path, log_path = folder / "best.pth", folder / "log.jsonl"
+    """Evaluate best.pth, also on training images, and print and save the results with advice."""
+    path = folder / "best.pth"
+    log_path = folder / "log.jsonl"
     detector = checkpoint.build_model(checkpoint.load(path), path)
-    model, iteration = detector.model.to(device), detector.iteration
+    model = detector.model.to(device)
+    iteration = detector.iteration
     if evaluation is None:
         evaluation = evaluate(model, val_dataset, recipe, device)
     subset = evenly_spaced(train_dataset, val_dataset, MAX_TRAINING_IMAGES)
     train_evaluation = with_errors(evaluate(model, subset, recipe, device), subset)
     if parallel.rank() > 0:
         return
-    # How good a detector is on what it has seen tells whether it has seen too little, or too often.
+    # AP50 on images that it was trained with shows whether it was trained too little or too long.
     train_AP50 = train_evaluation.breakdown["AP50"]
     passes = iteration * recipe.batch / len(train_dataset)
     append_entry(log_path, dict(iteration=iteration, train_AP50=train_AP50, passes=passes))
@@ -139,7 +141,10 @@ def report_best(recipe, folder, device, train_dataset, val_dataset, evaluation):
 
 
 def evenly_spaced(train_dataset, val_dataset, most):
-    """As many training images as there are to validate on, seen as those are -> Dataset."""
+    """Some training images with the transform of val_dataset, as many as it has -> Dataset.
+
+    There are no more than most, and they come from all parts of the training images.
+    """
     count = min(len(train_dataset), len(val_dataset), most)
     chosen = np.linspace(0, len(train_dataset) - 1, count).round().astype(int)
     records = train_dataset.records.subset(chosen)
