@@ -81,8 +81,8 @@ def torchvision_code(loaded):
             **common,
         )
     levels = build_levels(recipe)
-    first = 6 - model.base_maps  # of the ResNet's layers
-    base_channels = model.base.channels[-model.base_maps :]
+    first = 6 - model.num_base_maps  # of the ResNet's layers
+    base_channels = model.base.channels[-model.num_base_maps :]
     return RETINANET.format(
         depth=recipe.depth,
         epsilon=recipe.conventions.norm_epsilon,
