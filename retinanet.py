@@ -10,25 +10,32 @@ from layers.heads import apply_heads
 from layers.priors import make_level, pyramid_priors
 from layers.resnet import ResNet
 
+# The priors of each level (Sec. 4): its stride, the side of its smallest square prior in pixels,
+# and the scales and ratios, width / height, that make further priors of it.
 STRIDES = (8, 16, 32, 64, 128)
-SIZES = (32, 64, 128, 256, 512)  # side in pixels of each level's smallest square prior. Sec. 4
-FINEST_STRIDES = (8, 4)  # the paper's; with a level more, for small objects
-SCALES = (2**0, 2 ** (1 / 3), 2 ** (2 / 3))  # times the size
-RATIOS = (2.0, 1.0, 0.5)  # width / height
+SIZES = (32, 64, 128, 256, 512)
+SCALES = (2**0, 2 ** (1 / 3), 2 ** (2 / 3))
+RATIOS = (2.0, 1.0, 0.5)
+# The finest stride is the paper's, or that of one more level, for small objects.
+FINEST_STRIDES = (8, 4)
 PRIOR_PROBABILITY = 0.01  # of an object, for every prior of an untrained network. Sec. 3.3
-MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of ImageNet's pixels
+# Of ImageNet's pixels.
+MEAN = (123.675, 116.28, 103.53)
+STD = (58.395, 57.12, 57.375)
 
 
 def level_strides(finest=STRIDES[0]):
-    """The strides of all levels, from the finest one's on."""
+    """The strides of all levels, finest first."""
     return STRIDES if finest == STRIDES[0] else (finest, *STRIDES)
 
 
 def prior_levels(sizes=(), scales=(), ratios=(), finest=STRIDES[0]):
-    """Every scale of every ratio of each level's size, by default the paper's (Sec. 4)."""
+    """The priors of each level, in every scale and ratio. By default they are the paper's."""
     strides = level_strides(finest)
+    # The paper's are four strides each, and so is that of a finer level.
     sizes = sizes or [stride * SIZES[0] / STRIDES[0] for stride in strides]
-    scales, ratios = scales or SCALES, ratios or RATIOS
+    scales = scales or SCALES
+    ratios = ratios or RATIOS
     levels = []
     for stride, size in zip(strides, sizes):
         shapes = [
@@ -41,10 +48,10 @@ def prior_levels(sizes=(), scales=(), ratios=(), finest=STRIDES[0]):
 
 
 def make_head(channels, out_channels, convs, norm):
-    """3x3 convolutions, then one that predicts. The same head reads every level. Fig. 3."""
+    """3x3 convolutions, then one that predicts. The same head serves every level (Fig. 3)."""
     layers = []
     for _ in range(convs):
-        # A bias before a norm would learn nothing that the norm's own does not.
+        # A norm has a bias, so a convolution before it needs none.
         layers.append(nn.Conv2d(channels, channels, 3, padding=1, bias=norm == "none"))
         if norm == "group":
             layers.append(nn.GroupNorm(32, channels))
@@ -59,10 +66,11 @@ def make_head(channels, out_channels, convs, norm):
 
 
 class RetinaNet(nn.Module):
-    """ResNet, a feature pyramid, and two heads that read every level of it.
+    """ResNet, a feature pyramid, and two heads that every level of it goes through.
 
-    levels are its priors, from stride 8 on as in the paper, or from 4; channels and head_convs are
-    the paper's 256 and 4; norm is "none" or, after each convolution of the heads, "group".
+    levels are the priors, from stride 8 on as in the paper, or from 4. channels are those of the
+    pyramid and the heads, and head_convs the convolutions of a head before the last. norm, which
+    follows each of them, is "none" or "group".
     """
 
     def __init__(
@@ -86,9 +94,10 @@ class RetinaNet(nn.Module):
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
         self.base = ResNet(depth)
-        # The levels are two more than the base's maps that the pyramid begins with.
-        self.base_maps = len(self.levels) - 2
-        self.pyramid = FPN(self.base.channels[-self.base_maps :], channels, p6_from, p7_relu)
+        # How many of the base's maps the pyramid begins with; it adds two.
+        self.num_base_maps = len(self.levels) - 2
+        base_channels = self.base.channels[-self.num_base_maps :]
+        self.pyramid = FPN(base_channels, channels, p6_from, p7_relu)
         self.box_head = make_head(channels, shapes * 4, head_convs, norm)
         self.class_head = make_head(channels, shapes * num_classes, head_convs, norm)
         bias = -log((1 - prior_probability) / prior_probability)  # its sigmoid is prior_probability
@@ -97,7 +106,7 @@ class RetinaNet(nn.Module):
     def feature_maps(self, images):
         """Pixels [B, 3, H, W] -> the feature maps of all levels, finest first."""
         maps = self.base((images - self.mean) / self.std)
-        return self.pyramid(*maps[-self.base_maps :])
+        return self.pyramid(*maps[-self.num_base_maps :])
 
     def forward(self, images):
         """Pixels [B, 3, H, W] -> box_deltas [B, A, 4], class_logits [B, A, C]."""
@@ -107,7 +116,7 @@ class RetinaNet(nn.Module):
         return box_deltas, class_logits
 
     def class_layers(self):
-        """The convolutions that predict classes, and how many columns of a prior are no class."""
+        """The convolutions that predict classes, and how many of their columns are no class."""
         return [self.class_head[-1]], 0
 
     def priors(self, image_size):
@@ -115,5 +124,5 @@ class RetinaNet(nn.Module):
         return pyramid_priors(tuple(image_size), self.levels, self.mean.device)
 
     def scores(self, class_logits):
-        """[B, A, C] -> probabilities [B, A, C]: each class decides alone."""
+        """[B, A, C] -> probabilities [B, A, C]. Each class has its own; their sum need not be 1."""
         return class_logits.sigmoid()

@@ -10,29 +10,38 @@ from layers.heads import apply_heads
 from layers.priors import make_level, pyramid_priors
 from layers.vgg import VGG
 
-# Of each feature map, by the side of the image (Sec. 2.2, Eq. 4, as in the authors' release for
-# VOC): the stride; the side in pixels of its square prior, and last the one that would follow;
-# the ratios, width / height, of its other priors.
+# By the side of the image, for each feature map (Sec. 2.2, Eq. 4, as in the authors' release for
+# VOC). First, its stride in pixels.
 STRIDES = {300: (8, 16, 32, 64, 100, 300), 512: (8, 16, 32, 64, 128, 256, 512)}
+# The side of its square prior in pixels; at the end, that of the map that would follow.
 SIZES = {
     300: (30, 60, 111, 162, 213, 264, 315),
     512: (35.84, 76.8, 153.6, 230.4, 307.2, 384, 460.8, 537.6),
 }
-TWO, SIX = (2, 1 / 2), (2, 1 / 2, 3, 1 / 3)
-RATIOS = {300: (TWO, SIX, SIX, SIX, TWO, TWO), 512: (TWO, SIX, SIX, SIX, SIX, TWO, TWO)}
+# The ratios, width / height, of its other priors, which are wide and tall.
+TWO_RATIOS = (2, 1 / 2)
+FOUR_RATIOS = (2, 1 / 2, 3, 1 / 3)
+RATIOS = {
+    300: (TWO_RATIOS, *[FOUR_RATIOS] * 3, TWO_RATIOS, TWO_RATIOS),
+    512: (TWO_RATIOS, *[FOUR_RATIOS] * 4, TWO_RATIOS, TWO_RATIOS),
+}
 # The feature maps after fc7: channels, and the convolution that makes each smaller than the last.
-HALVE, SHRINK, SHRINK_BY_3 = dict(stride=2, padding=1), dict(), dict(kernel=4, padding=1)
+HALVE = dict(stride=2, padding=1)
+SHRINK_BY_2 = dict()  # without padding
+SHRINK_BY_3 = dict(kernel=4, padding=1)
 EXTRAS = {
-    300: ((512, HALVE), (256, HALVE), (256, SHRINK), (256, SHRINK)),
+    300: ((512, HALVE), (256, HALVE), (256, SHRINK_BY_2), (256, SHRINK_BY_2)),
     512: ((512, HALVE), (256, HALVE), (256, HALVE), (256, HALVE), (256, SHRINK_BY_3)),
 }
-# The pixels' mean that VGG was trained with. It had no deviation: loading its weights multiplies
-# those of its first layer by ours.
-MEAN, STD = (123.0, 117.0, 104.0), (58.395, 57.12, 57.375)
+# The mean of the pixels that VGG was trained with.
+MEAN = (123.0, 117.0, 104.0)
+# VGG's pixels were not divided by a deviation, so that loading its weights multiplies those of the
+# first layer by this one.
+STD = (58.395, 57.12, 57.375)
 
 
 def prior_shapes(size, next_size, ratios):
-    """A square, a slightly larger square, and a box of each ratio: (width, height) in pixels."""
+    """(width, height) in pixels of a square, a slightly larger square, and a box of each ratio."""
     larger_size = sqrt(size * next_size)
     shapes = [(size, size), (larger_size, larger_size)]
     for ratio in ratios:
@@ -41,8 +50,9 @@ def prior_shapes(size, next_size, ratios):
 
 
 def prior_levels(side, sizes=(), ratios=()):
-    """The priors of each level; those of the paper for images of this side where none are given."""
-    sizes, ratios = sizes or SIZES[side], ratios or RATIOS[side]
+    """The priors of each level, for images of this side. By default they are the paper's."""
+    sizes = sizes or SIZES[side]
+    ratios = ratios or RATIOS[side]
     levels = []
     for stride, size, next_size, level_ratios in zip(STRIDES[side], sizes, sizes[1:], ratios):
         levels.append(make_level(stride, prior_shapes(size, next_size, level_ratios)))
@@ -50,7 +60,7 @@ def prior_levels(side, sizes=(), ratios=()):
 
 
 def extra_layers(in_channels, out_channels, kernel=3, stride=1, padding=0):
-    """A 1x1 convolution to half the channels, then one that makes the map smaller. Fig. 2."""
+    """A 1x1 convolution to half the channels, then one that makes the map smaller (Fig. 2)."""
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels // 2, 1),
         nn.ReLU(inplace=True),
@@ -60,9 +70,9 @@ def extra_layers(in_channels, out_channels, kernel=3, stride=1, padding=0):
 
 
 class SSD(nn.Module):
-    """VGG-16, a few smaller feature maps behind it, and a pair of heads for every map.
+    """VGG-16, a few smaller feature maps after it, and a pair of heads for every map.
 
-    side is 300 or 512 pixels, levels are its priors, and norm is VGG's, none or batch.
+    side is 300 or 512 pixels, levels are the priors, and norm is VGG's, "none" or "batch".
     """
 
     def __init__(self, num_classes, side=300, levels=(), norm="none"):
@@ -74,14 +84,16 @@ class SSD(nn.Module):
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
         self.base = VGG(norm)
-        # conv4_3 is louder than the rest: it is normalised and has a learned scale. Sec. 3.1
+        # The numbers in conv4_3 are larger than those in other maps, so it is normalised. How large
+        # they should be is learned. Sec. 3.1
         self.scale = nn.Parameter(torch.full((512,), 20.0))
         channels = [*self.base.channels]
         self.extras = nn.ModuleList()
         for out_channels, conv in EXTRAS[side]:
             self.extras.append(extra_layers(channels[-1], out_channels, **conv))
             channels.append(out_channels)
-        self.box_heads, self.class_heads = nn.ModuleList(), nn.ModuleList()
+        self.box_heads = nn.ModuleList()
+        self.class_heads = nn.ModuleList()
         for in_channels, level in zip(channels, self.levels):
             shapes = len(level.base_priors)
             columns = shapes * (1 + num_classes)
@@ -96,8 +108,7 @@ class SSD(nn.Module):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
                 nn.init.zeros_(layer.bias)
         for head in (*self.box_heads, *self.class_heads):
-            # So small that all classes are equally probable and the loss starts at (1 + 3) ln(1 +
-            # C).
+            # So small that all classes are equally probable: the loss starts at (1 + 3) ln(1 + C).
             nn.init.normal_(head.weight, std=0.001)
 
     def feature_maps(self, images):
@@ -119,7 +130,7 @@ class SSD(nn.Module):
         return box_deltas, class_logits
 
     def class_layers(self):
-        """The convolutions that predict classes, and how many columns of a prior are no class."""
+        """The convolutions that predict classes, and how many of their columns are no class."""
         return [*self.class_heads], 1
 
     def priors(self, image_size):
@@ -127,6 +138,6 @@ class SSD(nn.Module):
         return pyramid_priors(tuple(image_size), self.levels, self.mean.device)
 
     def scores(self, class_logits):
-        """[B, A, 1 + C] -> probabilities [B, A, C]: the classes compete, and so does the
-        background, which is then dropped."""
+        """[B, A, 1 + C] -> probabilities [B, A, C]. The classes compete with each other and with
+        the background, which is then dropped."""
         return class_logits.softmax(dim=-1)[..., 1:]

@@ -1,7 +1,7 @@
 """Boxes: two ways to write one, how much two overlap, and how a network describes one.
 
 xyxy      left, top, right, bottom in pixels. Used everywhere.
-cxcywh    centre x, centre y, width, height in pixels. Used only inside encode and decode.
+cxcywh    centre x, centre y, width, height in pixels. Used only inside functions, as in encode.
 """
 
 import math
@@ -9,7 +9,8 @@ import math
 import torch
 
 # The network predicts deltas in these units, so that each of the four has about unit variance.
-CENTRE_SCALE, SIZE_SCALE = 0.1, 0.2
+CENTRE_SCALE = 0.1
+SIZE_SCALE = 0.2
 DELTA_SCALE = (CENTRE_SCALE, CENTRE_SCALE, SIZE_SCALE, SIZE_SCALE)
 # The largest ratio of a decoded box to its prior: exp() of an untrained prediction stays finite.
 MAX_SIZE_RATIO = 1000 / 16
@@ -34,13 +35,13 @@ def area(boxes):
 
 
 def intersection(boxes, others):
-    """Shared area of each box and its partner in square pixels: [..., 4], [..., 4] -> [...].
+    """The area that each box shares with its partner, square pixels: [..., 4], [..., 4] -> [...].
 
     The shapes broadcast: boxes [N, 1, 4] and others [M, 4] give every pair, [N, M].
     """
     left, top, right, bottom = boxes.unbind(dim=-1)
-    # Each side of the others in one piece of memory is several times faster than every fourth
-    # number.
+    # A side's numbers are read several times faster where they lie next to each other than where
+    # they are every fourth one.
     other_left, other_top, other_right, other_bottom = others.movedim(-1, 0).contiguous()
     width = torch.minimum(right, other_right).sub_(torch.maximum(left, other_left)).clamp_(min=0)
     height = torch.minimum(bottom, other_bottom).sub_(torch.maximum(top, other_top)).clamp_(min=0)
@@ -67,12 +68,16 @@ def giou(boxes, others):
     union = area(boxes) + area(others) - shared
     top_left = torch.minimum(boxes[..., :2], others[..., :2])
     bottom_right = torch.maximum(boxes[..., 2:], others[..., 2:])
-    hull = area(torch.cat([top_left, bottom_right], dim=-1))
-    return shared / union - (hull - union) / hull
+    enclosing = area(torch.cat([top_left, bottom_right], dim=-1))
+    return shared / union - (enclosing - union) / enclosing
 
 
 def encode(boxes, priors):
-    """Each box relative to its prior (Faster R-CNN, Eq. 2): [..., 4] twice -> deltas [..., 4]."""
+    """The deltas of each box from its prior (Faster R-CNN, Eq. 2): [..., 4], [..., 4] -> [..., 4].
+
+    Two for the shift of the centre, relative to the prior's size; two for the logarithm of the
+    ratio of the sizes.
+    """
     centre, size = xyxy_to_cxcywh(boxes).split(2, dim=-1)
     prior_centre, prior_size = xyxy_to_cxcywh(priors).split(2, dim=-1)
     shift = (centre - prior_centre) / (prior_size * CENTRE_SCALE)
@@ -81,7 +86,7 @@ def encode(boxes, priors):
 
 
 def decode(deltas, priors):
-    """Undo encode: deltas [..., A, 4], priors [A, 4] -> boxes [..., A, 4]."""
+    """The boxes that deltas describe; undoes encode: [..., A, 4], [A, 4] -> [..., A, 4]."""
     shift, stretch = deltas.split(2, dim=-1)
     prior_centre, prior_size = xyxy_to_cxcywh(priors).split(2, dim=-1)
     centre = prior_centre + shift * (prior_size * CENTRE_SCALE)

@@ -18,23 +18,26 @@ def detections(
     pre_nms_topk=1000,
     max_detections=100,
 ):
-    """The confident boxes of one image, best first, with overlapping ones of a class suppressed.
+    """The confident boxes of one image, best first, without those that repeat a better one.
 
     box_deltas [A, 4], class_logits [A, ...], of which scores() makes [A, C], priors [A, 4] ->
     dict of boxes [D, 4], scores [D], labels [D]. Boxes are in pixels, and cut at the border of
-    image_size, (height, width), unless that is None. Where priors is None, box_deltas are boxes
-    that were decoded before.
+    image_size, (height, width), unless that is None. If priors is None, box_deltas are boxes
+    already.
 
-    Only the pre_nms_topk best scores are decoded and go through non-maximum suppression: those of
-    every level, where levels tells the number of priors of each (RetinaNet, Sec. 4.1), else those
-    of every class, as in SSD's release.
+    Several priors find the same object. Non-maximum suppression (NMS) removes every box that
+    overlaps a better one of its class by more than nms_iou. Only the pre_nms_topk best scores take
+    part: those of each level, if levels says how many priors each has (RetinaNet, Sec. 4.1), else
+    those of each class, as in SSD's release.
     """
     if levels:
         prior, label, score = topk_per_level(class_logits, scores, levels, pre_nms_topk)
     else:
         prior, label, score = topk_per_class(scores(class_logits), pre_nms_topk)
     confident = score > score_threshold
-    prior, label, score = prior[confident], label[confident], score[confident]
+    prior = prior[confident]
+    label = label[confident]
+    score = score[confident]
 
     boxes = box_deltas[prior]
     if priors is not None:
@@ -46,19 +49,17 @@ def detections(
 
 
 def best_survivors(boxes, scores, labels, nms_iou, count):
-    """Rows of the best boxes that non-maximum suppression leaves of each class, at most count.
-
-    A box falls for a better one only, so the best survivors are those among the best boxes: how
-    many of these are looked at grows until enough are left.
-    """
+    """The rows of the boxes that NMS keeps, best first, at most count."""
     order = scores.argsort(descending=True, stable=True)
-    looked_at = 4 * count
+    # Only a better box can suppress a box, so what becomes of the best few does not depend on the
+    # rest. If too few of them are kept, more are tried.
+    num_tried = 4 * count
     while True:
-        best = order[:looked_at]
+        best = order[:num_tried]
         keep = batched_nms(boxes[best], scores[best], labels[best], nms_iou)[:count]
-        if len(keep) == count or looked_at >= len(order):
+        if len(keep) == count or num_tried >= len(order):
             return best[keep]
-        looked_at *= 4
+        num_tried *= 4
 
 
 def topk_per_level(class_logits, scores, levels, k):
@@ -68,7 +69,7 @@ def topk_per_level(class_logits, scores, levels, k):
     for level_logits in class_logits.split(levels):
         level_scores = scores(level_logits)  # [A of the level, C]
         num_priors, num_classes = level_scores.shape
-        # They belong to k priors at most, those whose best class scores highest. To sort the scores
+        # They belong to at most k priors, those whose best class scores highest. Sorting the scores
         # of these alone is several times faster.
         prior = level_scores.amax(dim=1).topk(min(k, num_priors)).indices
         score, index = level_scores[prior].flatten().topk(min(k, num_priors * num_classes))

@@ -1,31 +1,34 @@
-"""Fast forms: focal_loss and its gradient in one pass over the logits, with the same numbers."""
+"""Fast forms of what is written plainly elsewhere: the focal loss."""
 
 import torch
 import torch.nn.functional as F
 
 from layers.matching import IGNORED
 
-CHUNK_SIZE = {"cpu": 1 << 18}  # logits at a time: on a CPU, what its cache holds
+# How many logits are worked on at a time: on a CPU what its cache holds, elsewhere all.
+CHUNK_SIZE = {"cpu": 1 << 18}
 
 
 def cost_and_slope(logits, gamma):
     """cost_if_absent and its derivative, which share most of the work."""
-    p, minus_log = logits.sigmoid(), F.softplus(logits)
+    p = logits.sigmoid()
     weight = p**gamma
-    cost = weight * minus_log
-    # d/dx p^gamma s = p^gamma p + gamma p^gamma s (1 - p), for s = softplus(x) has the derivative
-    # p.
+    cost = weight * F.softplus(logits)
+    # The derivative of p^gamma s is p^gamma p + gamma p^gamma s (1 - p), for s = softplus(x) has
+    # the derivative p.
     slope = torch.addcmul(weight.mul_(p), cost, p.neg_().add_(1), value=gamma)
     return cost, slope
 
 
 class FastFocalLoss(torch.autograd.Function):
-    """forward computes the gradient as well, and backward only hands it on."""
+    """focal_loss, with its gradient computed in forward, while the logits are at hand."""
 
     @staticmethod
     def forward(ctx, logits, labels, alpha, gamma):
-        logits, num_classes = logits.contiguous(), logits.shape[-1]
-        rows, loss = logits.view(-1, num_classes), logits.new_zeros(())
+        logits = logits.contiguous()
+        num_classes = logits.shape[-1]
+        rows = logits.view(-1, num_classes)
+        loss = logits.new_zeros(())
         gradient = torch.empty_like(rows)
         weights = ((1 - alpha) * (labels != IGNORED)).view(-1, 1)
         chunk_size = CHUNK_SIZE.get(logits.device.type, logits.numel())
@@ -36,7 +39,8 @@ class FastFocalLoss(torch.autograd.Function):
             loss += (cost.sum(dim=1, keepdim=True) * weights[chunk]).sum()
             torch.mul(slope, weights[chunk], out=gradient[chunk])
 
-        column, positive = labels.clamp(min=0)[..., None], (labels >= 0)[..., None]
+        column = labels.clamp(min=0)[..., None]
+        positive = (labels >= 0)[..., None]
         true_logit = logits.gather(-1, column)
         absent, absent_slope = cost_and_slope(true_logit, gamma)
         present, present_slope = cost_and_slope(-true_logit, gamma)
@@ -49,10 +53,10 @@ class FastFocalLoss(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx, outer_gradient):
         (gradient,) = ctx.saved_tensors
-        # In place, for no other code has seen it.
+        # In place, for nothing else uses it.
         return gradient.mul_(outer_gradient), None, None, None
 
 
 def fast_focal_loss(logits, labels, alpha, gamma):
-    """The same as focal_loss, and the same arguments."""
+    """The same as focal_loss of layers/losses.py, its gradient in one pass over the logits."""
     return FastFocalLoss.apply(logits, labels, alpha, gamma)

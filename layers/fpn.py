@@ -6,18 +6,20 @@ from torch.nn import functional as F
 
 
 class FPN(nn.Module):
-    """Walk back down the pyramid, adding what the top understood to what the bottom still sees.
+    """Feature maps for all levels: each of the base's, with the coarser ones added to it.
 
-    FPN, Sec. 3, Fig. 3. in_channels are those of the base's maps, from the finest that is used, c3
-    in RetinaNet's paper, to the coarsest, c5. p6_from is "c5" as there, or "p5" as in torchvision's
-    first release; MMDetection has no ReLU before P7, where the paper does. Accuracy is the same.
+    Coarse maps know best what is there, fine ones know where (FPN, Sec. 3, Fig. 3). in_channels are
+    the channels of the base's maps, from the finest that is used, c3 in RetinaNet's paper, to the
+    coarsest, c5. p6_from is "c5" as in the paper, or "p5" as in torchvision's first release. With
+    p7_relu=False there is no ReLU before P7, as in MMDetection. Accuracy is the same.
     """
 
     def __init__(self, in_channels, channels=256, p6_from="c5", p7_relu=True):
         super().__init__()
         self.lateral = nn.ModuleList(nn.Conv2d(c, channels, 1) for c in in_channels)
         self.smooth = nn.ModuleList(nn.Conv2d(channels, channels, 3, 1, 1) for _ in in_channels)
-        self.p6_from, self.p7_relu = p6_from, p7_relu
+        self.p6_from = p6_from
+        self.p7_relu = p7_relu
         p6_channels = in_channels[-1] if p6_from == "c5" else channels
         self.p6 = nn.Conv2d(p6_channels, channels, 3, stride=2, padding=1)
         self.p7 = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
@@ -28,7 +30,7 @@ class FPN(nn.Module):
 
     def forward(self, *base_maps):
         """The base's maps [B, C, H, W], finest first -> maps of equal channels at the same strides,
-        and two coarser ones: p3 to p7 of c3, c4, c5."""
+        and two coarser ones: c3, c4, c5 -> p3 to p7."""
         maps = [conv(c) for conv, c in zip(self.lateral, base_maps)]
         for i in reversed(range(len(maps) - 1)):
             maps[i] = maps[i] + F.interpolate(maps[i + 1], size=maps[i].shape[-2:])
@@ -39,10 +41,10 @@ class FPN(nn.Module):
 
 
 def halve(conv, x):
-    """A 3x3 convolution with stride 2, in float32 where bfloat16 cannot be trusted.
+    """A 3x3 convolution with stride 2, in float32 where bfloat16 goes wrong.
 
-    On a CPU, oneDNN (torch 2.15) computes the weights' gradient of a map 1 pixel wide wrongly in
-    bfloat16: too large by orders of magnitude, or not finite.
+    On a CPU, for a map 1 pixel wide or high, oneDNN (torch 2.15) computes a wrong gradient of the
+    weights in bfloat16: too large by orders of magnitude, or not finite.
     """
     if x.device.type == "cpu" and 1 in x.shape[-2:]:
         with torch.autocast("cpu", enabled=False):

@@ -9,6 +9,6 @@ def per_prior(prediction, numbers):
 
 
 def apply_heads(heads, feature_maps, numbers):
-    """Apply each head to its feature map -> [B, A, numbers], the finest level first."""
+    """What each head predicts from its feature map, finest level first -> [B, A, numbers]."""
     rows = [per_prior(head(x), numbers) for head, x in zip(heads, feature_maps)]
     return torch.cat(rows, dim=1)

@@ -1,10 +1,11 @@
-"""The two answers to one problem: a thousand background priors for every object.
+"""Losses: two answers to one problem, a thousand background priors for every object.
 
-SSD throws most of the background away; RetinaNet keeps all of it and turns the easy part down.
+SSD throws most of the background away. RetinaNet keeps all of it, but easy priors hardly count.
 Both take   box_deltas [B, A, 4], class_logits [B, A, ...], priors [A, 4], targets (B dicts)
-and return  box_loss, class_loss, each summed and divided by the positive priors of the whole batch.
+and return  box_loss, class_loss, each a sum over priors, divided by the number of positive ones.
 
-num_positives is that number where these images are only a part of the batch; see count_positives.
+That number is of the whole batch. If the images are only a part of it, the caller counts and passes
+num_positives; see count_batch_positives.
 """
 
 import torch
@@ -20,7 +21,7 @@ from layers.matching import IGNORED, assign
 class MultiBoxLoss(nn.Module):
     """SSD, Sec. 2.2, Eq. 1: cross entropy on the objects and the hardest background.
 
-    class_logits [B, A, 1 + C], column 0 the background. box_weight is the paper's alpha.
+    class_logits [B, A, 1 + C], column 0 for the background. box_weight is the paper's alpha.
     """
 
     def __init__(
@@ -35,7 +36,8 @@ class MultiBoxLoss(nn.Module):
         self.matching = dict(
             positive_iou=positive_iou, negative_iou=negative_iou, force_match=force_match
         )
-        self.negatives_per_positive, self.box_weight = negatives_per_positive, box_weight
+        self.negatives_per_positive = negatives_per_positive
+        self.box_weight = box_weight
 
     def forward(self, box_deltas, class_logits, priors, targets, num_positives=None):
         labels, boxes = assign(targets, priors, **self.matching)
@@ -44,12 +46,13 @@ class MultiBoxLoss(nn.Module):
         return self.compare(box_deltas, class_logits, priors, labels, boxes, num_positives)
 
     def compare(self, box_deltas, class_logits, priors, labels, boxes, num_positives):
-        """The losses, once it is known what every prior should predict."""
+        """The losses, given what every prior should predict: labels [B, A], boxes [B, A, 4]."""
         positive = labels >= 0
 
         box_loss = F.smooth_l1_loss(box_deltas, encode(boxes, priors), reduction="none")
         box_loss = (box_loss.sum(dim=-1) * positive).sum()
 
+        # Ignored priors have column 0 as well, but are no negatives, so that they count nothing.
         columns = (labels + 1).clamp(min=0)
         class_loss = F.cross_entropy(
             class_logits.flatten(0, 1), columns.flatten(), reduction="none"
@@ -63,11 +66,11 @@ class MultiBoxLoss(nn.Module):
 
 
 class FocalLoss(nn.Module):
-    """RetinaNet, Sec. 3.2, Eq. 5: all priors count, easy ones for almost nothing.
+    """RetinaNet, Sec. 3.2, Eq. 5: all priors count, the easy ones for almost nothing.
 
     class_logits [B, A, C]. box_loss is "smooth_l1", with beta 1/9 and the mean of the four deltas,
-    which Detectron's successors found better than the paper's sum; or "giou", one minus it.
-    box_weight multiplies it.
+    which Detectron's successors found better than the paper's sum; or "giou", one minus the
+    generalized IoU. It is multiplied by box_weight.
     """
 
     def __init__(
@@ -84,8 +87,10 @@ class FocalLoss(nn.Module):
         self.matching = dict(
             positive_iou=positive_iou, negative_iou=negative_iou, force_match=force_match
         )
-        self.alpha, self.gamma = alpha, gamma
-        self.box_loss, self.box_weight = box_loss, box_weight
+        self.alpha = alpha
+        self.gamma = gamma
+        self.box_loss = box_loss
+        self.box_weight = box_weight
 
     def forward(self, box_deltas, class_logits, priors, targets, num_positives=None):
         labels, boxes = assign(targets, priors, **self.matching)
@@ -94,7 +99,7 @@ class FocalLoss(nn.Module):
         return self.compare(box_deltas, class_logits, priors, labels, boxes, num_positives)
 
     def compare(self, box_deltas, class_logits, priors, labels, boxes, num_positives):
-        """The losses, once it is known what every prior should predict."""
+        """The losses, given what every prior should predict: labels [B, A], boxes [B, A, 4]."""
         positive = labels >= 0
 
         if self.box_loss == "giou":
@@ -104,7 +109,8 @@ class FocalLoss(nn.Module):
             box_loss = F.smooth_l1_loss(box_deltas, deltas, beta=1 / 9, reduction="none").mean(-1)
         box_loss = (box_loss * positive).sum()
 
-        # A compiler makes the plain form as fast as the other.
+        # Both give the same numbers. Autograd would keep several tensors as large as the logits of
+        # focal_loss, and read them once more; a compiler fuses it and makes it as fast.
         loss = focal_loss if torch.compiler.is_compiling() else fast_focal_loss
         class_loss = loss(class_logits, labels, self.alpha, self.gamma)
 
@@ -114,9 +120,10 @@ class FocalLoss(nn.Module):
 def focal_loss(logits, labels, alpha, gamma):
     """The sum over all logits (RetinaNet, Eq. 5): logits [B, A, C], labels [B, A] -> a number.
 
-    A label is a class, BACKGROUND or IGNORED. Every logit is first charged as if its class were
-    absent; the few whose class is present are then charged for that instead.
+    A label is a class, BACKGROUND or IGNORED.
     """
+    # Nearly all logits are of absent classes: every logit is charged as if its class were absent,
+    # and the few whose class is present are then charged for that instead.
     counts = labels != IGNORED
     loss = ((1 - alpha) * cost_if_absent(logits, gamma).sum(dim=-1) * counts).sum()
 
@@ -136,8 +143,8 @@ def cost_if_absent(logits, gamma):
 def mine_hard_negatives(class_loss, labels, negatives_per_positive):
     """The background priors with the largest loss (SSD, Sec. 2.2): [B, A], [B, A] -> mask [B, A].
 
-    Of every image as many as negatives_per_positive times its positive priors. An image without
-    objects teaches something too: as much background as one object would bring.
+    For each positive prior of an image, negatives_per_positive of them. An image without objects
+    keeps as much background as one positive prior would bring, for it teaches something too.
     """
     negative = (labels < 0) & (labels != IGNORED)
     hardness = class_loss.masked_fill(~negative, -1)
@@ -147,9 +154,10 @@ def mine_hard_negatives(class_loss, labels, negatives_per_positive):
 
 
 def count_batch_positives(criterion, model, micro_batches):
-    """count_positives of a batch that is cut into several (images, targets), before the first loss.
+    """How many priors of a batch have an object, before the first loss; see count_positives.
 
-    None for a single one, whose positives the criterion counts itself.
+    micro_batches are the (images, targets) that the batch is cut into. None if there is one only,
+    for the criterion counts its positives itself.
     """
     if len(micro_batches) == 1:
         return None
@@ -161,9 +169,10 @@ def count_batch_positives(criterion, model, micro_batches):
 
 
 def count_positives(*labels):
-    """How many priors have an object, at least 1: labels [B, A] of all parts of a batch.
+    """How many priors have an object, at least 1: labels [B, A] of each part of a batch.
 
-    Of several processes it is their mean, for DistributedDataParallel averages the gradients too.
+    Where several processes share the batch, the number is divided by theirs, because
+    DistributedDataParallel averages their gradients.
     """
     count = sum((part >= 0).sum() for part in labels).float()
     num_processes = 1

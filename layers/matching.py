@@ -5,6 +5,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from layers.boxes import area, intersection
 
+# What a prior is matched to where it has no object. An ignored one teaches nothing at all.
 BACKGROUND, IGNORED = -1, -2
 # How many pairs of an object and a prior are compared at a time on a GPU; it limits the memory.
 CHUNK_SIZE = 1 << 26
@@ -14,9 +15,9 @@ def match(boxes, ignore, priors, positive_iou, negative_iou, force_match=True):
     """Give every prior the object it overlaps most (SSD, Sec. 2.2; RetinaNet, Sec. 4).
 
     boxes [B, N, 4], ignore [B, N], priors [A, 4] -> [B, A], each a row of boxes, BACKGROUND or
-    IGNORED. An object to ignore is matched to no prior, and priors that lie for the most part
-    inside one are IGNORED unless they have another object. RetinaNet's paper has no forced
-    matches: with force_match=False, an object that no prior overlaps enough has none.
+    IGNORED. An object to ignore is matched to no prior; a prior with more than half of its area in
+    one is IGNORED unless it has another object. However poor the overlaps, every other object keeps
+    at least its best prior. RetinaNet's paper does not ask for this: force_match=False.
     """
     num_objects = boxes.shape[1]
     images_at_once = max(CHUNK_SIZE // (len(priors) * num_objects), 1)
@@ -25,7 +26,7 @@ def match(boxes, ignore, priors, positive_iou, negative_iou, force_match=True):
         matches, overlap = match_by_threshold(*chunk, priors, positive_iou, negative_iou)
         parts.append(matches)
         if force_match:
-            # Other objects take N - 1 priors at most: the N best are all that one may need.
+            # The other objects take N - 1 priors at most, so no object needs more than its N best.
             best.append(overlap.topk(num_objects))
     matches = torch.cat(parts)
     if force_match:
@@ -35,7 +36,7 @@ def match(boxes, ignore, priors, positive_iou, negative_iou, force_match=True):
 
 
 def match_by_threshold(boxes, ignore, priors, positive_iou, negative_iou):
-    """match without forced matches; and the overlaps [B, N, A], -1 of objects to ignore."""
+    """match without forced matches -> [B, A]; and IoUs [B, N, A], -1 for objects to ignore."""
     shared = intersection(boxes[:, :, None], priors)
     overlap = shared / (area(boxes)[:, :, None] + area(priors) - shared)
     overlap = overlap.masked_fill_(ignore[:, :, None], -1)
@@ -49,13 +50,13 @@ def match_by_threshold(boxes, ignore, priors, positive_iou, negative_iou):
 
 
 def best_priors(overlap, prior):
-    """A prior for every object, no two of an image the same -> [B, N].
+    """A prior for every object, a different one for each object of an image -> [B, N].
 
-    overlap [B, N, K] and prior [B, N, K]: the K largest overlaps of every object, and with which
-    priors. The largest overlap of an image takes its prior, then the largest of the remaining
-    objects and priors, and so on (SSD, Sec. 2.2, cites MultiBox's bipartite matching; this is its
-    greedy form). Of equal overlaps, the first object goes first. An object whose overlaps are all
-    negative takes none: 0.
+    overlap [B, N, K], prior [B, N, K]: the K largest overlaps of every object, and with which
+    priors. The object with the largest overlap of all takes its prior, then the one with the
+    largest among the remaining objects and priors, and so on (SSD, Sec. 2.2, cites MultiBox's
+    bipartite matching; this is its greedy form). Of equal overlaps, the first object goes first. An
+    object whose overlaps are all negative takes no prior; its number is 0.
     """
     objects = torch.arange(overlap.shape[1], device=overlap.device)
     chosen = torch.zeros_like(prior[:, :, 0])
@@ -64,14 +65,14 @@ def best_priors(overlap, prior):
         taken = prior.flatten(1).gather(1, place)
         is_next = objects == place // overlap.shape[2]  # [B, N]
         chosen = taken.where(is_next & (largest >= 0), chosen)
-        # Neither this object nor any other may take this prior again.
+        # The object has its prior now, and no other may take that.
         crossed_out = is_next[:, :, None] | (prior == taken[:, :, None])
         overlap = overlap.masked_fill(crossed_out, -1)
     return chosen
 
 
 def force(matches, ignore, chosen):
-    """The matches [B, A], but every object keeps the prior chosen [B, N] for it."""
+    """The matches [B, A], but each object has the prior that was chosen [B, N] for it."""
     rows = torch.arange(ignore.shape[1], device=ignore.device).where(~ignore, -1)
     forced = torch.full_like(matches, -1).scatter_reduce(1, chosen, rows, reduce="amax")
     return forced.where(forced >= 0, matches)
@@ -80,10 +81,11 @@ def force(matches, ignore, chosen):
 def assign(targets, priors, positive_iou, negative_iou, force_match=True):
     """What every prior of every image should predict, from targets (B dicts) and priors [A, 4].
 
-    Returns labels [B, A], each a class, BACKGROUND or IGNORED; boxes [B, A, 4], each the matched
-    object's, or the prior itself where there is none.
+    Returns labels [B, A], each a class, BACKGROUND or IGNORED; and boxes [B, A, 4], the matched
+    object's or, without one, the prior itself, whose deltas are 0.
     """
     # A GPU is fastest with few, large operations; a CPU one image at a time, within its cache.
+    # Nothing here asks a GPU for a number, which would make the program wait for it.
     parts = [[target] for target in targets] if priors.device.type == "cpu" else [targets]
     all_labels, all_boxes = [], []
     for part in parts:
@@ -100,10 +102,10 @@ def assign(targets, priors, positive_iou, negative_iou, force_match=True):
 def stack_targets(targets):
     """B targets as three tensors: boxes [B, N, 4], labels [B, N], ignore [B, N].
 
-    N is the largest number of objects, at least 1; fewer are filled up with objects to ignore.
+    N is the largest number of objects, at least 1. Images with fewer get objects to ignore.
     """
     device = targets[0]["boxes"].device
-    # A further image with one object makes N at least 1; it is cut off again.
+    # One more image, with one object, makes N at least 1; it is cut off again.
     boxes = [target["boxes"] for target in targets] + [torch.zeros(1, 4, device=device)]
     labels = [target["labels"] for target in targets] + [torch.zeros(1, dtype=int, device=device)]
     ignore = [target["ignore"] for target in targets] + [torch.ones(1, dtype=bool, device=device)]

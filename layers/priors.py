@@ -1,4 +1,7 @@
-"""Priors: the boxes a detector starts from (default boxes in SSD's paper, anchors elsewhere)."""
+"""Priors: the boxes that a detector starts from and moves onto objects.
+
+SSD's paper calls them default boxes, RetinaNet's and most others call them anchors.
+"""
 
 import math
 from functools import lru_cache
@@ -12,9 +15,9 @@ from layers.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 class Level(NamedTuple):
     """One feature map: its stride in pixels, and the priors of its first cell, xyxy in pixels.
 
-    The other two are for published detectors. fitted_stride: cells lie image side // cells apart.
-    clamp: "sizes" limits width and height of a prior to those of the image, "centres" its centre
-    too.
+    The other two are for published detectors. With fitted_stride, cells lie as many pixels apart as
+    the image's side is long, divided by the number of cells and rounded down. clamp="sizes" limits
+    a prior's width and height to those of the image; "centres" limits its centre too.
     """
 
     stride: int
@@ -24,7 +27,7 @@ class Level(NamedTuple):
 
 
 def make_level(stride, shapes):
-    """A level whose priors, of these (width, height) in pixels, are centred on their cell."""
+    """A level with priors of these (width, height) in pixels, centred on their cell."""
     centre = stride / 2
     base_priors = [
         (centre - width / 2, centre - height / 2, centre + width / 2, centre + height / 2)
@@ -35,31 +38,31 @@ def make_level(stride, shapes):
 
 def grid_size(image_size, level):
     """How many cells (rows, columns) a level's feature map has on an image of (height, width)."""
-    # Rounded up, without negative numbers: ONNX's division rounds those otherwise.
+    # Rounded up, as convolutions do. -(-side // stride) would be shorter, but ONNX rounds negative
+    # quotients up.
     height, width = (side + level.stride - 1 for side in image_size)
     return height // level.stride, width // level.stride
 
 
 def grid_priors(image_size, level, device=None):
-    """The priors of a whole feature map (SSD, Fig. 1).
+    """The priors of a whole feature map (SSD, Fig. 1): (height, width) -> [H * W * S, 4].
 
-    image_size is (height, width) in pixels. Returns [H * W * S, 4], ordered by row, column, shape:
-    the order in which heads predict.
+    They are ordered by row, column, shape: the order in which heads predict.
     """
     rows, columns = grid_size(image_size, level)
-    steps = level.stride, level.stride
+    steps = (level.stride, level.stride)
     if level.fitted_stride:
-        steps = image_size[0] // rows, image_size[1] // columns
+        steps = (image_size[0] // rows, image_size[1] // columns)
     base_priors = torch.tensor(level.base_priors, device=device)  # [S, 4]
     priors = lay_priors(base_priors, (rows, columns), steps)
     return clamp_priors(priors, image_size, level.clamp) if level.clamp else priors
 
 
 def lay_priors(base_priors, grid, steps):
-    """Lay the priors of the first cell, [S, 4] xyxy, over every cell of a grid.
+    """The priors of all cells of a grid, from those of the first: [S, 4] -> [H * W * S, 4].
 
-    grid is (rows, columns), steps the distance of neighbouring cells in pixels, (y, x). Returns
-    [H * W * S, 4], ordered by row, column, shape.
+    grid is (rows, columns); steps are the distances between neighbouring cells in pixels, (y, x).
+    The order is row, column, shape.
     """
     rows, columns = (torch.arange(count, device=base_priors.device) for count in grid)
     y, x = torch.meshgrid(rows * steps[0], columns * steps[1], indexing="ij")
@@ -84,5 +87,5 @@ def level_sizes(image_size, levels):
 
 @lru_cache(maxsize=64)
 def pyramid_priors(image_size, levels, device=None):
-    """The priors of all levels, finest first: (height, width) -> [A, 4]; made once for a size."""
+    """The priors of all levels, finest first: (height, width) -> [A, 4]. Made once per size."""
     return torch.cat([grid_priors(image_size, level, device) for level in levels])

@@ -11,8 +11,7 @@ DEPTHS = (18, 34, 50, 101, 152)
 class ResNet(nn.Module):
     """torchvision's ResNet, with its names, so that its ImageNet weights load as they are.
 
-    It is v1.5: a bottleneck halves the map in its 3x3 convolution, where the paper's does so in the
-    first 1x1.
+    It is v1.5: a bottleneck halves the map in its 3x3 convolution, the paper's in its first 1x1.
     """
 
     def __init__(self, depth):
@@ -26,13 +25,13 @@ class ResNet(nn.Module):
         self.channels = [c5_channels // 8, c5_channels // 4, c5_channels // 2, c5_channels]
 
     def stages(self):
-        """Its parts from the pixels up; the first ones may be kept from learning."""
+        """Its parts, from the pixels on; the first ones are often kept from learning."""
         stem = nn.ModuleList([self.conv1, self.bn1])
         return [stem, self.layer1, self.layer2, self.layer3, self.layer4]
 
     def norms(self):
-        """All its batch norms."""
-        return [module for module in self.modules() if isinstance(module, nn.BatchNorm2d)]
+        """Its batch norms."""
+        return [layer for layer in self.modules() if isinstance(layer, nn.BatchNorm2d)]
 
     def forward(self, images):
         """[B, 3, H, W] -> c2, c3, c4, c5 at strides 4, 8, 16, 32."""
@@ -45,10 +44,10 @@ class ResNet(nn.Module):
 
 
 def freeze_batch_norm(module):
-    """Let every batch norm in a module stay as it was loaded, statistics and affine values both.
+    """Keep every batch norm of a module as it is, statistics and affine values both.
 
-    The few images of a detection batch estimate the statistics badly. Random ones, though, must be
-    free to move: call it for pretrained weights only.
+    The few images of a detection batch estimate the statistics badly. It is for pretrained weights
+    only, for the statistics of random ones must be free to move.
     """
     for name, child in module.named_children():
         if isinstance(child, nn.BatchNorm2d):
@@ -60,10 +59,7 @@ def freeze_batch_norm(module):
 
 
 class FrozenBatchNorm2d(nn.BatchNorm2d):
-    """torch's batch norm as it predicts, while training too; none of its values learn.
-
-    Only the gradient is our own: on a GPU, torch's is not channels last, and is copied once more.
-    """
+    """torch's batch norm as in eval(), while training too, and none of its values learn."""
 
     def __init__(self, num_features, eps=1e-5):
         super().__init__(num_features, eps)
@@ -71,7 +67,7 @@ class FrozenBatchNorm2d(nn.BatchNorm2d):
         self.eval()
 
     def train(self, mode=True):
-        # model.train() calls it on every layer; this one never leaves eval().
+        # model.train() calls this method of every layer.
         return super().train(False)
 
     def forward(self, x):
@@ -81,7 +77,11 @@ class FrozenBatchNorm2d(nn.BatchNorm2d):
 
 
 class Normalization(torch.autograd.Function):
-    """(x - mean) / sqrt(variance + epsilon) * weight + bias."""
+    """(x - mean) / sqrt(variance + epsilon) * weight + bias.
+
+    torch computes it. The gradient is our own: torch's is not channels last on a GPU, so that the
+    convolution before copies it.
+    """
 
     @staticmethod
     def forward(ctx, x, mean, variance, weight, bias, epsilon):

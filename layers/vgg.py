@@ -3,14 +3,16 @@
 from torch import nn
 
 
-def convolution(in_channels, out_channels, norm, kernel=3, **options):
-    """A convolution, and batch norm behind it where norm is batch."""
-    layer = nn.Conv2d(in_channels, out_channels, kernel, **options)
-    return [layer, nn.BatchNorm2d(out_channels)] if norm == "batch" else [layer]
+def convolution(in_channels, out_channels, norm, kernel=3, padding=0, dilation=1):
+    """A convolution, followed by batch norm if norm is "batch": a list of layers."""
+    layers = [nn.Conv2d(in_channels, out_channels, kernel, padding=padding, dilation=dilation)]
+    if norm == "batch":
+        layers.append(nn.BatchNorm2d(out_channels))
+    return layers
 
 
 def stage(in_channels, out_channels, convs, norm):
-    """3x3 convolutions with ReLU between them."""
+    """3x3 convolutions with ReLU between them, but none at the end."""
     layers = convolution(in_channels, out_channels, norm, padding=1)
     for _ in range(convs - 1):
         layers.append(nn.ReLU(inplace=True))
@@ -21,11 +23,11 @@ def stage(in_channels, out_channels, convs, norm):
 class VGG(nn.Module):
     """SSD, Sec. 3: pool5 no longer halves the map, and fc6 is dilated to see as far as before.
 
-    norm: none, as in the papers; or batch, without which random weights hardly learn (ScratchDet,
-    Zhu et al., 2019, arXiv:1810.08425, Sec. 3).
+    norm is "none", as in the papers, or "batch", without which random weights hardly learn
+    (ScratchDet, Zhu et al., 2019, arXiv:1810.08425, Sec. 3).
     """
 
-    channels = (512, 1024)
+    channels = (512, 1024)  # of conv4 and fc7, the two maps that it gives
 
     def __init__(self, norm="none"):
         super().__init__()
@@ -46,20 +48,20 @@ class VGG(nn.Module):
         self.pool5 = nn.MaxPool2d(3, stride=1, padding=1)
 
     def stages(self):
-        """Its parts from the pixels up; the first ones may be kept from learning."""
+        """Its parts, from the pixels on; the first ones are often kept from learning."""
         return [self.conv1, self.conv2, self.conv3, self.conv4, self.conv5, self.fc]
 
     def norms(self):
-        """Its batch norms; the papers' VGG has none."""
+        """Its batch norms, of which the papers' VGG has none."""
         return [layer for layer in self.modules() if isinstance(layer, nn.BatchNorm2d)]
 
     def convolutions(self):
-        """The thirteen of VGG-16, then fc6 and fc7, in their order."""
+        """The thirteen of VGG-16 in their order, then fc6 and fc7."""
         return [layer for layer in self.modules() if isinstance(layer, nn.Conv2d)]
 
     def forward(self, images):
         """[B, 3, H, W] -> conv4 [B, 512, H / 8, W / 8], fc7 [B, 1024, H / 16, W / 16]."""
-        # Pooling before ReLU gives what the paper's order gives, and ReLU has a quarter of the
+        # The paper has ReLU before pooling. The result is the same, and ReLU has a quarter of the
         # work.
         x = self.relu(self.pool(self.conv1(images)))
         x = self.relu(self.pool(self.conv2(x)))
