@@ -37,7 +37,7 @@ from utils.saver import (
     new_folder,
     optimizer_state,
 )
-from utils.steps import FiniteCheck, Plateau, learning_rate
+from utils.steps import FiniteCheck, Plateau, is_due, learning_rate
 from utils.stop import Stop, read_batches, run_script
 
 
@@ -237,8 +237,7 @@ def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resu
             plateau.update(iteration, box_loss + class_loss)
             numbers = dict(box_loss=box_loss, class_loss=class_loss, grad_norm=grad_norm, lr=lr)
             finite.remember(iteration, micro_batches, numbers)
-            is_last = iteration == recipe.iterations
-            should_evaluate = val_dataset and (is_last or iteration % recipe.eval_every == 0)
+            should_evaluate = val_dataset and is_due(iteration, recipe.eval_every, recipe)
             # Reading a result waits for the device, so check where that happens anyway.
             if device.type == "cpu" or should_evaluate or iteration % recipe.log_every == 0:
                 finite.raise_if_nonfinite()

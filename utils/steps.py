@@ -27,6 +27,11 @@ def learning_rate(iteration, recipe):
     return lr
 
 
+def is_due(iteration, every, recipe):
+    """Whether it is time for what is done every so many iterations, and after the last one."""
+    return iteration % every == 0 or iteration == recipe.iterations
+
+
 class Plateau:
     """A factor of the learning rate that drops when the mean loss of an epoch no longer falls.
 
