@@ -50,7 +50,7 @@ def test_detections_of_all_objects_have_a_precision_of_one(dataset, model, first
         boxes, labels = torch.from_numpy(target["boxes"]), torch.from_numpy(target["labels"])
         answer = dict(boxes=boxes, labels=labels + first, scores=torch.ones(len(boxes)))
         oracle.answers.append(answer)
-    metrics = accuracy.evaluate_peer(recipe, oracle, dataset, CPU)
+    metrics = accuracy.evaluate_torchvision(recipe, oracle, dataset, CPU)
     assert metrics["AP"] == pytest.approx(1) and not oracle.answers
 
 
@@ -58,7 +58,7 @@ def test_detections_of_all_objects_have_a_precision_of_one(dataset, model, first
 def test_it_is_trained_on_the_objects_with_its_own_labels(dataset, model, labels):
     recipe = RECIPES["shapes"] | dict(model=model, batch=3, iterations=4, workers=0, lr=0.1)
     oracle = Oracle()
-    accuracy.train_peer(recipe, oracle, dataset, CPU)
+    accuracy.train_torchvision(recipe, oracle, dataset, CPU)
     assert len(oracle.seen) == 12
     assert set(torch.cat([target["labels"] for target in oracle.seen]).tolist()) == labels
 
@@ -66,10 +66,10 @@ def test_it_is_trained_on_the_objects_with_its_own_labels(dataset, model, labels
 @pytest.mark.parametrize("model", ("retinanet", "ssd300"))
 def test_its_images_are_not_resized_again(model):
     recipe = RECIPES["shapes"] | dict(model=model)
-    peer = accuracy.build_torchvision(recipe, 2)
+    detector = accuracy.build_torchvision(recipe, 2)
     size = (300, 300) if model == "ssd300" else (70, 130)
     images = torch.zeros((1, 3, *size), dtype=torch.uint8)
-    assert peer.transform(accuracy.as_list(peer, images))[0].image_sizes == [size]
+    assert detector.transform(accuracy.as_list(detector, images))[0].image_sizes == [size]
 
 
 def test_a_frozen_base_is_as_torchvision_makes_it_of_pretrained_weights():

@@ -1,11 +1,12 @@
-"""torchvision's detector trained on the same images as ours: what does it learn of them?
+"""Train torchvision's detector on the same images as ours, to compare what both learn from them.
 
     python train.py --root data/bccd --weights none --iters 500
     python -m tools.accuracy --root data/bccd --iters 500 --lr 0.005
 
-Takes train.py's flags, and trains torchvision's RetinaNet (or SSD300, with --model ssd300) from
-random weights: on the same batches, augmented and sized as ours, with the optimizer and the
-schedule of torchvision's own references, and evaluated by the same metrics on the same images.
+Takes the flags of train.py, and trains torchvision's RetinaNet (or SSD300, with --model ssd300)
+from random weights. Its batches are ours, with our augmentation and sizes; its optimizer and its
+schedule are those of torchvision's own reference scripts; and it is evaluated on the same images by
+the same metrics.
 """
 
 import time
@@ -29,8 +30,8 @@ from utils.resolve import asked_recipe, resolve_recipe
 from utils.steps import learning_rate
 from utils.stop import run_script
 
-# torchvision's references/detection: lr per image of a batch, decay of the weights, and the epochs
-# after which lr drops to a tenth, as shares of all.
+# From torchvision's references/detection: the learning rate per image of a batch, the weight decay,
+# and after which shares of all epochs the learning rate drops to a tenth.
 REFERENCES = dict(
     retinanet=dict(lr_per_image=0.01 / 16, weight_decay=1e-4, drops=(16 / 26, 22 / 26)),
     ssd300=dict(lr_per_image=0.002 / 32, weight_decay=5e-4, drops=(80 / 120, 110 / 120)),
@@ -38,7 +39,8 @@ REFERENCES = dict(
 
 
 def reference_recipe(recipe, lr=None):
-    """The recipe with lr, decay and schedule of torchvision's references, or with the lr given."""
+    """The recipe with the weight decay, the schedule and, unless lr is given, the learning rate of
+    torchvision's references."""
     if recipe.model not in REFERENCES:
         raise UserError(f"--model {recipe.model}: torchvision has no such detector")
     reference = REFERENCES[recipe.model]
@@ -53,10 +55,10 @@ def reference_recipe(recipe, lr=None):
 
 
 def build_torchvision(recipe, num_classes, frozen=False):
-    """torchvision's detector with random weights.
+    """torchvision's RetinaNet or SSD300 with random weights.
 
-    frozen: what train.py freezes of pretrained weights is frozen here as well, so that a step costs
-    as much as one of a fine-tuning; of SSD300, that is nothing.
+    frozen: freeze what train.py freezes of pretrained weights, so that a step costs as much as it
+    does in fine-tuning. For SSD300, that is nothing.
     """
     if recipe.model == "ssd300":
         return ssd300_vgg16(num_classes=1 + num_classes, weights=None, weights_backbone=None)
@@ -72,19 +74,22 @@ def build_torchvision(recipe, num_classes, frozen=False):
 
 
 def first_label(recipe):
-    """Its label of our label 0: SSD's own 0 is the background."""
+    """What torchvision's detector calls our label 0; in its SSD, label 0 is the background."""
     return 1 if recipe.model == "ssd300" else 0
 
 
 def as_list(model, images):
-    """A batch of bytes as the list of images that it takes, which it is told not to resize."""
+    """The images of a batch, [B, 3, H, W] bytes, as torchvision's detector takes them: a list of
+    tensors from 0 to 1. The detector is told not to resize them."""
     height, width = images.shape[-2:]
-    model.transform.min_size, model.transform.max_size = (min(height, width),), max(height, width)
+    model.transform.min_size = (min(height, width),)
+    model.transform.max_size = max(height, width)
     return list(images / 255)
 
 
-def train_peer(recipe, model, dataset, device):
-    """Train it by the recipe's batches, iterations, lr and warm-up."""
+def train_torchvision(recipe, model, dataset, device):
+    """Train torchvision's detector with the batches, the learning rates and for as many iterations
+    as the recipe says."""
     first = first_label(recipe)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     decay = recipe.weight_decay
@@ -99,24 +104,29 @@ def train_peer(recipe, model, dataset, device):
         images, targets = parallel.to_device(*next(loader), device)
         objects = []
         for target in targets:
-            real = ~target["ignore"]
-            objects.append(dict(boxes=target["boxes"][real], labels=target["labels"][real] + first))
+            # torchvision knows no objects to ignore.
+            is_object = ~target["ignore"]
+            boxes = target["boxes"][is_object]
+            labels = target["labels"][is_object] + first
+            objects.append(dict(boxes=boxes, labels=labels))
         optimizer.zero_grad()
         loss = sum(model(as_list(model, images), objects).values())
         bar.set_postfix_str(f"loss {loss.item():.3g}")
         if not torch.isfinite(loss):
-            raise UserError(f"its loss is {loss.item()} at iteration {iteration}: a smaller --lr?")
+            raise UserError(
+                f"torchvision's loss is {loss.item()} at iteration {iteration}: try a smaller --lr"
+            )
         loss.backward()
         optimizer.step()
     return model
 
 
 @torch.no_grad()
-def evaluate_peer(recipe, model, dataset, device):
-    """Its metrics on a dataset: name -> value."""
+def evaluate_torchvision(recipe, model, dataset, device):
+    """The metrics of torchvision's detector on a dataset: name -> value."""
+    first = first_label(recipe)
 
     def predict_batch(images, targets):
-        first = first_label(recipe)
         results = model(as_list(model, images))
         return [dict(result, labels=result["labels"] - first) for result in results]
 
@@ -138,18 +148,18 @@ def main():
     torch.manual_seed(recipe.seed)
     model = build_torchvision(recipe, len(classes)).to(device)
     started = time.time()
-    train_peer(recipe, model, train_dataset, device)
+    train_torchvision(recipe, model, train_dataset, device)
     minutes = (time.time() - started) / 60
     print(f"{recipe.iterations} iterations, lr {recipe.lr}: {minutes:.1f} minutes")
     for split in flags.split:
-        metrics = evaluate_peer(recipe, model, eval_dataset(recipe, split, classes), device)
+        metrics = evaluate_torchvision(recipe, model, eval_dataset(recipe, split, classes), device)
         print(split, *(f"{name} {value:.3f}" for name, value in metrics.items()))
 
 
 def parse_flags():
     parser = options.train_parser(__doc__)
     parser.add_argument(
-        "--split", nargs="+", default=["val"], help="that are evaluated at the end: val"
+        "--split", nargs="+", default=["val"], help="the splits to evaluate at the end: val"
     )
     return parser.parse()
 

@@ -1,8 +1,9 @@
-"""Look at a dataset before an hour is lost on it.
+"""Check a dataset before training on it.
 
     python -m tools.check --root my/folder --sheet sheet.jpg
 
-Takes train.py's flags. Ends with 1 when training would fail.
+Takes the flags of train.py. The exit code is 1 if there are problems with which training would
+refuse to start.
 """
 
 from collections import defaultdict
@@ -26,15 +27,11 @@ from utils.stop import run_script
 
 
 def main():
-    parser = options.train_parser(__doc__)
-    parser.add_argument(
-        "--sheet", type=Path, metavar="FILE", help="draw 16 images with boxes as training sees them"
-    )
-    flags = parser.parse()
+    flags = parse_flags()
     must_be_new(flags.sheet)
     device = parallel.start(flags.device)
     asked = asked_recipe(flags)
-    # COCO's weights have the priors of the papers, as the recipes: no need to fetch them now.
+    # The priors of COCO's weights are those of the recipes, so there is no need to fetch them now.
     learned = {} if asked.weights == "coco" else find_weights(asked).changes
     source = read_source(asked)
     splits, notes = choose_splits(source.splits, asked.val_share)
@@ -43,7 +40,8 @@ def main():
     recipe, reason = resolve_recipe(flags, asked, classes, num_images, device, learned)
     print(reason, describe_recipe(recipe), *source.notes, *notes, sep="\n")
 
-    problems, pictures = list(source.problems), defaultdict(list)
+    problems = list(source.problems)
+    pictures = defaultdict(list)
     sheet_dataset = None
     for split in ("train", "val"):
         records = pack(splits[split], classes, source.category_ids, source.similar)
@@ -55,24 +53,36 @@ def main():
         problems += [*records.problems, *unreadable.values()]
         print(f"\n{split}", *summary(plain, build_levels(recipe)), *notes, sep="\n")
         if split == "train" and flags.sheet:
-            usable = [i for i in range(len(records)) if i not in unreadable]
+            readable = [i for i in range(len(records)) if i not in unreadable]
             augmented = build_transform(recipe, augment=recipe.augment)
-            sheet_dataset = Dataset(classes, records.subset(usable), augmented, recipe.seed)
+            sheet_dataset = Dataset(classes, records.subset(readable), augmented, recipe.seed)
         if split == "train" and not learned and (~records.ignore).any():
             boxes = resized_boxes(plain)[~records.ignore]
             print(proposal_line(*fit_priors(boxes, recipe)))
+    # Drawing can take long or fail, so the problems are listed before.
     print("", *problems, f"{len(problems)} problems", sep="\n")
-    # What is wrong is said before anything is drawn.
     if sheet_dataset:
         draw.save_picture(flags.sheet, training_sheet(sheet_dataset))
     return 1 if problems else 0
 
 
+def parse_flags():
+    parser = options.train_parser(__doc__)
+    parser.add_argument(
+        "--sheet",
+        type=Path,
+        metavar="FILE",
+        help="draw 16 images with their boxes, as training sees them, into this new file",
+    )
+    return parser.parse()
+
+
 def training_sheet(dataset, count=16):
-    """Images with their boxes as training sees them, after augmentation -> one picture: a random
-    half of it, and the hardest."""
+    """One picture of images with their boxes as training sees them, after augmentation: half of
+    them at random, half the hardest."""
     random = np.random.default_rng(0).permutation(len(dataset)).tolist()
     hardest = hardest_images(dataset.records, count // 2)
+    # An image that is in both halves is drawn once, and one more at random takes its place.
     chosen = dict.fromkeys([*random[: count - len(hardest)], *hardest, *random])
     pictures = []
     for index in list(chosen)[:count]:
@@ -80,19 +90,19 @@ def training_sheet(dataset, count=16):
         names = [*dataset.classes, "ignore"]
         pictures.append(draw.draw(image, target["boxes"], target["labels"], names))
     return draw.sheet(
-        pictures, "at random; then the smallest objects, the most of them, the most extreme ratios"
+        pictures, "random images; then those with the smallest, the most and the longest objects"
     )
 
 
 def hardest_images(records, count):
-    """Images with the smallest objects, with the most objects, and with the most extreme ratios of
-    width to height -> their numbers, no more than count."""
+    """The numbers of at most count images: those with the smallest objects, with the most objects,
+    and with the most extreme ratios of width to height."""
     image = np.repeat(np.arange(len(records)), np.diff(records.offsets))
     width, height = (records.boxes[:, 2:] - records.boxes[:, :2]).T
     by_area = image[np.argsort(width * height, kind="stable")].tolist()
     by_count = np.argsort(-np.diff(records.offsets), kind="stable").tolist()
     by_ratio = image[np.argsort(-np.abs(np.log(width / height)), kind="stable")].tolist()
-    # In turn, each image once.
+    # The three kinds take turns, and no image comes twice.
     in_turn = [index for three in zip(by_area, by_count, by_ratio) for index in three]
     return list(dict.fromkeys(in_turn))[:count]
 

@@ -1,8 +1,7 @@
 """The work that tools.bench measures: ours, torchvision's, and the floor, on the same numbers."""
 
 import time
-from contextlib import contextmanager
-from copy import deepcopy
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,9 +25,8 @@ from layers.losses import FocalLoss
 from layers.priors import level_sizes, pyramid_priors
 from layers.resnet import freeze_batch_norm
 from tools.accuracy import as_list, build_torchvision
-from utils import build, checkpoint, parallel
+from utils import build, checkpoint, onnx, parallel
 from utils.evaluation.metrics import compute_metrics
-from utils.onnx import export, load_onnx
 from utils.predict import forward, predict
 from utils.recipes import retinanet_adam, retinanet_coco, ssd300_voc
 from utils.steps import FiniteCheck
@@ -79,12 +77,12 @@ def photo_files(count):
     """Records of JPEG files that have colours and grain, as photos have."""
     random = np.random.default_rng(0)
     with TemporaryDirectory() as folder:
-        paths = [Path(folder, f"{i}.jpg") for i in range(count)]
+        paths = [f"{folder}/{i}.jpg" for i in range(count)]
         for path in paths:
             image = random.integers(0, 256, (24, 32, 3), np.uint8)
             image = cv2.resize(image, PHOTO_SIZE[::-1], interpolation=cv2.INTER_CUBIC)
             image = image + random.normal(0, 6, image.shape)
-            cv2.imwrite(str(path), image.clip(0, 255).astype(np.uint8))
+            cv2.imwrite(path, image.clip(0, 255).astype(np.uint8))
         yield random_records(paths, ["any"])
 
 
@@ -168,8 +166,7 @@ def training_step(recipe, images, targets):
 
     def bare():
         optimizer.zero_grad()
-        predictions = forward(model, images, recipe.precision)
-        sum(prediction.sum() for prediction in predictions).backward()
+        sum(part.sum() for part in forward(model, images, recipe.precision)).backward()
 
     def step():
         optimizer.zero_grad()
@@ -223,9 +220,8 @@ def post_processing(device):
     """From predictions to detections; one score in ten is over 0.05 -> ours, torchvision's."""
     priors = pyramid_priors(LARGE_SIZE, LEVELS, device)
     deltas = 0.3 * torch.randn(1, NUM_PRIORS, 4, device=device)
-    # A tenth of a normal distribution lies more than 1.28 deviations above its mean.
-    mean = torch.tensor(0.05).logit().item() - 1.28
-    logits = torch.randn(1, NUM_PRIORS, NUM_CLASSES, device=device) + mean
+    # The logit of 0.05 is -2.94, and a tenth of these numbers lie 1.28 or more above their mean.
+    logits = torch.randn(1, NUM_PRIORS, NUM_CLASSES, device=device) - 2.94 - 1.28
     peer = build_torchvision(retinanet_coco, NUM_CLASSES)
     unscaled = deltas * torch.tensor(DELTA_SCALE, device=device)
     outputs = dict(
@@ -256,8 +252,7 @@ def inference(recipe, images, targets, compiled=False):
         onnx_model = exported(model, recipe)
         functions["ours_by_onnxruntime"] = partial(predict, onnx_model, images, targets, recipe)
     if compiled:
-        compiled_model = deepcopy(model)
-        compiled_model.compile(dynamic=False)
+        compiled_model = torch.compile(model, dynamic=False)
         functions["ours_compiled"] = partial(predict, compiled_model, images, targets, recipe)
     return functions
 
@@ -266,19 +261,18 @@ def exported(model, recipe):
     """The model as an ONNX file, which onnxruntime runs."""
     with TemporaryDirectory() as folder:
         path = Path(folder, "detector.onnx")
-        export(checkpoint.LoadedDetector(model, recipe, CLASSES, None, None), path)
-        return load_onnx(path).model
+        onnx.export(checkpoint.LoadedDetector(model, recipe, CLASSES, None, None), path)
+        return onnx.load_onnx(path).model
 
 
 def time_evaluation(images, found):
     """Evaluate so many images with so many detections each -> pycocotools' own seconds, all."""
-    random = np.random.default_rng(0)
     records = random_records([f"{i}.jpg" for i in range(images)], CLASSES)
     predicted = {}
     for i in range(images):
         boxes = random_boxes(found, PHOTO_SIZE).numpy()
-        scores = random.random(found, np.float32)
-        labels = random.integers(0, NUM_CLASSES, found)
+        scores = torch.rand(found).numpy()
+        labels = torch.randint(0, NUM_CLASSES, (found,)).numpy()
         predicted[i] = dict(boxes=boxes, scores=scores, labels=labels)
     inner = []
 
@@ -293,12 +287,10 @@ def time_evaluation(images, found):
 
         return mock.patch.object(owner, name, wrapper)
 
-    with (
-        timed(COCO, "loadRes"),
-        timed(COCOeval, "evaluate"),
-        timed(COCOeval, "accumulate"),
-        timed(COCOeval, "summarize"),
-    ):
+    with ExitStack() as stack:
+        stack.enter_context(timed(COCO, "loadRes"))
+        for name in ("evaluate", "accumulate", "summarize"):
+            stack.enter_context(timed(COCOeval, name))
         start = time.perf_counter()
         compute_metrics("coco", CLASSES, records, predicted)
         whole = time.perf_counter() - start
