@@ -21,3 +21,13 @@ def test_every_recipe_that_is_named_is_there():
     text = " ".join(path.read_text() for path in PAGES)
     named = re.findall(r"`((?:retinanet|ssd300|ssd512)_[a-z]+)`", text)
     assert named and set(named) <= set(RECIPES) | {"ssd300_vgg16"}
+
+
+def test_the_minutes_that_reading_takes_are_counted():
+    rows = [row for row in (ROOT / "README.md").read_text().splitlines() if row.startswith("| ")]
+    rows = [row for row in rows if re.match(r"\| \d+ \| .* \| \d+ \|$", row)]
+    assert len(rows) == 7
+    for row in rows:
+        files = re.findall(r"\]\(([^)]+\.py)\)", row)
+        lines = sum(len((ROOT / file).read_text().splitlines()) for file in files)
+        assert int(row.split("|")[-2]) == round(lines / 25), row

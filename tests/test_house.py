@@ -105,6 +105,12 @@ def test_the_core_is_at_most_1900_lines():
     assert sum(len(path.read_text().splitlines()) for path in core) <= 1900
 
 
+def test_there_are_few_doors():
+    house = [path for path in FILES if room(path) != "lesson"]
+    assert len(house) <= 85
+    assert sum(room(path) == "utils" for path in house) <= 30
+
+
 def test_no_two_modules_define_a_public_function_of_one_name():
     places = defaultdict(list)
     for path in FILES:
