@@ -215,7 +215,7 @@ class Recipe:
 def checked(recipe, origin=""):
     """The recipe, if its values make sense. origin: the file that they come from, if any."""
     for option in fields(Recipe):
-        check_value(label(origin, option.name), getattr(recipe, option.name), option)
+        check_value(option, getattr(recipe, option.name), origin)
     if recipe.negative_iou > recipe.positive_iou:
         raise UserError(
             f"{label(origin, 'negative_iou')} {recipe.negative_iou}: must not be over the positive "
@@ -240,20 +240,22 @@ def label(origin, name):
     return f"{origin}: {name}" if origin else "--" + name.replace("_", "-")
 
 
-def check_value(name, value, option):
+def check_value(option, value, origin):
     """An error if a value has another type than its option, or is beyond its limits."""
     facts = option.metadata
     if not has_type(value, option.type):
-        raise UserError(f"{name} {str(value)[:60]!r}: of the wrong type")
+        shown = str(value)[:60]
+        raise UserError(f"{label(origin, option.name)} {shown!r}: of the wrong type")
     if facts["choices"] and value not in facts["choices"]:
         choices = ", ".join(map(str, facts["choices"]))
-        raise UserError(f"{name} {value!r}: choose {choices}")
+        raise UserError(f"{label(origin, option.name)} {value!r}: choose {choices}")
     if option.type not in (int, float):
         return
     for limit, holds in LIMITS.items():
         # Nothing holds of NaN, so it is refused.
         if facts[limit] is not None and not holds(value, facts[limit]):
-            raise UserError(f"{name} {value}: must be {limit.replace('_', ' ')} {facts[limit]}")
+            rule = f"{limit.replace('_', ' ')} {facts[limit]}"
+            raise UserError(f"{label(origin, option.name)} {value}: must be {rule}")
 
 
 def has_type(value, kind):
