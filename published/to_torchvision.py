@@ -58,15 +58,11 @@ def torchvision_code(loaded):
 
     Its labels are ours, plus 1 for SSD. It resizes images and decodes boxes in torchvision's way.
     """
-    recipe, model = loaded.recipe, loaded.model
+    recipe = loaded.recipe
     refuse_what_differs(recipe)
-    mean, std = (
-        [round(value / 255, 8) for value in values.flatten().tolist()]
-        for values in (model.mean, model.std)
-    )
     common = dict(
-        mean=mean,
-        std=std,
+        mean=in_torchvision_pixels(loaded.model.mean),
+        std=in_torchvision_pixels(loaded.model.std),
         score_threshold=recipe.score_threshold,
         nms_iou=recipe.nms_iou,
         max_detections=recipe.max_detections,
@@ -80,6 +76,18 @@ def torchvision_code(loaded):
             clip=recipe.conventions.clamp == "sizes",
             **common,
         )
+    return retinanet_code(loaded, common)
+
+
+def in_torchvision_pixels(values):
+    """Numbers of our pixels, which go to 255, as numbers of torchvision's, which go to 1."""
+    return [round(value / 255, 8) for value in values.flatten().tolist()]
+
+
+def retinanet_code(loaded, common):
+    """The lines for a RetinaNet. common: what they have in common with an SSD's."""
+    recipe = loaded.recipe
+    model = loaded.model
     levels = build_levels(recipe)
     first = 6 - model.base_maps  # of the ResNet's feature maps that the pyramid takes
     base_channels = model.base.channels[-model.base_maps :]
