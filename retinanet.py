@@ -32,7 +32,7 @@ def level_strides(finest=STRIDES[0]):
 def prior_levels(sizes=(), scales=(), ratios=(), finest=STRIDES[0]):
     """The priors of each level, in every scale and ratio. By default they are the paper's."""
     strides = level_strides(finest)
-    # The paper's are four strides each, and so is that of a finer level.
+    # The paper's are four strides each, so a finer level of stride 4 has 16 pixels.
     sizes = sizes or [stride * SIZES[0] / STRIDES[0] for stride in strides]
     scales = scales or SCALES
     ratios = ratios or RATIOS
@@ -68,9 +68,10 @@ def make_head(channels, out_channels, convs, norm):
 class RetinaNet(nn.Module):
     """ResNet, a feature pyramid, and two heads that every level of it goes through.
 
-    levels are the priors, from stride 8 on as in the paper, or from 4. channels are those of the
-    pyramid and the heads, and head_convs the convolutions of a head before the last. norm, which
-    follows each of them, is "none" or "group".
+    levels are those of layers/priors.py, from stride 8 on as in the paper, or from 4. channels are
+    those of the pyramid and the heads, and head_convs the convolutions of a head before the last.
+    norm, which follows each of them, is "none" or "group". p6_from and p7_relu are
+    FPN's. prior_probability is what an untrained class head predicts.
     """
 
     def __init__(
@@ -88,9 +89,9 @@ class RetinaNet(nn.Module):
         super().__init__()
         self.num_classes = num_classes
         self.levels = levels or prior_levels()
-        shapes = len(self.levels[0].base_priors)
+        num_shapes = len(self.levels[0].base_priors)
 
-        # The definition says them, so a checkpoint does not hold them.
+        # They are constants, so checkpoints need not hold them.
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
         self.base = ResNet(depth)
@@ -98,8 +99,8 @@ class RetinaNet(nn.Module):
         self.num_base_maps = len(self.levels) - 2
         base_channels = self.base.channels[-self.num_base_maps :]
         self.pyramid = FPN(base_channels, channels, p6_from, p7_relu)
-        self.box_head = make_head(channels, shapes * 4, head_convs, norm)
-        self.class_head = make_head(channels, shapes * num_classes, head_convs, norm)
+        self.box_head = make_head(channels, num_shapes * 4, head_convs, norm)
+        self.class_head = make_head(channels, num_shapes * num_classes, head_convs, norm)
         bias = -log((1 - prior_probability) / prior_probability)  # its sigmoid is prior_probability
         nn.init.constant_(self.class_head[-1].bias, bias)
 
@@ -116,11 +117,12 @@ class RetinaNet(nn.Module):
         return box_deltas, class_logits
 
     def class_layers(self):
-        """The convolutions that predict classes, and how many of their columns are no class."""
+        """The convolutions that predict classes, and how many numbers of a prior precede these:
+        none."""
         return [self.class_head[-1]], 0
 
     def priors(self, image_size):
-        """(height, width) -> [A, 4]. 800 x 1344 pixels have 201,600."""
+        """The priors [A, 4] of an image of (height, width): 201,600 for 800 x 1344 pixels."""
         return pyramid_priors(tuple(image_size), self.levels, self.mean.device)
 
     def scores(self, class_logits):

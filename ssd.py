@@ -10,33 +10,34 @@ from layers.heads import apply_heads
 from layers.priors import make_level, pyramid_priors
 from layers.vgg import VGG
 
-# By the side of the image, for each feature map (Sec. 2.2, Eq. 4, as in the authors' release for
-# VOC). First, its stride in pixels.
+# For images of 300 and of 512 pixels, a number for each feature map (Sec. 2.2, Eq. 4, as in the
+# authors' release for VOC). STRIDES are the pixels between cells.
 STRIDES = {300: (8, 16, 32, 64, 100, 300), 512: (8, 16, 32, 64, 128, 256, 512)}
-# The side of its square prior in pixels; at the end, that of the map that would follow.
+# SIZES are the sides of the square priors in pixels. There is one more than there are maps, because
+# the larger square prior of a map lies between its size and the next.
 SIZES = {
     300: (30, 60, 111, 162, 213, 264, 315),
     512: (35.84, 76.8, 153.6, 230.4, 307.2, 384, 460.8, 537.6),
 }
-# The ratios, width / height, of its other priors, which are wide and tall.
+# RATIOS are those of the other priors, which are wide and tall: width / height.
 TWO_RATIOS = (2, 1 / 2)
 FOUR_RATIOS = (2, 1 / 2, 3, 1 / 3)
 RATIOS = {
     300: (TWO_RATIOS, *[FOUR_RATIOS] * 3, TWO_RATIOS, TWO_RATIOS),
     512: (TWO_RATIOS, *[FOUR_RATIOS] * 4, TWO_RATIOS, TWO_RATIOS),
 }
-# The feature maps after fc7: channels, and the convolution that makes each smaller than the last.
+# The feature maps after fc7: their channels, and the options of the convolution that makes each
+# smaller than the map before it: half the side, 2 cells less, or 1 cell less.
 HALVE = dict(stride=2, padding=1)
-SHRINK_BY_2 = dict()  # without padding
-SHRINK_BY_3 = dict(kernel=4, padding=1)
+SHRINK_BY_2 = dict()  # 3x3 without padding
+SHRINK_BY_1 = dict(kernel=4, padding=1)
 EXTRAS = {
     300: ((512, HALVE), (256, HALVE), (256, SHRINK_BY_2), (256, SHRINK_BY_2)),
-    512: ((512, HALVE), (256, HALVE), (256, HALVE), (256, HALVE), (256, SHRINK_BY_3)),
+    512: ((512, HALVE), (256, HALVE), (256, HALVE), (256, HALVE), (256, SHRINK_BY_1)),
 }
-# The mean of the pixels that VGG was trained with.
+# The mean of the pixels that VGG was trained on. It did not divide them by a standard deviation. We
+# do, so loading VGG's weights multiplies those of the first layer by STD.
 MEAN = (123.0, 117.0, 104.0)
-# VGG's pixels were not divided by a deviation, so that loading its weights multiplies those of the
-# first layer by this one.
 STD = (58.395, 57.12, 57.375)
 
 
@@ -50,7 +51,7 @@ def prior_shapes(size, next_size, ratios):
 
 
 def prior_levels(side, sizes=(), ratios=()):
-    """The priors of each level, for images of this side. By default they are the paper's."""
+    """The levels of an image of this side, with the paper's sizes and ratios by default."""
     sizes = sizes or SIZES[side]
     ratios = ratios or RATIOS[side]
     levels = []
@@ -72,7 +73,8 @@ def extra_layers(in_channels, out_channels, kernel=3, stride=1, padding=0):
 class SSD(nn.Module):
     """VGG-16, a few smaller feature maps after it, and a pair of heads for every map.
 
-    side is 300 or 512 pixels, levels are the priors, and norm is VGG's, "none" or "batch".
+    side is 300 or 512 pixels. levels are those of layers/priors.py, by default the paper's. norm is
+    "none" or "batch": whether VGG has batch norm.
     """
 
     def __init__(self, num_classes, side=300, levels=(), norm="none"):
@@ -80,12 +82,12 @@ class SSD(nn.Module):
         self.num_classes = num_classes
         self.levels = levels or prior_levels(side)
 
-        # The definition says them, so a checkpoint does not hold them.
+        # They are constants, so checkpoints need not hold them.
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
         self.base = VGG(norm)
-        # The numbers in conv4_3 are larger than those in other maps, so it is normalised. How large
-        # they should be is learned. Sec. 3.1
+        # conv4_3 has larger numbers than the other maps, so the channels of each cell are
+        # normalised to length 1 and multiplied by a learned scale, 20 at first (Sec. 3.1).
         self.scale = nn.Parameter(torch.full((512,), 20.0))
         channels = [*self.base.channels]
         self.extras = nn.ModuleList()
@@ -95,20 +97,21 @@ class SSD(nn.Module):
         self.box_heads = nn.ModuleList()
         self.class_heads = nn.ModuleList()
         for in_channels, level in zip(channels, self.levels):
-            shapes = len(level.base_priors)
-            columns = shapes * (1 + num_classes)
-            self.box_heads.append(nn.Conv2d(in_channels, shapes * 4, 3, padding=1))
+            num_shapes = len(level.base_priors)
+            columns = num_shapes * (1 + num_classes)  # 1 for the background
+            self.box_heads.append(nn.Conv2d(in_channels, num_shapes * 4, 3, padding=1))
             self.class_heads.append(nn.Conv2d(in_channels, columns, 3, padding=1))
         self.initialize()
 
     def initialize(self):
-        """He's initialisation: with the paper's, Xavier's, a random VGG does not learn."""
+        """Use He initialisation. With the paper's, Xavier, a random VGG does not learn."""
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
                 nn.init.zeros_(layer.bias)
         for head in (*self.box_heads, *self.class_heads):
-            # So small that all classes are equally probable: the loss starts at (1 + 3) ln(1 + C).
+            # So small that all 1 + C classes start equally probable: each positive prior and its
+            # three negatives cost ln(1 + C) each.
             nn.init.normal_(head.weight, std=0.001)
 
     def feature_maps(self, images):
@@ -130,11 +133,12 @@ class SSD(nn.Module):
         return box_deltas, class_logits
 
     def class_layers(self):
-        """The convolutions that predict classes, and how many of their columns are no class."""
+        """The convolutions that predict classes, and how many numbers of a prior precede these:
+        one, for the background."""
         return [*self.class_heads], 1
 
     def priors(self, image_size):
-        """(height, width) -> [A, 4]. SSD300 has 8,732, SSD512 24,564."""
+        """The priors [A, 4] of an image of (height, width): 8,732 in SSD300, 24,564 in SSD512."""
         return pyramid_priors(tuple(image_size), self.levels, self.mean.device)
 
     def scores(self, class_logits):

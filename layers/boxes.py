@@ -2,17 +2,22 @@
 
 xyxy      left, top, right, bottom in pixels. Used everywhere.
 cxcywh    centre x, centre y, width, height in pixels. Used only inside functions, as in encode.
+
+Letters in shapes, here and in all modules: B images, A priors of an image, N objects of one image,
+C classes, S shapes of priors in a cell, H rows, W columns, D detections.
 """
 
 import math
 
 import torch
 
-# The network predicts deltas in these units, so that each of the four has about unit variance.
+# The network predicts deltas divided by these, so that each of the four has about unit variance.
+# SSD's program calls them variances.
 CENTRE_SCALE = 0.1
 SIZE_SCALE = 0.2
 DELTA_SCALE = (CENTRE_SCALE, CENTRE_SCALE, SIZE_SCALE, SIZE_SCALE)
-# The largest ratio of a decoded box to its prior: exp() of an untrained prediction stays finite.
+# A decoded box is at most this many times its prior, as in Detectron, so that exp() of an untrained
+# prediction stays finite.
 MAX_SIZE_RATIO = 1000 / 16
 
 
@@ -29,7 +34,7 @@ def cxcywh_to_xyxy(boxes):
 
 
 def area(boxes):
-    """[..., 4] -> [...] square pixels."""
+    """The area of each box in square pixels: [..., 4] -> [...]."""
     left, top, right, bottom = boxes.unbind(dim=-1)
     return (right - left) * (bottom - top)
 
@@ -40,8 +45,8 @@ def intersection(boxes, others):
     The shapes broadcast: boxes [N, 1, 4] and others [M, 4] give every pair, [N, M].
     """
     left, top, right, bottom = boxes.unbind(dim=-1)
-    # A side's numbers are read several times faster where they lie next to each other than where
-    # they are every fourth one.
+    # Coordinates that lie side by side in memory are read several times faster than every fourth
+    # number. In place, because the results of every box with every prior are large.
     other_left, other_top, other_right, other_bottom = others.movedim(-1, 0).contiguous()
     width = torch.minimum(right, other_right).sub_(torch.maximum(left, other_left)).clamp_(min=0)
     height = torch.minimum(bottom, other_bottom).sub_(torch.maximum(top, other_top)).clamp_(min=0)

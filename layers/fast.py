@@ -14,9 +14,12 @@ def cost_and_slope(logits, gamma):
     p = logits.sigmoid()
     weight = p**gamma
     cost = weight * F.softplus(logits)
-    # The derivative of p^gamma s is p^gamma p + gamma p^gamma s (1 - p), for s = softplus(x) has
-    # the derivative p.
-    slope = torch.addcmul(weight.mul_(p), cost, p.neg_().add_(1), value=gamma)
+    # softplus(x) has the derivative p, so that of p^gamma softplus(x) is
+    # p^gamma p + gamma p^gamma softplus(x) (1 - p). In place, as all of them are as large as the
+    # logits; weight needs p before that becomes 1 - p.
+    weight.mul_(p)
+    p.neg_().add_(1)
+    slope = torch.addcmul(weight, cost, p, value=gamma)
     return cost, slope
 
 
@@ -30,14 +33,14 @@ class FastFocalLoss(torch.autograd.Function):
         rows = logits.view(-1, num_classes)
         loss = logits.new_zeros(())
         gradient = torch.empty_like(rows)
-        weights = ((1 - alpha) * (labels != IGNORED)).view(-1, 1)
+        row_weights = ((1 - alpha) * (labels != IGNORED)).view(-1, 1)
         chunk_size = CHUNK_SIZE.get(logits.device.type, logits.numel())
         chunk_rows = max(chunk_size // num_classes, 1)
         for start in range(0, len(rows), chunk_rows):
             chunk = slice(start, start + chunk_rows)
             cost, slope = cost_and_slope(rows[chunk], gamma)
-            loss += (cost.sum(dim=1, keepdim=True) * weights[chunk]).sum()
-            torch.mul(slope, weights[chunk], out=gradient[chunk])
+            loss += (cost.sum(dim=1, keepdim=True) * row_weights[chunk]).sum()
+            torch.mul(slope, row_weights[chunk], out=gradient[chunk])
 
         column = labels.clamp(min=0)[..., None]
         positive = (labels >= 0)[..., None]
@@ -45,6 +48,7 @@ class FastFocalLoss(torch.autograd.Function):
         absent, absent_slope = cost_and_slope(true_logit, gamma)
         present, present_slope = cost_and_slope(-true_logit, gamma)
         loss += ((alpha * present - (1 - alpha) * absent) * positive).sum()
+        # What an object changes in the gradient of an absent class. cost(-x) has slope -slope(-x).
         change = -(alpha * present_slope + (1 - alpha) * absent_slope) * positive
         ctx.save_for_backward(gradient.view_as(logits).scatter_add_(-1, column, change))
         return loss

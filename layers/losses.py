@@ -1,6 +1,8 @@
 """Losses: two answers to one problem, a thousand background priors for every object.
 
-SSD throws most of the background away. RetinaNet keeps all of it, but easy priors hardly count.
+A prior is positive if it was matched to an object, else background, which is mostly easy to
+recognise. SSD leaves most of the background out; RetinaNet keeps all of it, but easy priors hardly
+count.
 Both take   box_deltas [B, A, 4], class_logits [B, A, ...], priors [A, 4], targets (B dicts)
 and return  box_loss, class_loss, each a sum over priors, divided by the number of positive ones.
 
@@ -15,7 +17,7 @@ from torch import nn
 
 from layers.boxes import decode, encode, giou
 from layers.fast import fast_focal_loss
-from layers.matching import IGNORED, assign
+from layers.matching import BACKGROUND, IGNORED, assign
 
 
 class MultiBoxLoss(nn.Module):
@@ -124,8 +126,8 @@ def focal_loss(logits, labels, alpha, gamma):
     """
     # Nearly all logits are of absent classes: every logit is charged as if its class were absent,
     # and the few whose class is present are then charged for that instead.
-    counts = labels != IGNORED
-    loss = ((1 - alpha) * cost_if_absent(logits, gamma).sum(dim=-1) * counts).sum()
+    is_used = labels != IGNORED
+    loss = ((1 - alpha) * cost_if_absent(logits, gamma).sum(dim=-1) * is_used).sum()
 
     positive = labels >= 0
     true_logit = logits.gather(-1, labels.clamp(min=0)[..., None])[..., 0]
@@ -146,8 +148,9 @@ def mine_hard_negatives(class_loss, labels, negatives_per_positive):
     For each positive prior of an image, negatives_per_positive of them. An image without objects
     keeps as much background as one positive prior would bring, for it teaches something too.
     """
-    negative = (labels < 0) & (labels != IGNORED)
+    negative = labels == BACKGROUND
     hardness = class_loss.masked_fill(~negative, -1)
+    # argsort twice gives the place of each prior in the order.
     rank = hardness.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
     num_positives = (labels >= 0).sum(dim=1, keepdim=True)
     return negative & (rank < negatives_per_positive * num_positives.clamp(min=1))
@@ -156,8 +159,9 @@ def mine_hard_negatives(class_loss, labels, negatives_per_positive):
 def count_batch_positives(criterion, model, micro_batches):
     """How many priors of a batch have an object, before the first loss; see count_positives.
 
-    micro_batches are the (images, targets) that the batch is cut into. None if there is one only,
-    for the criterion counts its positives itself.
+    micro_batches are the (images, targets) that the batch is cut into. The loss of each is divided
+    by the number of all, so priors are matched once more here. None if there is one only: then the
+    criterion counts its positives itself.
     """
     if len(micro_batches) == 1:
         return None

@@ -5,7 +5,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from layers.boxes import area, intersection
 
-# What a prior is matched to where it has no object. An ignored one teaches nothing at all.
+# What a prior is matched to where it has no object: not a row of boxes. An ignored one teaches
+# nothing at all.
 BACKGROUND, IGNORED = -1, -2
 # How many pairs of an object and a prior are compared at a time on a GPU; it limits the memory.
 CHUNK_SIZE = 1 << 26
@@ -15,9 +16,10 @@ def match(boxes, ignore, priors, positive_iou, negative_iou, force_match=True):
     """Give every prior the object it overlaps most (SSD, Sec. 2.2; RetinaNet, Sec. 4).
 
     boxes [B, N, 4], ignore [B, N], priors [A, 4] -> [B, A], each a row of boxes, BACKGROUND or
-    IGNORED. An object to ignore is matched to no prior; a prior with more than half of its area in
-    one is IGNORED unless it has another object. However poor the overlaps, every other object keeps
-    at least its best prior. RetinaNet's paper does not ask for this: force_match=False.
+    IGNORED. ignore marks objects, such as crowds, that are not learned. They are matched to no
+    prior, but a prior with more than half of its area in one is IGNORED unless it has another
+    object. However poor the overlaps, every other object keeps at least its best prior; RetinaNet's
+    paper does not ask for this: force_match=False.
     """
     num_objects = boxes.shape[1]
     images_at_once = max(CHUNK_SIZE // (len(priors) * num_objects), 1)
@@ -26,7 +28,7 @@ def match(boxes, ignore, priors, positive_iou, negative_iou, force_match=True):
         matches, overlap = match_by_threshold(*chunk, priors, positive_iou, negative_iou)
         parts.append(matches)
         if force_match:
-            # The other objects take N - 1 priors at most, so no object needs more than its N best.
+            # The other objects take N - 1 priors at most, so one of an object's N best is free.
             best.append(overlap.topk(num_objects))
     matches = torch.cat(parts)
     if force_match:
@@ -41,6 +43,7 @@ def match_by_threshold(boxes, ignore, priors, positive_iou, negative_iou):
     overlap = shared / (area(boxes)[:, :, None] + area(priors) - shared)
     overlap = overlap.masked_fill_(ignore[:, :, None], -1)
     best_overlap, matches = overlap.max(dim=1)
+    # Between the two thresholds, a prior is too close to an object to be background.
     matches = matches.where(best_overlap >= positive_iou, IGNORED)
     matches = matches.where(best_overlap >= negative_iou, BACKGROUND)
 

@@ -38,8 +38,8 @@ def make_level(stride, shapes):
 
 def grid_size(image_size, level):
     """How many cells (rows, columns) a level's feature map has on an image of (height, width)."""
-    # Rounded up, as convolutions do. -(-side // stride) would be shorter, but ONNX rounds negative
-    # quotients up.
+    # Rounded up, as convolutions do. -(-side // stride) would be shorter, but ONNX rounds the
+    # quotients of negative numbers differently.
     height, width = (side + level.stride - 1 for side in image_size)
     return height // level.stride, width // level.stride
 
@@ -87,5 +87,8 @@ def level_sizes(image_size, levels):
 
 @lru_cache(maxsize=64)
 def pyramid_priors(image_size, levels, device=None):
-    """The priors of all levels, finest first: (height, width) -> [A, 4]. Made once per size."""
+    """The priors of all levels, finest first: (height, width) -> [A, 4].
+
+    They are made once for each size, so the result must not be changed in place.
+    """
     return torch.cat([grid_priors(image_size, level, device) for level in levels])

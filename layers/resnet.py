@@ -25,7 +25,7 @@ class ResNet(nn.Module):
         self.channels = [c5_channels // 8, c5_channels // 4, c5_channels // 2, c5_channels]
 
     def stages(self):
-        """Its parts, from the pixels on; the first ones are often kept from learning."""
+        """Its stages, from the pixels on; train.py can freeze the first ones."""
         stem = nn.ModuleList([self.conv1, self.bn1])
         return [stem, self.layer1, self.layer2, self.layer3, self.layer4]
 
@@ -44,10 +44,10 @@ class ResNet(nn.Module):
 
 
 def freeze_batch_norm(module):
-    """Keep every batch norm of a module as it is, statistics and affine values both.
+    """Replace every batch norm in a module by a frozen one: fixed statistics, weight and bias.
 
-    The few images of a detection batch estimate the statistics badly. It is for pretrained weights
-    only, for the statistics of random ones must be free to move.
+    The few images of a detection batch estimate the statistics badly. Call it for pretrained
+    weights only: the statistics of random weights must be able to change.
     """
     for name, child in module.named_children():
         if isinstance(child, nn.BatchNorm2d):
@@ -59,7 +59,7 @@ def freeze_batch_norm(module):
 
 
 class FrozenBatchNorm2d(nn.BatchNorm2d):
-    """torch's batch norm as in eval(), while training too, and none of its values learn."""
+    """torch's batch norm that behaves as in eval() during training, too, and does not learn."""
 
     def __init__(self, num_features, eps=1e-5):
         super().__init__(num_features, eps)
@@ -91,6 +91,6 @@ class Normalization(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, gradient):
-        # In the type of the gradient, or the product would be float32.
+        # Without the cast, the product with a bfloat16 gradient would be float32.
         scale = ctx.saved_tensors[0].to(gradient.dtype)[:, None, None]
         return gradient * scale, None, None, None, None, None

@@ -1,4 +1,4 @@
-"""VGG-16 (Simonyan & Zisserman, 2015), with its fully connected layers made convolutions by SSD."""
+"""VGG-16 (Simonyan & Zisserman, 2015), its fully connected layers turned into convolutions."""
 
 from torch import nn
 
@@ -12,7 +12,7 @@ def convolution(in_channels, out_channels, norm, kernel=3, padding=0, dilation=1
 
 
 def stage(in_channels, out_channels, convs, norm):
-    """3x3 convolutions with ReLU between them, but none at the end."""
+    """3x3 convolutions with ReLU between them; VGG.forward applies the last ReLU."""
     layers = convolution(in_channels, out_channels, norm, padding=1)
     for _ in range(convs - 1):
         layers.append(nn.ReLU(inplace=True))
@@ -21,13 +21,15 @@ def stage(in_channels, out_channels, convs, norm):
 
 
 class VGG(nn.Module):
-    """SSD, Sec. 3: pool5 no longer halves the map, and fc6 is dilated to see as far as before.
+    """VGG-16 as SSD uses it (SSD, Sec. 3).
+
+    pool5 no longer halves the map, so fc6 is dilated to cover the same area as before.
 
     norm is "none", as in the papers, or "batch", without which random weights hardly learn
     (ScratchDet, Zhu et al., 2019, arXiv:1810.08425, Sec. 3).
     """
 
-    channels = (512, 1024)  # of conv4 and fc7, the two maps that it gives
+    channels = (512, 1024)  # of conv4 and fc7
 
     def __init__(self, norm="none"):
         super().__init__()
@@ -43,12 +45,12 @@ class VGG(nn.Module):
             nn.ReLU(inplace=True),
         )
         self.relu = nn.ReLU(inplace=True)
-        # Rounding up makes 38 of 75, as in the paper.
+        # ceil_mode turns a map of 75 cells into 38, as in the paper, not 37.
         self.pool = nn.MaxPool2d(2, ceil_mode=True)
         self.pool5 = nn.MaxPool2d(3, stride=1, padding=1)
 
     def stages(self):
-        """Its parts, from the pixels on; the first ones are often kept from learning."""
+        """Its stages, from the pixels on; train.py can freeze the first ones."""
         return [self.conv1, self.conv2, self.conv3, self.conv4, self.conv5, self.fc]
 
     def norms(self):
@@ -61,8 +63,7 @@ class VGG(nn.Module):
 
     def forward(self, images):
         """[B, 3, H, W] -> conv4 [B, 512, H / 8, W / 8], fc7 [B, 1024, H / 16, W / 16]."""
-        # The paper has ReLU before pooling. The result is the same, and ReLU has a quarter of the
-        # work.
+        # The paper has ReLU before pooling. The result is the same, and ReLU reads less.
         x = self.relu(self.pool(self.conv1(images)))
         x = self.relu(self.pool(self.conv2(x)))
         x = self.relu(self.pool(self.conv3(x)))
