@@ -1,5 +1,8 @@
 """Which recipe it is, and that what was typed is never silently something else."""
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 import torch
 
@@ -108,6 +111,18 @@ def test_priors_are_fitted_if_asked_for_but_those_of_loaded_weights_never_by_a_r
     assert fitted("--root", "mine", "--fit-priors")[0].fit_priors
     loaded = ("--root", "mine", "--recipe", "retinanet_scratch", "--weights", "w.pth")
     assert not fitted(*loaded, learned=dict(model="retinanet"))[0].fit_priors
+    with pytest.raises(UserError, match="a trained detector has learned its own priors"):
+        fitted(*loaded, "--fit-priors", learned=dict(model="retinanet"))
+
+
+def test_a_file_of_a_base_alone_has_no_priors_so_they_are_fitted(monkeypatch):
+    """ImageNet's weights in a file of the user's: a name tells nothing of what is in it."""
+    base = ("--root", "mine", "--recipe", "retinanet_scratch", "--weights", "base.pth")
+    recipe, _ = fitted(*base)
+    monkeypatch.setattr(resolve, "resized_boxes", lambda dataset: np.array([[0.0, 0, 9, 90]] * 9))
+    dataset = SimpleNamespace(records=SimpleNamespace(ignore=np.zeros(9, bool)))
+    fitted_to_data, line = resolve.fitted_recipe(recipe, dataset)
+    assert recipe.fit_priors and fitted_to_data != recipe and "reach 100.0%" in line
 
 
 @pytest.mark.parametrize("flag, value", (("--depth", "34"), ("--model", "ssd300")))

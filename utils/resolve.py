@@ -13,7 +13,7 @@ from data.formats.coco import is_official
 from data.summary import resized_boxes
 from data.text import UserError
 from utils.build import SSD_SIDES, describe_conventions
-from utils.fit_priors import WITHOUT_PRIORS, fit_priors, proposal_line
+from utils.fit_priors import fit_priors, proposal_line
 from utils.recipe import Recipe, checked, label
 from utils.recipes import RECIPES, WITHOUT_GPU
 
@@ -48,18 +48,20 @@ def resolve_recipe(flags, asked, classes, num_images, device, learned):
         base = base_recipe(flags, learned.get("model")) | dict(weights=asked.weights)
         base, reason = recipe_by_data(base, classes, num_images, device)
         recipe = with_flags(base, flags)
-    if learned and not flags.fit_priors:
+    if learned and flags.fit_priors:
+        raise UserError(
+            f"--fit-priors with --weights {asked.weights}: a trained detector has learned its own "
+            "priors"
+        )
+    if learned:
         recipe |= dict(fit_priors=False)
     return in_iterations(recipe | learned, num_images), reason
 
 
 def fitted_recipe(recipe, dataset):
     """The recipe with the priors that fit a dataset's objects, and a line that says which."""
-    if recipe.base_priors or recipe.weights not in WITHOUT_PRIORS:
-        raise UserError(
-            f"--fit-priors with --weights {recipe.weights}: a trained detector has learned its own "
-            "priors"
-        )
+    if recipe.base_priors:
+        raise UserError("--fit-priors: this recipe lists its priors one by one, as base_priors")
     boxes = resized_boxes(dataset)[~dataset.records.ignore]
     changes, before, after = fit_priors(boxes, recipe)
     return recipe | changes, proposal_line(changes, before, after)
