@@ -1,4 +1,4 @@
-"""A dataset's folder, listed once: which files there are, and which image a name means."""
+"""The files of a dataset, listed once: which are photos, and which photo an annotation means."""
 
 import os
 import posixpath
@@ -16,17 +16,18 @@ SPLIT_WORDS = dict(
 # What the formats call the folders of their photos, and those of their annotations.
 PHOTO_FOLDERS = {"images", "jpegimages", "image_2", "leftimg8bit"}
 ANNOTATION_FOLDERS = {"annotations", "labels", "label_2", "gtfine", "xml", "json"}
-LOOKED_INTO = 20  # files of each folder, to tell their format
-# What file managers and archives leave behind.
+FILES_OPENED = 20  # at most, of each folder, to recognise their format
+# What file managers, archives and version control leave behind.
 JUNK = re.compile(
     r"^(\._.*|\.DS_Store|__MACOSX|Thumbs\.db|desktop\.ini|\.git|\.venv|\.cache)$", re.I
 )
 
 
 class Folder:
-    """The files of a dataset, as sorted paths relative to its root, with / between their parts.
+    """The files below a folder, as paths relative to it, in order, with / between their parts.
 
-    files: all of them. images: those that are photos; masks: pictures of areas, drawn for photos.
+    files are all of them; images are the photos among them; masks are images of regions that were
+    drawn for a photo of the same stem. A stem is a name without its folders and its ending.
     """
 
     def __init__(self, root):
@@ -47,33 +48,32 @@ class Folder:
         self.image_splits = {folder_split(file) for file in self.images} - {None}
 
     def path(self, file):
+        """The path of a file that is relative to the folder."""
         return os.path.join(self.root, file)
 
     def matching(self, pattern):
-        """The files whose whole relative path fits a regular expression; case does not matter."""
-        fits = re.compile(pattern, re.I).fullmatch
-        return [file for file in self.files if fits(file)]
+        """The files whose relative path matches a regular expression; case is ignored."""
+        matches = re.compile(pattern, re.I).fullmatch
+        return [file for file in self.files if matches(file)]
 
-    def of_format(self, files, fits):
-        """Those of some files that lie in a folder where one of a few is of a format.
+    def of_format(self, files, has_format):
+        """Those of the given files that lie in a folder with at least one file of a format.
 
-        fits (path) -> whether the content of a file is. How many files there are decides nothing.
+        has_format(path) says whether the content of a file is of that format. It is asked about a
+        few files of each folder only, as there may be a hundred thousand.
         """
         by_folder = defaultdict(list)
         for file in files:
             by_folder[parent_of(file)].append(file)
         found = []
-        for inside in by_folder.values():
-            few = inside[:: -(-len(inside) // LOOKED_INTO)]
-            if any(fits(self.path(file)) for file in few):
-                found += inside
+        for neighbours in by_folder.values():
+            step = -(-len(neighbours) // FILES_OPENED)  # rounded up
+            if any(has_format(self.path(file)) for file in neighbours[::step]):
+                found += neighbours
         return sorted(found)
 
     def masks_of(self, pictures):
-        """Those of several pictures of one stem that are masks, drawn for another of them.
-
-        What lies in a folder of photos is a photo, however it looks.
-        """
+        """The masks among images of one stem. Whatever lies in a folder of photos is a photo."""
         masks = [
             file
             for file in pictures
@@ -83,10 +83,11 @@ class Folder:
         return [file for file in masks if photo_splits & {None, folder_split(file)}]
 
     def find_image(self, name, beside, split=None):
-        """The image that an annotation file, `beside`, means by a name -> path.
+        """The path of the image that an annotation file, `beside`, names.
 
-        The name may have folders, and backslashes, that no longer exist; case does not matter. Of
-        several images of that name it is the nearest, and never one of another split.
+        Folders in the name may no longer exist, they may be separated by backslashes, and case is
+        ignored. Of several images with that name the nearest is meant, and never one of another
+        split.
         """
         parts = name_parts(name)
         found = self.by_name.get(parts[-1], []) if parts else []
@@ -96,82 +97,86 @@ class Folder:
         return path
 
     def find_by_stem(self, beside, split=None, name=""):
-        """The path of the image that has an annotation file's own stem, or None.
+        """The path of the image that has the stem of an annotation file, `beside`, or None.
 
-        name is the one that the file gives its image, if it does: of several images of the stem it
-        is the one of this name. A name of another stem is stale, and is not followed.
+        If the file names its image, pass name: of a.jpg and a.png it tells which is meant. A name
+        with another stem is ignored, as many programs rename files and leave a stale name inside.
         """
         found = self.by_stem.get(stem_of(beside).lower(), [])
         return self.choose(found, name_parts(name), beside, split)
 
     def choose(self, found, name, beside, split):
-        """The path of the image that an annotation file means, of those found; None without any.
+        """The path of the one image that an annotation file means, or None if none was found.
 
-        First comes the image that lies where the parts of its name say, then any photo before a
-        mask, then the one whose name has the ending that is given, then the nearest.
+        An image that lies where the parts of the name lead comes first. Then photos come before
+        masks, images with the ending that the name has before others, and near ones before far.
         """
         if split in self.image_splits:
             found = [file for file in found if folder_split(file) in (None, split)]
         if not found:
             return None
-        there = [file for file in found if lies_at(file, name, beside)]
-        found = there or [file for file in found if file not in self.masks] or found
+        at_place = [file for file in found if lies_at(file, name, beside)]
+        found = at_place or [file for file in found if file not in self.masks] or found
         found = [file for file in found if base_name(file) in name[-1:]] or found
         return self.path(self.nearest(found, beside))
 
     def nearest(self, found, beside):
-        """The nearest of some images, seen from an annotation file."""
-        steps = sorted((*distances(beside, file), file) for file in found)
-        if len(steps) > 1 and steps[0][:2] == steps[1][:2]:
-            first, second = steps[0][2], steps[1][2]
+        """The image that lies nearest to an annotation file; an error if two are equally near."""
+        ranked = sorted((*distances(beside, file), file) for file in found)
+        if len(ranked) > 1 and ranked[0][:2] == ranked[1][:2]:
+            first, second = ranked[0][2], ranked[1][2]
             raise UserError(f"{self.path(beside)}: two images could be meant: {first} and {second}")
-        return steps[0][2]
+        return ranked[0][2]
 
 
 def list_files(root):
-    """Every file under a folder, through links to folders too, but never round in a circle."""
-    seen = set()
+    """Yield every file below a folder; links to folders are followed, but never in a circle."""
+    visited = set()
     for place, folders, names in os.walk(root, followlinks=True):
         status = os.stat(place)
         identity = (status.st_dev, status.st_ino)
-        if identity in seen:
+        if identity in visited:
             folders.clear()
             continue
-        seen.add(identity)
+        visited.add(identity)
+        # os.walk goes into the folders that remain in the list.
         folders[:] = [name for name in folders if not JUNK.match(name)]
-        within = os.path.relpath(place, root).replace(os.sep, "/")
-        prefix = "" if within == "." else f"{within}/"
+        relative = os.path.relpath(place, root).replace(os.sep, "/")
+        prefix = "" if relative == "." else f"{relative}/"
         yield from (prefix + name for name in names if not JUNK.match(name))
 
 
 def folder_split(file):
-    """The split that a file's folders speak of, the last that does so; None if none does.
+    """The split that the last of a file's folders to name one names, or None.
 
-    train2017/a.jpg, my_train/a.jpg and train/images/a.jpg are of train, trainer/test.jpg of none.
+    train2017/a.jpg, my_train/a.jpg and train/images/a.jpg belong to train, trainer/test.jpg to no
+    split.
     """
     return next(filter(None, map(split_in, reversed(file.split("/")[:-1]))), None)
 
 
 def file_split(file):
-    """The same for a file that describes many images: its own name is asked first."""
+    """The split that a file of many annotations names, in its own name or else in its folders."""
     return split_in(stem_of(file)) or folder_split(file)
 
 
 def split_in(name):
-    """The split that a single name speaks of, as train2017, instances_val and valid do, or None."""
+    """The split that a single name contains as a word, as train2017 and instances_val do."""
     words = re.split(r"[^a-z]+", name.lower())
     return next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), None)
 
 
 def name_parts(name):
-    """The folders and the name in a path as any system writes it, in small letters."""
+    """The folders and the name in a path of any operating system, in lower case."""
     parts = re.split(r"[\\/]+", name.strip().lower())
     return [part for part in parts if part not in ("", ".")]
 
 
 def lies_at(file, parts, beside):
-    """Whether a file lies where the parts of a name lead from an annotation file, or has all of
-    their folders."""
+    """Whether a file lies where the parts of a path lead, seen from an annotation file.
+
+    A path that was written on another computer is right if the file's own path ends with it.
+    """
     file = file.lower()
     if file == posixpath.normpath(posixpath.join(parent_of(beside).lower(), *parts)):
         return True
@@ -180,28 +185,30 @@ def lies_at(file, parts, beside):
 
 
 def in_photo_folder(file):
-    """Whether a file lies in a folder, or below one, whose name says that it holds photos."""
+    """Whether one of a file's folders has the name of a folder of photos."""
     return not PHOTO_FOLDERS.isdisjoint(file.lower().split("/")[:-1])
 
 
 def base_name(file):
-    """A file's name without its folders, in small letters."""
+    """A file's name without its folders, in lower case."""
     return file.rsplit("/", 1)[-1].lower()
 
 
 def stem_of(file):
+    """A file's name without its folders and its ending."""
     return file.rsplit("/", 1)[-1].rsplit(".", 1)[0]
 
 
 def parent_of(file):
+    """The folder of a file, empty if it has none."""
     return file.rpartition("/")[0]
 
 
 def distances(beside, file):
-    """How far an image lies from an annotation file, and by which steps -> two numbers to compare.
+    """How far an image is from an annotation file, as two numbers to be compared in this order.
 
-    Names that only say what a folder holds are no steps in the first: Annotations/a.xml is nearer
-    to JPEGImages/a.jpg than to drawings/a.jpg.
+    The first counts no folders whose names only say what is in them, so that Annotations/a.xml is
+    nearer to JPEGImages/a.jpg than to drawings/a.jpg. The second counts all.
     """
     home = parent_of(beside)
     place = parent_of(file)
@@ -211,13 +218,16 @@ def distances(beside, file):
 
 
 def without_folders(path, names):
-    """A path without those of its folders that have one of these names."""
+    """A path without the folders that have one of these names."""
     return "/".join(folder for folder in path.split("/") if folder.lower() not in names)
 
 
 def distance(folder, other):
-    """How many folder names two places do not share, at the start or at the end of their paths."""
-    a, b = folder.split("/"), other.split("/")
-    shared = len(os.path.commonprefix([a, b]))
-    a, b = a[shared:], b[shared:]
-    return len(a) + len(b) - 2 * len(os.path.commonprefix([a[::-1], b[::-1]]))
+    """The number of folders in two paths that they do not share, at their starts or their ends."""
+    first = folder.split("/")
+    second = other.split("/")
+    num_shared = len(os.path.commonprefix([first, second]))
+    first = first[num_shared:]
+    second = second[num_shared:]
+    num_shared = len(os.path.commonprefix([first[::-1], second[::-1]]))
+    return len(first) + len(second) - 2 * num_shared

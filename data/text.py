@@ -1,26 +1,29 @@
-"""Text files as people and programs write them, in UTF-8, or in UTF-16 with its mark; and the error
-that says what a user can mend."""
+"""Text files as people and programs write them, and the error for what a user can correct."""
 
 import codecs
 import json
 
 from tqdm import tqdm
 
+SHOW_PROGRESS_FROM = 5000  # items: fewer are read in a few seconds
+MAX_PIXEL_VALUE = 1e9  # no image is larger; what is more comes from a broken file
+
 
 class UserError(Exception):
-    """Scripts tell it in one line, without a traceback, and end with code 2."""
+    """Something that the user can correct: scripts print it in one line and exit with code 2."""
 
 
 def read_text(path):
-    """The text of a file, its byte order mark left out."""
+    """The text of a file in UTF-8 or UTF-16, without its byte order mark."""
     try:
         with open(path, "rb") as file:
             data = file.read()
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    # Without a byte order mark, UTF-16 cannot be told from UTF-8 with certainty.
+    is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        return data.decode("utf-16" if utf16 else "utf-8-sig")
+        return data.decode("utf-16" if is_utf16 else "utf-8-sig")
     except UnicodeDecodeError as error:
         likely = "UTF-16 without its mark" if b"\0" in data[:100] else "Latin-1 or Windows-1252"
         raise UserError(
@@ -29,8 +32,10 @@ def read_text(path):
 
 
 def read_head(path, size):
-    """The first bytes of a file that may be text, without the marks and zeros of UTF-16; none of a
-    file that cannot be read."""
+    """The first bytes of a file, or none if it cannot be read.
+
+    UTF-16 is stripped of its mark and its zero bytes, so that ASCII words are found in it.
+    """
     try:
         with open(path, "rb") as file:
             data = file.read(size)
@@ -42,12 +47,12 @@ def read_head(path, size):
 
 
 def first_lines(path):
-    """Up to twenty lines at the beginning of a file that may be text."""
+    """The first lines of a file, at most twenty; what is not text in it is replaced."""
     return read_head(path, 1 << 16).decode(errors="replace").splitlines()[:20]
 
 
 def read_lines(path):
-    """(line number, line) of every line that is not blank, without blanks at its ends."""
+    """Yield (line number, stripped line) for every line that is not blank."""
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         if line.strip():
             yield number, line.strip()
@@ -65,26 +70,28 @@ def read_json(path):
 
 
 def to_number(value):
-    """A finite float, of a number or of its text; ValueError for anything else."""
+    """A number, or the text of one, as a float; ValueError if it is not a possible length."""
+    # In Python, True is a number; in a dataset, it is a mistake.
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise ValueError(f"{value!r} is no number")
+        raise ValueError(f"{value!r} is not a number")
     try:
         number = float(value)
     except (ValueError, OverflowError):
-        raise ValueError(f"{str(value)[:40]!r} is no number") from None
-    if not abs(number) < 1e9:
-        raise ValueError(f"{str(value)[:40]} is no length in pixels")
+        raise ValueError(f"{str(value)[:40]!r} is not a number") from None
+    # Written so that NaN, which is neither smaller nor larger, is refused as well.
+    if not abs(number) < MAX_PIXEL_VALUE:
+        raise ValueError(f"{str(value)[:40]} is not a length in pixels")
     return number
 
 
 def with_progress(items, what):
-    """The items of a list, and a progress bar over them if they are many."""
-    few = len(items) < 5000
-    return tqdm(items, desc=f"reading {what}", leave=False, disable=True if few else None)
+    """The items of a list, with a progress bar if there are many and the output is a terminal."""
+    disable = True if len(items) < SHOW_PROGRESS_FROM else None
+    return tqdm(items, desc=f"reading {what}", leave=False, disable=disable)
 
 
 def some(names, count=5):
-    """The first of some names, and how many there are besides."""
+    """The first few names in alphabetical order, and how many more there are, as one text."""
     names = sorted(map(str, names))
     more = f" and {len(names) - count} more" if len(names) > count else ""
     return ", ".join(names[:count]) + more

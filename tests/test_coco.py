@@ -89,8 +89,8 @@ def test_a_missing_dataset_says_where_it_looked_and_what_it_expects(tmp_path):
         (dict(category_id=[1]), "annotations[0]: "),
         (dict(bbox=[1, 2, 3]), "annotations[0]: its bbox is not [left, top, width, height]"),
         (dict(bbox=None), "annotations[0]: its bbox is not [left, top, width, height]"),
-        (dict(bbox=[1, 2, "x", 4]), "annotations[0]: 'x' is no number"),
-        (dict(bbox=[1, 2, float("nan"), 4]), "annotations[0]: nan is no length in pixels"),
+        (dict(bbox=[1, 2, "x", 4]), "annotations[0]: 'x' is not a number"),
+        (dict(bbox=[1, 2, float("nan"), 4]), "annotations[0]: nan is not a length in pixels"),
     ),
 )
 def test_an_annotation_that_cannot_be_used_is_a_problem_and_left_out(tmp_path, wrong, problem):

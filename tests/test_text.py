@@ -2,7 +2,7 @@ import codecs
 
 import pytest
 
-from data.text import UserError, read_json, read_lines, read_text, some, to_number
+from data.text import UserError, first_lines, read_json, read_lines, read_text, some, to_number
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,14 @@ def test_another_encoding_is_named_with_its_place(tmp_path, data, likely):
     (tmp_path / "a.txt").write_bytes(data + b"\xff")
     with pytest.raises(UserError, match=rf"a.txt: not UTF-8 at byte \d+ \(probably {likely}"):
         read_text(tmp_path / "a.txt")
+
+
+def test_the_first_lines_of_any_file_can_be_looked_at(tmp_path):
+    for encoding in ("utf-8-sig", "utf-16"):
+        (tmp_path / "a.txt").write_text("one\n" + "two\n" * 30, encoding=encoding)
+        assert first_lines(tmp_path / "a.txt") == ["one"] + ["two"] * 19
+    (tmp_path / "a.txt").write_bytes(b"\x89PNG\xff\nx")
+    assert len(first_lines(tmp_path / "a.txt")) == 2 and first_lines(tmp_path / "none") == []
 
 
 def test_blank_lines_are_left_out_and_the_others_keep_their_numbers(tmp_path):
