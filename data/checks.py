@@ -1,4 +1,4 @@
-"""Is a dataset what it seems to be? Its image files, whole and in their heads, and its boxes."""
+"""Checks of a dataset before it is trained on: of its image files and of its boxes."""
 
 import hashlib
 import json
@@ -14,33 +14,36 @@ from tqdm import tqdm
 from data.images import JPEG, PNG, image_size, is_exif_rotated, read_image, size_message
 from data.text import UserError
 
-# How the files of a kind begin, and what their last bytes hold.
-ENDS = {JPEG: b"\xff\xd9", PNG: b"IEND"}
-TAIL = 4096  # bytes; cameras write some behind the picture's end
-FEW = 5  # boxes, of which nothing is concluded
-IMPOSSIBLE = 0.5  # the share of boxes from which on the reader has misunderstood them
+# The bytes that a file begins with -> those that stand near its end if it is whole.
+END_MARKS = {JPEG: b"\xff\xd9", PNG: b"IEND"}
+TAIL_SIZE = 4096  # bytes; some cameras write their own data after the end of the image
+MIN_BOXES_TO_JUDGE = 5
+# If no more than this share of the boxes is possible, all of them have been misread.
+MIN_POSSIBLE_SHARE = 0.5
 
 
 def unreadable_images(sizes, cache=None):
-    """The images that cannot be read, or are of another size than annotated -> path: what is wrong.
+    """The images that cannot be read or do not have their annotated size, as path -> problem.
 
-    sizes: path -> its annotation's (height, width), or None where it tells none. Files that were
-    found good before, of the same size and time, are not looked at again: cache is a file that
-    remembers them, by default in the user's own folder for such files.
+    sizes: path -> (height, width) in the annotation, or None if it has none. Images that were found
+    to be good before and have not changed since are not read again: the file `cache` remembers
+    them, which is by default in the user's folder for such files.
     """
     cache = default_cache() if cache is None else cache
-    known, problems, good = load_cache(cache), {}, {}
+    known = load_cache(cache)
+    good = {}
     todo = []
     for path in sizes:
-        mark = mark_of(path)
+        mark = file_mark(path)
         entry = known.get(path)
         if mark is not None and is_entry(entry) and entry[:2] == mark:
             good[path] = entry
         else:
             todo.append(path)
+    problems = {}
     with ThreadPoolExecutor(max_workers=8) as pool:
-        results = pool.map(look_at, todo)
-        for path, (problem, size) in tqdm(
+        results = pool.map(check_image, todo)
+        for path, (problem, facts) in tqdm(
             zip(todo, results),
             total=len(todo),
             desc="looking at every image",
@@ -50,53 +53,56 @@ def unreadable_images(sizes, cache=None):
             if problem:
                 problems[path] = problem
             else:
-                good[path] = [*mark_of(path), *size]
+                good[path] = [*file_mark(path), *facts]
     if todo:
         save_cache(cache, known | good)
-    for path, (_, _, *size) in good.items():
-        problem = wrong_size(path, size, sizes[path])
+    for path, (_, _, *facts) in good.items():
+        problem = size_problem(path, facts, sizes[path])
         if problem:
             problems[path] = problem
     return problems
 
 
-def look_at(path):
-    """What is wrong with an image file, or None; and its height, width and whether it was rotated
-    sideways to be shown."""
+def check_image(path):
+    """The problem with an image file, or None, and its facts: height, width and whether it is
+    rotated sideways to be shown."""
     try:
-        size = (*image_size(path), is_exif_rotated(path))
+        facts = (*image_size(path), is_exif_rotated(path))
         with open(path, "rb") as file:
             head = file.read(4)
             file.seek(0, os.SEEK_END)
-            file.seek(max(file.tell() - TAIL, 0))
+            file.seek(max(file.tell() - TAIL_SIZE, 0))
             tail = file.read()
-        for start, end in ENDS.items():
+        for start, end in END_MARKS.items():
             if head.startswith(start) and end not in tail:
-                # It may be cut short: only decoding it tells.
+                # The file may have been cut short: only decoding it can tell.
                 read_image(path)
     except UserError as problem:
         return str(problem), None
     except OSError as error:
         return f"{path}: cannot be read ({error.strerror})", None
-    return None, size
+    return None, facts
 
 
-def wrong_size(path, size, annotated):
-    """What is wrong with the size of an image as look_at found it, or None."""
-    height, width, sideways = size
-    # Boxes may have been drawn before the photo was rotated.
-    if annotated is None or tuple(annotated) in [(height, width), (width, height)][: 1 + sideways]:
+def size_problem(path, facts, annotated):
+    """The problem with the size of an image, given the facts of check_image, or None."""
+    height, width, is_rotated = facts
+    possible = [(height, width)]
+    if is_rotated:
+        # Its boxes may have been drawn before it was rotated.
+        possible.append((width, height))
+    if annotated is None or tuple(annotated) in possible:
         return None
     return size_message(path, (height, width), annotated)
 
 
 def is_entry(value):
-    """Whether a value is what the cache keeps of a file: size, time, height, width, sideways."""
+    """Whether a value is what the cache holds for a file: its mark and the facts of its image."""
     return isinstance(value, list) and len(value) == 5 and all(isinstance(n, int) for n in value)
 
 
-def mark_of(path):
-    """A file's size and time, or None."""
+def file_mark(path):
+    """[size, time of last change] of a file, by which a change is noticed; None without a file."""
     try:
         status = os.stat(path)
     except OSError:
@@ -105,11 +111,13 @@ def mark_of(path):
 
 
 def default_cache():
+    """The path of the file that remembers good images."""
     folder = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(folder, "onestage", "images.json")
 
 
 def load_cache(path):
+    """The content of the cache, path -> entry; empty if there is none or it is broken."""
     try:
         content = json.loads(Path(path).read_text())
     except (OSError, ValueError):
@@ -118,7 +126,8 @@ def load_cache(path):
 
 
 def save_cache(path, content):
-    """Write the cache; where it cannot be written, the next start looks at every image again."""
+    """Write the cache. If it cannot be written, the next run just reads every image again."""
+    # Another run may be writing it, too: each writes its own file, and renames it when it is whole.
     unfinished = Path(f"{path}.{os.getpid()}")
     try:
         unfinished.parent.mkdir(parents=True, exist_ok=True)
@@ -130,12 +139,13 @@ def save_cache(path, content):
 
 
 def examine(records, pictures=None):
-    """Decode every image -> image number: what is wrong with it; and notes on equal and rotated
-    ones.
+    """Decode every image -> problems by image number, and notes on duplicates and rotated photos.
 
-    pictures (content -> paths) may hold those of another split, and learns these.
+    pictures (hash of the pixels -> paths) collects the images. With those of another split in it,
+    duplicates are found between the two as well.
     """
-    problems, rotated = {}, 0
+    problems = {}
+    num_rotated = 0
     pictures = defaultdict(list) if pictures is None else pictures
     for index in tqdm(range(len(records)), desc="reading every image", disable=None, leave=False):
         path = records.path(index)
@@ -146,50 +156,53 @@ def examine(records, pictures=None):
             continue
         content = hashlib.md5(image.tobytes(), usedforsecurity=False).digest()
         pictures[content].append(path)
-        rotated += is_exif_rotated(path)
+        num_rotated += is_exif_rotated(path)
     paths = {records.path(index) for index in range(len(records))}
     duplicates = [same for same in pictures.values() if len(same) > 1 and paths & set(same)]
     notes = [f"duplicates, the same picture: {', '.join(same)}" for same in duplicates]
-    if rotated:
+    if num_rotated:
         notes.append(
-            f"photos rotated by their EXIF data: {rotated}; their boxes must fit the "
-            "picture as shown"
+            f"photos rotated by their EXIF data: {num_rotated}; their boxes must fit the picture "
+            "as it is shown"
         )
     return problems, notes
 
 
 def refuse_impossible(boxes, sizes, paths):
-    """An error with its likely cause where most boxes lie outside of their images.
+    """Raise an error that names the likely cause if most boxes cannot be in their images.
 
-    boxes [K, 4] as they were read, in pixels; sizes [K, 2], (height, width) of their images.
+    boxes [K, 4] are in pixels as they were read; sizes [K, 2] are (height, width) of their images.
     """
-    if len(boxes) < FEW:
+    if len(boxes) < MIN_BOXES_TO_JUDGE:
         return
-    fits = inside(boxes, sizes)
-    if fits.mean() > IMPOSSIBLE:
+    possible = are_inside(boxes, sizes)
+    if possible.mean() > MIN_POSSIBLE_SHARE:
         return
-    example = np.flatnonzero(~fits)[0]
+    example = np.flatnonzero(~possible)[0]
     box = ", ".join(f"{side:g}" for side in boxes[example])
     height, width = sizes[example]
     raise UserError(
-        f"{(~fits).sum()} of {len(boxes)} boxes are impossible, as in {paths[example]}: left, top, "
-        f"right, bottom would be {box} in an image of {width} x {height} pixels. "
+        f"{(~possible).sum()} of {len(boxes)} boxes are impossible, as in {paths[example]}: left, "
+        f"top, right, bottom would be {box} in an image of {width} x {height} pixels. "
         + likely_cause(boxes, sizes, paths[example])
     )
 
 
-def inside(boxes, sizes):
-    """Which boxes have at least half of their area, and a pixel both ways, within the image."""
+def are_inside(boxes, sizes):
+    """Which boxes are within their images by half of their area, and by a pixel in both directions:
+    [K, 4], [K, 2] -> [K]."""
     limits = sizes[:, [1, 0, 1, 0]]
     with np.errstate(invalid="ignore", over="ignore"):
-        cut = np.clip(boxes, 0, limits)
-        width, height = (cut[:, 2:] - cut[:, :2]).T
+        visible = np.clip(boxes, 0, limits)
+        width, height = (visible[:, 2:] - visible[:, :2]).T
         area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
         return (width >= 1) & (height >= 1) & (width * height >= 0.5 * area)
 
 
 def likely_cause(boxes, sizes, path):
-    """What was probably written, and what to change."""
+    """What was probably written instead of corners in pixels, and what to change."""
+    # Another reading of the numbers explains them if it makes most boxes possible.
+    explained = 1 - MIN_POSSIBLE_SHARE / 2
     with np.errstate(invalid="ignore", over="ignore"):
         if np.nanmax(np.abs(boxes)) <= 2:
             return (
@@ -198,11 +211,11 @@ def likely_cause(boxes, sizes, path):
         if np.median(np.abs(boxes) / sizes[:, [1, 0, 1, 0]]) > 3:
             return "They look like pixels: divide them by the image's width and height"
         as_sizes = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
-        if inside(as_sizes, sizes).mean() > 1 - IMPOSSIBLE / 2:
-            return "They look like left, top, width, height, where corners are expected"
-        if inside(boxes[:, [1, 0, 3, 2]], sizes).mean() > 1 - IMPOSSIBLE / 2:
+        if are_inside(as_sizes, sizes).mean() > explained:
+            return "They look like left, top, width, height, but corners are expected"
+        if are_inside(boxes[:, [1, 0, 3, 2]], sizes).mean() > explained:
             return "x and y look swapped: write x before y"
-        if inside(boxes, sizes[:, ::-1]).mean() > 1 - IMPOSSIBLE / 2:
+        if are_inside(boxes, sizes[:, ::-1]).mean() > explained:
             rotated = " (this one is EXIF-rotated)" if is_exif_rotated(path) else ""
             return (
                 f"They fit the photo before it is rotated{rotated}: rotate the files, or the boxes"

@@ -1,4 +1,4 @@
-"""Image files of any kind, as three channels of 8 bits, the right way up."""
+"""Read image files of any kind as three channels of 8 bits, the right way up."""
 
 import os
 import struct
@@ -9,27 +9,33 @@ from PIL import Image, UnidentifiedImageError
 
 from data.text import UserError
 
-# The loader's processes share the cores; threads inside each would only be in each other's way.
+# Several processes load images and share the cores: threads in each of them would only compete.
 cv2.setNumThreads(0)
-# What OpenCV thinks of a file goes into our own errors, or is of no use to the user.
+# What OpenCV warns of is in our own errors, or does not help the user.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
-JPEG = b"\xff\xd8"  # its first two bytes
+# The bytes that a JPEG and a PNG begin with.
+JPEG = b"\xff\xd8"
 PNG = b"\x89PNG"
-GREY, PALETTE = 0, 3  # of a PNG: the byte behind its sizes and the depth of its pixels
+# The kinds of a PNG's pixels that masks have: grey, and numbers of colours in a palette.
+PNG_GREY = 0
+PNG_PALETTE = 3
+# How OpenCV is told to decode an image at a fraction of its size.
 REDUCED = {
     1: cv2.IMREAD_COLOR,
     2: cv2.IMREAD_REDUCED_COLOR_2,
     4: cv2.IMREAD_REDUCED_COLOR_4,
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
-ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)  # EXIF: the tag, and its values that swap the sides
+# EXIF's tag for the orientation of a photo, and those of its values that swap width and height.
+ORIENTATION = 0x0112
+SIDEWAYS = (5, 6, 7, 8)
 MAX_PIXELS = 1 << 30  # OpenCV decodes no larger images
 
 
 def image_size(path):
-    """(height, width) as the image is shown, from the head of its file alone."""
+    """(height, width) of an image as it is shown, read from the beginning of its file only."""
     try:
         with Image.open(path) as image:
             width, height = image.size
@@ -37,7 +43,7 @@ def image_size(path):
     except FileNotFoundError:
         raise UserError(f"{path}: no such image") from None
     except UnidentifiedImageError:
-        # Pillow does not know every kind that OpenCV decodes, as TIFF with channels of floats.
+        # OpenCV decodes some kinds that Pillow does not know, such as TIFF files of floats.
         return read_image(path).shape[:2]
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"{path}: not a readable image ({error})") from None
@@ -47,15 +53,15 @@ def image_size(path):
 
 
 def read_image(path, size=None, needed_size=None):
-    """[H, W, 3] RGB uint8 of a file, rotated as its EXIF data says.
+    """The pixels of an image file, [H, W, 3] RGB uint8, rotated as its EXIF data say.
 
-    Grey, palette, alpha, CMYK and 16-bit images are converted; floats are taken as 0 to 1, or else
-    stretched from their smallest to their largest value.
+    Grey, palette, alpha, CMYK and 16-bit images are converted. Floats are expected to be from 0 to
+    1; if some are not, the range from the smallest to the largest value is used instead.
 
-    size (height, width) is the annotation's. Where it is that of the picture before rotation, so
-    are the boxes, and the picture is not rotated. A JPEG is decoded at a half, a quarter or an
-    eighth of its size, several times faster, where that is still at least needed_size (height,
-    width).
+    size is the (height, width) in the annotation. If it is the size before the rotation, the boxes
+    were drawn before it, too, and the image is not rotated. If needed_size (height, width) is
+    given, a JPEG is decoded at a half, a quarter or an eighth of its size, as small as is still
+    large enough, which is several times faster.
     """
     try:
         data = np.fromfile(path, np.uint8)
@@ -76,7 +82,7 @@ def read_image(path, size=None, needed_size=None):
 
 
 def size_message(path, size, annotated):
-    """What is wrong where an image and its annotation tell two sizes (height, width)."""
+    """The message for an image whose (height, width) is not the one in its annotation."""
     return (
         f"{path}: {size[1]} x {size[0]} pixels, but its annotation says "
         f"{annotated[1]} x {annotated[0]}"
@@ -84,7 +90,7 @@ def size_message(path, size, annotated):
 
 
 def reduction(size, needed_size):
-    """The largest of 8, 4, 2, 1 by which an image of this size may be divided."""
+    """8, 4, 2 or 1: the largest divisor that leaves an image at least as large as is needed."""
     for factor in (8, 4, 2):
         if size[0] >= needed_size[0] * factor and size[1] >= needed_size[1] * factor:
             return factor
@@ -92,12 +98,12 @@ def reduction(size, needed_size):
 
 
 def ceil_divide(number, divisor):
-    """The quotient, rounded up."""
+    """number / divisor, rounded up, which is how JPEG decoders round."""
     return -(-int(number) // divisor)
 
 
 def decode_image(data, flags, path):
-    """The pixels [H, W, 3] BGR of an encoded image, or an error with the file's name."""
+    """The pixels of an encoded image, [H, W, 3] BGR; an error names the file."""
     if not len(data):
         raise UserError(f"{path}: an empty file")
     try:
@@ -112,12 +118,13 @@ def decode_image(data, flags, path):
 
 
 def convert_floats(image):
-    """An image of floats [H, W] or [H, W, C] as BGR bytes; None where it is none."""
+    """An image of floats, [H, W] or [H, W, C], as [H, W, 3] BGR bytes; None if it is not one."""
     if image is None or image.dtype not in (np.float16, np.float32, np.float64):
         return None
     image = np.nan_to_num(image.astype(np.float32), posinf=0, neginf=0)
     low, high = float(image.min()), float(image.max())
     if 0 <= low and high <= 1:
+        # Most programs write 0 for black and 1 for white: a dark image has to stay dark.
         low, high = 0.0, 1.0
     image = ((image - low) * (255 / max(high - low, 1e-9))).round().astype(np.uint8)
     if image.ndim == 2 or image.shape[2] == 1:
@@ -126,35 +133,37 @@ def convert_floats(image):
 
 
 def image_files(folder):
-    """Every image of a folder and its subfolders, by name."""
+    """The paths of all images in a folder and its subfolders, in alphabetical order."""
     found = (os.path.join(place, name) for place, _, names in os.walk(folder) for name in names)
     return sorted(path for path in found if path.lower().endswith(EXTENSIONS))
 
 
 def looks_like_mask(path):
-    """Whether a file is a PNG of one channel, or of a palette, in which large areas are equal."""
+    """Whether a file is a PNG with one channel or a palette, and mostly of uniform areas."""
     if not str(path).lower().endswith(".png"):
         return False
     try:
         with open(path, "rb") as file:
             head = file.read(26)
-        length = os.path.getsize(path)
+        num_bytes = os.path.getsize(path)
     except OSError:
         return False
     if len(head) < 26 or not head.startswith(PNG):
         return False
     width, height = struct.unpack(">II", head[16:24])
-    # A photo takes about a byte for each pixel, a mask a small part of it, besides its palette.
-    return head[25] in (GREY, PALETTE) and length < width * height / 8 + 1024
+    kind = head[25]
+    # A grey photo takes about a byte per pixel, a mask far less; a palette takes up to 768 bytes.
+    return kind in (PNG_GREY, PNG_PALETTE) and num_bytes < width * height / 8 + 1024
 
 
 def is_exif_rotated(path):
-    """Whether the photo's EXIF data say that it is to be rotated sideways.
+    """Whether a photo is to be rotated by 90 degrees, one way or the other, as its EXIF data say.
 
-    Not so of a TIFF: every program reads it the right way up, and no boxes are drawn before.
+    Never true of a TIFF: programs show it rotated, so boxes are not drawn before the rotation.
     """
     try:
         with Image.open(path) as image:
             return image.format != "TIFF" and image.getexif().get(ORIENTATION) in SIDEWAYS
     except (OSError, SyntaxError, ValueError):
-        return False  # a kind that Pillow does not know
+        # A kind that Pillow does not know has no EXIF data, either.
+        return False

@@ -40,8 +40,10 @@ def test_cut_empty_and_missing_images_are_found_and_good_ones_are_not(images):
 def test_what_was_good_is_not_looked_at_again_until_it_changes(images, monkeypatch):
     folder, cache = images
     path, looked_at = str(folder / "good.jpg"), []
-    look_at = checks.look_at
-    monkeypatch.setattr(checks, "look_at", lambda path: looked_at.append(path) or look_at(path))
+    check_image = checks.check_image
+    monkeypatch.setattr(
+        checks, "check_image", lambda path: looked_at.append(path) or check_image(path)
+    )
     for _ in range(3):
         assert not unreadable_images({path: None}, cache)
     assert looked_at == [path]
