@@ -1,4 +1,4 @@
-"""From single images to batches: which go together, and how they become one tensor."""
+"""From images to batches: which images go together, and how they become one tensor."""
 
 import numpy as np
 import torch
@@ -7,12 +7,14 @@ from data.text import UserError
 
 
 class TrainBatches(torch.utils.data.Sampler):
-    """Micro-batch after micro-batch without end: lists of a dataset's keys (epoch, index, pad_to).
+    """Micro-batches without end, as lists of keys (epoch, index, pad_to) of a Dataset.
 
-    Every epoch is a new permutation of the images, the same for the same seed. By their sizes,
-    wide images go with wide ones, tall with tall, so that little is padded. Images that fill no
-    batch are left out of their epoch. Of several processes, each yields its own part of a batch;
-    all parts are padded to the batch's largest image, so that it does not matter how it is cut.
+    Every epoch has a new permutation of the images, which depends on the seed and the epoch alone.
+    Wide images go with wide ones and tall with tall ones, so that there is little padding. Images
+    that do not fill a batch are left out of that epoch.
+
+    Each of several processes yields its own part of every batch. All parts are padded to the
+    largest image of the whole batch, so that results do not depend on how it is divided.
     """
 
     def __init__(self, dataset, batch, accumulate=1, seed=0, rank=0, world_size=1):
@@ -22,11 +24,13 @@ class TrainBatches(torch.utils.data.Sampler):
                 f"and --accumulate {accumulate}"
             )
         height, width = dataset.records.sizes.T
-        self.dataset, self.tall = dataset, height > width
+        self.dataset = dataset
+        self.is_tall = height > width
         self.batch, self.accumulate, self.seed = batch, accumulate, seed
         self.rank, self.world_size = rank, world_size
         self.per_epoch = max(len(dataset) // batch, 1)  # batches
-        self.done = 0  # batches that are left out, for they were trained on before
+        # Batches that a resumed run has been trained on already, and that are skipped.
+        self.done = 0
 
     def __iter__(self):
         epoch, first = divmod(self.done, self.per_epoch)
@@ -36,30 +40,32 @@ class TrainBatches(torch.utils.data.Sampler):
                 own_part = indices[self.rank :: self.world_size]
                 for micro_batch in np.split(own_part, self.accumulate):
                     yield [(epoch, index, pad_to) for index in micro_batch.tolist()]
-            epoch, first = epoch + 1, 0
+            epoch += 1
+            first = 0
 
     def epoch(self, epoch):
-        """The batches of one epoch: [per_epoch, batch] image numbers."""
+        """The batches of one epoch, [per_epoch, batch] image numbers."""
         random = np.random.default_rng((self.seed, epoch))
-        order = random.permutation(len(self.tall))
-        wide, tall = order[~self.tall[order]], order[self.tall[order]]
-        # Full batches of one kind, then what remains of both.
-        wide_rest, tall_rest = len(wide) % self.batch, len(tall) % self.batch
-        wide, wide_rest = np.split(wide, [len(wide) - wide_rest])
-        tall, tall_rest = np.split(tall, [len(tall) - tall_rest])
+        order = random.permutation(len(self.is_tall))
+        wide = order[~self.is_tall[order]]
+        tall = order[self.is_tall[order]]
+        # Full batches of wide and of tall images come first, then one or two with the rest of both.
+        wide, wide_rest = np.split(wide, [len(wide) - len(wide) % self.batch])
+        tall, tall_rest = np.split(tall, [len(tall) - len(tall) % self.batch])
         order = np.concatenate([wide, tall, wide_rest, tall_rest])
-        # Fewer images than one batch holds come more than once.
+        # resize cuts off what does not fill a batch; where one batch is more than all images, it
+        # repeats them.
         order = np.resize(order, self.per_epoch * self.batch)
         return random.permutation(order.reshape(self.per_epoch, self.batch))
 
     def largest(self, epoch, indices):
-        """The largest height and the largest width among a batch's images."""
+        """(height, width), the largest of each that an image of a batch has."""
         sizes = [self.dataset.output_size(epoch, index) for index in indices.tolist()]
         return max(height for height, _ in sizes), max(width for _, width in sizes)
 
 
 class EvalBatches(torch.utils.data.Sampler):
-    """Every image once, like sizes together; of several processes, each takes its share."""
+    """Every image once, with those of similar size in one batch, shared among the processes."""
 
     def __init__(self, sizes, batch, rank=0, world_size=1):
         order = np.lexsort((sizes[:, 1], sizes[:, 0] / sizes[:, 1]))[rank::world_size].tolist()
@@ -74,20 +80,22 @@ class EvalBatches(torch.utils.data.Sampler):
 
 
 class Collate:
-    """Images, padded at the right and below with one colour to a common size, become one tensor.
+    """Makes one tensor of several images, padded on the right and below to a common size.
 
-    The sides of the common size are multiples of size_divisor, at least min_padding pixels over the
-    largest image, and at least the targets' pad_to. Where some of the allowed_sizes (height, width)
-    hold them, it is the smallest of those. The tensor holds bytes, unless an image does not or the
-    colour is to be exact.
+    Both sides of the common size are multiples of size_divisor, and large enough for every image
+    and every pad_to with min_padding more pixels. If one of the allowed_sizes (height, width) is
+    large enough, the smallest such is taken instead. The padding has one colour. The tensor is of
+    bytes, unless an image is not or exact_colour asks for a colour that is not rounded.
 
-    Targets stay a list, for every image has its own number of boxes. Each learns the size (height,
-    width) in pixels that its image has within the batch.
+    Targets remain a list, as images have different numbers of boxes. Each also gets the size
+    (height, width) of its image within the batch.
     """
 
     def __init__(self, colour, size_divisor=1, min_padding=0, exact_colour=False, allowed_sizes=()):
-        self.colour, self.exact_colour = np.array(colour), exact_colour
-        self.size_divisor, self.min_padding = size_divisor, min_padding
+        self.colour = np.array(colour)
+        self.exact_colour = exact_colour
+        self.size_divisor = size_divisor
+        self.min_padding = min_padding
         self.allowed_sizes = sorted(allowed_sizes, key=np.prod)
 
     def __call__(self, samples):
@@ -106,11 +114,12 @@ class Collate:
                 name: torch.from_numpy(target[name]) for name in ("boxes", "labels", "ignore")
             }
             targets.append(tensors | dict(index=target["index"], size=(rows, columns)))
-        # Channels last in memory, first in shape: what convolutions like best, for free.
+        # The shape is that of PyTorch, but in memory the channels stay last, as convolutions on
+        # GPUs are fastest.
         return torch.from_numpy(images).permute(0, 3, 1, 2), targets
 
     def common_size(self, samples):
-        """(height, width) that all the samples are padded to."""
+        """(height, width) that all samples are padded to."""
         sides = []
         for side in (0, 1):
             needed = [image.shape[side] + self.min_padding for image, _ in samples]
@@ -125,5 +134,5 @@ class Collate:
 
 
 def round_up(number, divisor):
-    """The smallest multiple of the divisor that is not below the number."""
+    """The smallest multiple of the divisor that is at least the number."""
     return -(-number // divisor) * divisor

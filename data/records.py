@@ -1,4 +1,4 @@
-"""Records: what every dataset becomes, however it writes its boxes down."""
+"""Records: what every dataset becomes, whatever its format."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,56 +10,55 @@ from data.checks import refuse_impossible
 from data.images import image_size
 from data.text import UserError, some
 
-# The label of an area to ignore whatever the class.
+# The label of a region that is ignored for every class.
 ANY_CLASS = -1
 
 
 class Object(NamedTuple):
-    """An object as its annotation has it: corners in pixels, the name of its class."""
+    """An object as it is annotated: its corners in pixels and the name of its class."""
 
     left: float
     top: float
     right: float
     bottom: float
-    name: str  # None for an area to ignore whatever the class
+    name: str  # None for a region that is ignored for every class
     ignore: bool = False
-    area: float = None  # square pixels; that of the box where the dataset does not tell
+    area: float = None  # in square pixels; None if the dataset has none: that of the box
 
 
 class Entry(NamedTuple):
     """An image and what is annotated on it."""
 
     path: str
-    size: tuple  # (height, width) in pixels, or None: read from the image
-    image_id: object  # the dataset's own number or name
+    size: tuple  # (height, width) in pixels; None if it is to be read from the image
+    image_id: object  # the dataset's own number or name of the image
     objects: list
 
 
 @dataclass
 class Source:
-    """What a reader finds in a dataset.
+    """What the reader of a format finds in a dataset."""
 
-    splits: entries by the dataset's own split names; "all" where it has none. fixed_classes: they
-    are a well-known list, and stay where the dataset shows no object of some. other_classes: those
-    that are left out unless asked for. similar: other class -> the class that it is too like to be
-    its background.
-    """
-
-    classes: list
-    splits: dict
+    classes: list  # names
+    splits: dict  # the dataset's own name of a split -> entries; "all" if it has no splits
     category_ids: dict = field(default_factory=dict)  # class name -> the dataset's own number
+    # Whether the classes are a well-known list, which is kept even if some have no object here.
     fixed_classes: bool = False
+    # Classes that are annotated, but only detected if the user asks for them.
     other_classes: tuple = ()
+    # Other class -> the class it resembles so much that a detection there is no mistake.
     similar: dict = field(default_factory=dict)
-    notes: list = field(default_factory=list)  # sentences for the user
-    problems: list = field(default_factory=list)  # a line for each thing that had to be left out
+    notes: list = field(default_factory=list)  # sentences that the user should read
+    problems: list = field(default_factory=list)  # a line for each thing that could not be read
 
 
 @dataclass(frozen=True)
 class Records:
-    """M images with K objects, as a few arrays, which worker processes share instead of copying.
+    """M images with K objects, as a few arrays.
 
-    Image i has the objects offsets[i] to offsets[i + 1]. Boxes are in pixels of the image as shown.
+    Processes that load images share arrays, but would copy a list of Python objects one by one.
+    Image i has the objects from offsets[i] up to offsets[i + 1]. Boxes are in pixels of the image
+    as it is shown.
     """
 
     paths: np.ndarray  # [M] bytes
@@ -68,8 +67,8 @@ class Records:
     offsets: np.ndarray  # [M + 1]
     boxes: np.ndarray  # [K, 4] float32, xyxy
     labels: np.ndarray  # [K] 0 .. C - 1 or ANY_CLASS
-    ignore: np.ndarray  # [K] crowds, difficult objects: neither objects nor background
-    areas: np.ndarray  # [K] square pixels, as the dataset counts them
+    ignore: np.ndarray  # [K] whether it is neither object nor background: crowds, difficult ones
+    areas: np.ndarray  # [K] square pixels, as the dataset measures them
     category_ids: tuple = ()  # [C] the dataset's own numbers of the classes
     notes: tuple = field(default=(), repr=False)
     problems: tuple = field(default=(), repr=False)
@@ -84,11 +83,11 @@ class Records:
         return self.image_ids[index].item()
 
     def objects(self, index):
-        """The slice of boxes, labels, ignore and areas that belongs to one image."""
+        """The slice of boxes, labels, ignore and areas with the objects of one image."""
         return slice(self.offsets[index], self.offsets[index + 1])
 
     def subset(self, indices):
-        """The same records with these images only, in this order."""
+        """Records of these images only, in this order."""
         rows = [np.arange(self.offsets[i], self.offsets[i + 1]) for i in indices]
         kept = np.concatenate(rows) if rows else np.zeros(0, int)
         return replace(
@@ -105,28 +104,26 @@ class Records:
 
 
 def pack(entries, classes, category_ids=None, similar=None, notes=(), problems=()):
-    """Make records of entries, with labels by the order of the class names.
+    """The records of some entries; an object's label is the place of its class in the list.
 
-    An image without a size is asked for it; one that cannot be read is left out and is a problem.
-    Objects of other classes are left out, or ignored where they are `similar` to one of these.
-    Boxes are clipped to the image; those of which less than a pixel remains, either way, are
-    dropped, and a note counts them and names their files.
+    Objects of other classes are left out, or ignored if their class is `similar` to one of these.
+    An entry without a size gets that of its image; if it cannot be read, it becomes a problem.
+    Boxes are clipped to their images, and dropped if they are then less than a pixel wide or high;
+    a note counts those and names their files.
     """
     entries, unreadable = with_sizes(entries)
-    rows, image = label_objects(entries, classes, similar or {})
-    image = np.array(image, np.int64)
     sizes = np.array([entry.size for entry in entries], np.int32).reshape(-1, 2)
-    corners = np.array([row[:4] for row in rows], np.float32).reshape(-1, 4)
+    corners, labels, ignore, areas, image = object_arrays(entries, classes, similar or {})
     refuse_impossible(corners, sizes[image], [entries[i].path for i in image])
     boxes, kept, clipped = clip_boxes(corners, sizes[image])
     what = "dropped boxes of no area or outside their image"
     notes = (*notes, *count_note(what, entries, image[~kept]))
+    # A few boxes reach beyond the border in every dataset, by a pixel or so.
     if clipped.sum() > len(boxes) / 20:
         what = "clipped boxes beyond the border of their image (rotated photos?)"
         notes = (*notes, *count_note(what, entries, image[clipped]))
 
     width, height = (boxes[:, 2:] - boxes[:, :2]).T
-    areas = np.array([np.nan if row[6] is None else row[6] for row in rows], np.float64)
     areas = np.where(np.isnan(areas), width * height, areas)
     counts = np.bincount(image[kept], minlength=len(entries))
     ids = category_ids or {}
@@ -136,8 +133,8 @@ def pack(entries, classes, category_ids=None, similar=None, notes=(), problems=(
         image_ids=np.array([entry.image_id for entry in entries]),
         offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         boxes=boxes[kept],
-        labels=np.array([row[4] for row in rows], np.int64)[kept],
-        ignore=np.array([row[5] for row in rows], bool)[kept],
+        labels=labels[kept],
+        ignore=ignore[kept],
         areas=areas[kept],
         category_ids=tuple(ids.get(name, i) for i, name in enumerate(classes, start=1)),
         notes=tuple(notes),
@@ -145,26 +142,41 @@ def pack(entries, classes, category_ids=None, similar=None, notes=(), problems=(
     )
 
 
-def label_objects(entries, classes, similar):
-    """(left, top, right, bottom, label, ignore, area) of every object that is kept, and
-    its image."""
-    label = {name: i for i, name in enumerate(classes)} | {None: ANY_CLASS}
-    like = {name: other for name, other in similar.items() if name not in label}
-    rows, image = [], []
-    for i, entry in enumerate(entries):
+def object_arrays(entries, classes, similar):
+    """The objects of the entries that are kept: corners [K, 4], labels [K], ignore [K], areas [K],
+    NaN where the dataset has none, and images [K], the numbers of their entries."""
+    label_of = {name: label for label, name in enumerate(classes)} | {None: ANY_CLASS}
+    like = {
+        name: label_of[other]
+        for name, other in similar.items()
+        if name not in label_of and other in label_of
+    }
+    corners, labels, ignore, areas, images = [], [], [], [], []
+    for image, entry in enumerate(entries):
         for item in entry.objects:
-            if item.name in label:
-                rows.append((*item[:4], label[item.name], item.ignore, item.area))
-                image.append(i)
-            elif item.name in like and like[item.name] in label:
-                rows.append((*item[:4], label[like[item.name]], True, item.area))
-                image.append(i)
-    return rows, image
+            if item.name in label_of:
+                labels.append(label_of[item.name])
+                ignore.append(item.ignore)
+            elif item.name in like:
+                labels.append(like[item.name])
+                ignore.append(True)
+            else:
+                continue
+            corners.append(item[:4])
+            areas.append(np.nan if item.area is None else item.area)
+            images.append(image)
+    return (
+        np.array(corners, np.float32).reshape(-1, 4),
+        np.array(labels, np.int64),
+        np.array(ignore, bool),
+        np.array(areas, np.float64),
+        np.array(images, np.int64),
+    )
 
 
 def clip_boxes(boxes, sizes):
-    """Boxes [K, 4] cut at the border of images of sizes [K, 2] -> boxes, masks [K] of those that
-    are still at least a pixel wide and high, and of those that were cut and are."""
+    """Boxes [K, 4] clipped to their images, sizes [K, 2] -> boxes [K, 4], and two masks [K]: of
+    those that are then at least a pixel wide and high, and of those of them that were clipped."""
     limits = sizes[:, [1, 0, 1, 0]].astype(np.float32)
     with np.errstate(invalid="ignore"):
         outside = ((boxes < 0) | (boxes > limits)).any(axis=1)
@@ -174,8 +186,8 @@ def clip_boxes(boxes, sizes):
 
 
 def with_sizes(entries):
-    """The entries whose size is known or can be read from their images; a problem for each
-    other."""
+    """The entries with their sizes, read from the image if need be, and the problems of those
+    whose image cannot be read."""
     known, problems = [], []
     for entry in entries:
         try:
@@ -188,7 +200,10 @@ def with_sizes(entries):
 
 
 def count_note(what, entries, images):
-    """A note that counts something and names the files it happened in; none where it did not."""
+    """A list of one note, which counts what happened to images and names them, or of none.
+
+    images are numbers of entries, one each time that it happened.
+    """
     if not len(images):
         return []
     names = {Path(entries[i].path).name for i in images}

@@ -1,13 +1,14 @@
-"""Which images are trained on, which are validated on: no image is ever in both.
+"""Which images are trained on and which are validated on: no image is ever in both.
 
-This is the only place that decides it. A reader says which splits a dataset has, and that is kept:
+Only this module decides it, from the splits that a dataset has itself:
 
-train and val             as they are
-train, no val             test is validated on; without a test, a share of train is held out
-trainval                  as train, where there is no train; PASCAL VOC is trained on both years'
-                          trainval and validated on 2007's test in this way
-no train                  the images that have no split, or those of val, are trained on
-an image in train and val, by whatever name or link, is validated on and not trained on
+train and val             are used as they are
+train, no val             test is validated on; without a test, a part of train is held out
+trainval, no train        as train; PASCAL VOC is thus trained on trainval of both years, and
+                          validated on test of 2007
+no train, no trainval     the images without a split, or else those of val, are the training images
+
+An image that is both in train and in val, under any name or link, is only validated on.
 """
 
 import os
@@ -16,13 +17,15 @@ from collections import defaultdict
 
 from data.text import UserError, some
 
-VAL_SHARE = 0.2
+VAL_SHARE = 0.2  # of the images that are held out for validation
 
 
 def choose_splits(splits, val_share=VAL_SHARE):
-    """A dataset's own splits, entries by name -> dict of train, val, test (entries), and notes.
+    """What to train, validate and test on: a dict of lists of entries, train, val and test, which
+    may be empty; and notes that say how it was decided.
 
-    val_share 0 trains on everything but test, and validates on nothing.
+    splits: the dataset's own name of a split -> entries. With a val_share of 0, everything but
+    test is trained on, and nothing is validated on.
     """
     splits = {name: list(entries) for name, entries in splits.items() if entries}
     test = splits.pop("test", [])
@@ -35,7 +38,8 @@ def choose_splits(splits, val_share=VAL_SHARE):
     train = splits.get(source, [])
     val = splits.get("val", []) if source != "val" else []
     if source is not None and not val and test:
-        val, notes = test, ["there is no val: the images of test are validated on"]
+        val = test
+        notes = ["there is no val: the images of test are validated on"]
     if source is not None and same_files(train, val):
         notes = ["train and val are the same images"]
         val = []
@@ -45,8 +49,7 @@ def choose_splits(splits, val_share=VAL_SHARE):
         notes.append(f"no val of its own: {len(val)} of {where} are held out for validation")
     train, shared = without(train, val)
     if shared:
-        what = "are in train and in val, and are only validated on"
-        notes.append(f"{shared} images {what}")
+        notes.append(f"{shared} images are in train and in val, and are only validated on")
     used = {source, "val"}
     for name in sorted(set(splits) - used):
         extra, _ = without(splits[name], train + val)
@@ -58,33 +61,34 @@ def choose_splits(splits, val_share=VAL_SHARE):
 
 
 def train_val_split(entries, val_share=VAL_SHARE):
-    """Hold out a share of the images -> train, val.
+    """Hold out a share of the images for validation -> train, val.
 
-    Names decide, so that it is the same on every machine, and more images move none from one side
-    to the other. Equal pictures stay together.
+    A hash of an image's name decides: it is the same on every computer, and images that are added
+    later move none to the other side. Copies of one file stay together.
     """
-    groups = equal_pictures(entries)
+    groups = group_copies(entries)
     if len(groups) < 2:
         raise UserError(
             f"{len(entries)} different images are too few to hold out some for validation: "
             "--val-share 0 trains on all of them and validates on none"
         )
-    marks = [zlib.crc32(min(stem_of_entry(entry) for entry in group).encode()) for group in groups]
-    held_out = [mark % 1000 < val_share * 1000 for mark in marks]
-    # Of a few images, too, neither side is left empty.
+    names = [min(stem_of_entry(entry) for entry in group) for group in groups]
+    hashes = [zlib.crc32(name.encode()) for name in names]
+    held_out = [number % 1000 < val_share * 1000 for number in hashes]
+    # With only a few images, one side might be empty.
     if not any(held_out):
-        held_out[marks.index(min(marks))] = True
+        held_out[hashes.index(min(hashes))] = True
     if all(held_out):
-        held_out[marks.index(max(marks))] = False
-    val = {id(entry) for group, held in zip(groups, held_out) if held for entry in group}
+        held_out[hashes.index(max(hashes))] = False
+    val = {id(entry) for group, is_val in zip(groups, held_out) if is_val for entry in group}
     return (
         [entry for entry in entries if id(entry) not in val],
         [entry for entry in entries if id(entry) in val],
     )
 
 
-def equal_pictures(entries):
-    """Entries in groups whose files are equal, byte for byte."""
+def group_copies(entries):
+    """The entries in groups, those together whose files are equal byte for byte."""
     by_size = defaultdict(list)
     for entry in entries:
         try:
@@ -98,13 +102,13 @@ def equal_pictures(entries):
             continue
         by_content = defaultdict(list)
         for entry in same_size:
-            by_content[content_mark(entry.path)].append(entry)
+            by_content[content_hash(entry.path)].append(entry)
         groups += by_content.values()
     return groups
 
 
-def content_mark(path):
-    """A number that equal files share and others do not."""
+def content_hash(path):
+    """A value that is the same for equal files and differs for others."""
     try:
         with open(path, "rb") as file:
             data = file.read()
@@ -114,12 +118,12 @@ def content_mark(path):
 
 
 def stem_of_entry(entry):
-    """A file's name without its folders and ending: it decides, wherever the dataset lies."""
+    """The name of an entry's file without folders and ending, the same wherever the dataset is."""
     return os.path.splitext(os.path.basename(str(entry.path)))[0]
 
 
 def identity(entry):
-    """What two names of one file have in common."""
+    """A value that two names or links of one file have in common."""
     try:
         status = os.stat(entry.path)
     except OSError:
@@ -128,23 +132,24 @@ def identity(entry):
 
 
 def same_files(entries, others):
+    """Whether two lists of entries are of the same files and not empty."""
     return bool(others) and set(map(identity, entries)) == set(map(identity, others))
 
 
 def unique(entries):
-    """Each file once."""
+    """The entries without those whose file an earlier one has."""
     return list({identity(entry): entry for entry in reversed(entries)}.values())[::-1]
 
 
 def without(entries, others):
-    """The entries whose files are not among the others, and how many are."""
+    """The entries whose files are not among those of the others, and the number of the rest."""
     taken = set(map(identity, others))
     kept = [entry for entry in entries if identity(entry) not in taken]
     return kept, len(entries) - len(kept)
 
 
 def check_splits(train, val, test):
-    """The three as a dictionary, if no file is in two of train and val."""
+    """The three as a dict, after a check that no file is both in train and in val."""
     _, shared = without(train, val)
     assert not shared, some(map(stem_of_entry, val))
     return dict(train=train, val=val, test=test)
