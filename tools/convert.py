@@ -1,8 +1,8 @@
-"""Say which program wrote a published file, or make a checkpoint of ours of it.
+"""Tell which program wrote a checkpoint, and convert it to ours, or ours to torchvision's.
 
 python -m tools.convert FILE                     # its family, and what is known of its detector
 python -m tools.convert FILE --output ours.pth   # the same detector as a checkpoint of ours
-python -m tools.convert best.pth --to torchvision --output theirs.pth   # as torchvision's
+python -m tools.convert best.pth --to torchvision --output theirs.pth
 """
 
 from pathlib import Path
@@ -19,12 +19,18 @@ from utils.stop import run_script
 def main():
     parser = Parser(__doc__)
     parser.add_argument("file", type=Path)
-    parser.add_argument("--output", type=Path, help="save the detector as this new file")
-    parser.add_argument("--to", choices=("ours", "torchvision"), default="ours",
-        help="whose file it becomes: ours")  # fmt: skip
-    parser.add_argument("--classes", nargs="+", metavar="NAME", help="where the file has no names")
+    parser.add_argument("--output", type=Path, help="save the converted detector as this new file")
     parser.add_argument(
-        "--prior-sizes", type=float, nargs="+", metavar="PX", help="of an SSD's priors"
+        "--to",
+        choices=("ours", "torchvision"),
+        default="ours",
+        help="the program to convert for: ours",
+    )
+    parser.add_argument(
+        "--classes", nargs="+", metavar="NAME", help="the classes, if the file does not name them"
+    )
+    parser.add_argument(
+        "--prior-sizes", type=float, nargs="+", metavar="PX", help="the sizes of an SSD's priors"
     )
     flags = parser.parse()
     must_be_new(flags.output)
@@ -40,7 +46,7 @@ def main():
 
 
 def save_for_torchvision(loaded, output):
-    """Save the tensors under torchvision's names, and print what loads them."""
+    """Print the code that builds the model with torchvision, and save its tensors as output."""
     code = torchvision_code(loaded)
     name = output or "theirs.pth"
     print(f"\n{code}model.load_state_dict(torch.load({str(name)!r}))\nmodel.eval()\n")
@@ -50,15 +56,15 @@ def save_for_torchvision(loaded, output):
 
 
 def describe(content, family, path):
-    """Lines about a checkpoint's content."""
+    """Lines about the detector that a checkpoint holds."""
     recipe = checkpoint.recipe_of(content, path)
     classes = content["classes"]
     tensors = [value for value in content["model"].values() if value.is_floating_point()]
     detector = recipe.model
     if recipe.model == "retinanet":
         detector += f", depth {recipe.depth}, heads' norm {recipe.head_norm}"
-    counts = (recipe.pre_nms_topk, recipe.max_detections)
-    topk, most = ("all" if count == UNLIMITED else count for count in counts)
+    topk = "all" if recipe.pre_nms_topk == UNLIMITED else recipe.pre_nms_topk
+    most = "all" if recipe.max_detections == UNLIMITED else recipe.max_detections
     yield f"family       {family}"
     yield f"detector     {detector}"
     yield f"parameters   {sum(value.numel() for value in tensors):,}"
