@@ -89,8 +89,8 @@ def retinanet_code(loaded, common):
     recipe = loaded.recipe
     model = loaded.model
     levels = build_levels(recipe)
-    first = 6 - model.base_maps  # of the ResNet's feature maps that the pyramid takes
-    base_channels = model.base.channels[-model.base_maps :]
+    first = 6 - model.num_base_maps  # of the ResNet's feature maps that the pyramid takes
+    base_channels = model.base.channels[-model.num_base_maps :]
     return RETINANET_CODE.format(
         depth=recipe.depth,
         epsilon=recipe.conventions.norm_epsilon,
