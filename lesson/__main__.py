@@ -1,9 +1,9 @@
-"""Draw the lesson's pictures, or follow one prior through both detectors.
+"""Draw the lesson's pictures, or follow a prior through both detectors.
 
-python -m lesson                       # all pictures and numbers; trains two detectors first, once
+python -m lesson                       # all pictures and numbers; first trains two detectors, once
 python -m lesson prior 6634            # everything that happens to a prior of SSD300
-python -m lesson prior 150 110 60      # to the one nearest to this x, y and side in pixels
-python -m lesson prior 6634 --image 3  # on another validation image
+python -m lesson prior 150 110 60      # the prior that is most like this x, y and side in pixels
+python -m lesson prior 6634 --image 3  # the prior on another validation image
 """
 
 from pathlib import Path
@@ -32,28 +32,36 @@ from utils.evaluation.metrics import match_detections
 from utils.options import Parser
 from utils.stop import run_script
 
-CURVE = "triangle"  # the class of the curve, the hardest of the three
+CURVE_CLASS = "triangle"  # the hardest of the three classes
 
 
 def main():
     parser = Parser(__doc__)
-    parser.add_argument("what", nargs="*", help="prior, and its number or x, y and side")
-    parser.add_argument("--image", type=int, default=IMAGE, help="number of the validation image")
+    parser.add_argument(
+        "what", nargs="*", help="the word prior, and its number or its x, y and side"
+    )
+    parser.add_argument(
+        "--image", type=int, default=IMAGE, help="the number of the validation image"
+    )
     flags = parser.parse()
     if flags.what[:1] == ["prior"]:
-        if not 0 <= flags.image < len(val_dataset("ssd")):
-            raise UserError(f"--image {flags.image}: there are 200 validation images, from 0")
+        count = len(val_dataset("ssd"))
+        if not 0 <= flags.image < count:
+            raise UserError(f"--image {flags.image}: the validation images are 0 to {count - 1}")
         print(*follow(flags.what[1:], flags.image), sep="\n")
         return
     if flags.what:
-        raise UserError(f"{flags.what[0]}: only prior can be followed; nothing draws all pictures")
+        raise UserError(
+            f"{flags.what[0]}: type prior and a number, or nothing to draw all pictures"
+        )
     draw_all()
 
 
 def draw_all():
-    """Every picture, numbers.json, and the numbers and code in the text."""
+    """Draw every picture, and renew numbers.json and the numbers and code in the text."""
     numbers = paper_numbers() | cheap_pictures()
-    retinanets, ssds = snapshots("retinanet"), snapshots("ssd")
+    retinanets = snapshots("retinanet")
+    ssds = snapshots("ssd")
     last = retinanets[max(retinanets)]
     numbers |= draw_cumulative(retinanets) | draw_mining(ssds)
     numbers |= draw_pyramid(last) | draw_nms(last) | draw_strip(retinanets)
@@ -71,24 +79,31 @@ def draw_all():
 
 
 def cheap_pictures():
-    """The pictures that need no training -> numbers."""
+    """Draw the pictures that need no training -> numbers."""
     height, width = look("retinanet").image.shape[:2]
     numbers = {"example.image": f"{IMAGE}", "example.size": f"{width} x {height}"}
-    pictures = (draw_cells, draw_delta, draw_matching, draw_imbalance, draw_augmentation, draw_fit)
-    for draw in pictures:
+    for draw in (
+        draw_cells,
+        draw_delta,
+        draw_matching,
+        draw_imbalance,
+        draw_augmentation,
+        draw_fit,
+    ):
         numbers |= draw()
     return numbers
 
 
 def evaluate_best():
-    """Detect on all validation images, draw the curve of a class -> numbers."""
-    dataset, models = val_dataset("retinanet"), snapshots("retinanet")
+    """Evaluate the trained RetinaNet, and draw the curve of a class -> numbers."""
+    dataset = val_dataset("retinanet")
+    models = snapshots("retinanet")
     device = parallel.start("cpu")
     recipe = RETINANET | dict(workers=0, precision="float32")
     found = detect_all(models[max(models)], dataset, recipe, device)
     matches = match_detections(dataset.classes, dataset.records, found)
     point, by_class = best_operating_points(dataset.classes, dataset.records, found)
-    return draw_curve(matches[CURVE], CURVE, by_class[CURVE]) | {
+    return draw_curve(matches[CURVE_CLASS], CURVE_CLASS, by_class[CURVE_CLASS]) | {
         "run.threshold": f"{point.threshold:.2f}",
         "run.folder": run_folder("retinanet").name,
     }

@@ -1,4 +1,4 @@
-"""Pictures of priors: those of one cell, a delta, how well they fit the data, and matching."""
+"""Pictures of priors: where they lie, how well they fit the data, and what they are matched to."""
 
 import numpy as np
 import torch
@@ -8,15 +8,14 @@ import retinanet
 import ssd
 from data.summary import REACHED, best_overlap, box_sides, resized_boxes
 from layers.boxes import encode, xyxy_to_cxcywh
-from layers.matching import IGNORED as IGNORED_LABEL
+from layers.matching import IGNORED
 from layers.priors import grid_size, level_sizes
-from lesson.example import NAMES, look, val_dataset
-from lesson.example import OBJECT as EXAMPLE
+from lesson.example import EXAMPLE, NAMES, look, val_dataset
 from lesson.style import (
-    IGNORED,
+    IGNORED_COLOUR,
     INK,
     LEVELS,
-    OBJECT,
+    OBJECT_COLOUR,
     add_box,
     add_text,
     dim,
@@ -27,17 +26,18 @@ from lesson.style import (
 from utils.build import build_levels
 from utils.fit_priors import fit_priors
 
-SIZES = dict(SSD300=(300, 300), RetinaNet=(800, 1344))
+# The (height, width) of the images in the papers.
+PAPER_SIZES = dict(SSD300=(300, 300), RetinaNet=(800, 1344))
 
 
 def draw_cells():
-    """The priors of one cell on each map of both papers' detectors -> numbers."""
+    """Draw the priors of one cell on every feature map of both papers' detectors -> numbers."""
     figure, axes = new_figure(2, 7, height=3.7)
     numbers = {}
     for row, (name, levels) in enumerate(
         (("SSD300", ssd.prior_levels(300)), ("RetinaNet", retinanet.prior_levels()))
     ):
-        size = SIZES[name]
+        size = PAPER_SIZES[name]
         counts = level_sizes(size, levels)
         for axis, level, colour, count in zip(axes[row], levels, LEVELS, counts):
             draw_cell(axis, level, size, colour, count)
@@ -55,9 +55,11 @@ def draw_cells():
 
 
 def draw_cell(axes, level, size, colour, count):
-    """The middle cell of a level's grid, its priors, and the border of the image."""
+    """Draw the priors of the cell in the middle of a level's grid, within the border of the
+    image."""
     rows, columns = grid_size(size, level)
-    y, x = rows // 2 * level.stride, columns // 2 * level.stride
+    y = rows // 2 * level.stride
+    x = columns // 2 * level.stride
     height, width = size
     axes.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[], aspect="equal")
     axes.set_facecolor("#f2f2f2")
@@ -74,25 +76,23 @@ def draw_cell(axes, level, size, colour, count):
 
 
 def draw_delta():
-    """The example object, its best prior and the four numbers between them -> numbers."""
+    """Draw the example object, its best prior and the four numbers between them -> numbers."""
     figure, axes = new_figure(1, 2, height=4.2)
     numbers = {}
     for axis, name in zip(axes, ("ssd", "retinanet")):
         view = look(name)
         prior_row = view.best_prior(EXAMPLE)
-        box, prior = view.targets[0]["boxes"][EXAMPLE], view.priors[prior_row]
+        box = view.targets[0]["boxes"][EXAMPLE]
+        prior = view.priors[prior_row]
         deltas = encode(box, prior).tolist()
         overlap = view.overlaps[EXAMPLE, prior_row].item()
         draw_arrows(axis, view, box, prior, view.level_of(prior_row))
         text = ", ".join(f"{value:+.2f}" for value in deltas)
         title = f"{NAMES[name]}: IoU {overlap:.2f}\ndeltas ({text})"
         axis.set_title(title, fontsize=10)
-        box_text, prior_text = (
-            ", ".join(f"{side:.0f}" for side in sides.tolist()) for sides in (box, prior)
-        )
         numbers |= {
-            f"{name}.box": box_text,
-            f"{name}.prior": prior_text,
+            f"{name}.box": ", ".join(f"{side:.0f}" for side in box.tolist()),
+            f"{name}.prior": ", ".join(f"{side:.0f}" for side in prior.tolist()),
             f"{name}.prior_row": f"{prior_row:,}",
             f"{name}.iou": f"{overlap:.2f}",
             f"{name}.deltas": text,
@@ -102,10 +102,11 @@ def draw_delta():
 
 
 def draw_arrows(axes, view, box, prior, level):
-    """A prior and a box on the image, an arrow from centre to centre and from corner to corner."""
+    """Draw a prior and a box on the image, with arrows from centre to centre and from corner to
+    corner."""
     show_image(axes, view.image)
     add_box(axes, prior, LEVELS[level])
-    add_box(axes, box, OBJECT)
+    add_box(axes, box, OBJECT_COLOUR)
     (x, y, *_), (prior_x, prior_y, *_) = xyxy_to_cxcywh(torch.stack([box, prior])).tolist()
     ends = [((prior_x, prior_y), (x, y)), (prior[2:].tolist(), box[2:].tolist())]
     for start, end in ends:
@@ -120,8 +121,8 @@ def draw_arrows(axes, view, box, prior, level):
 
 
 def draw_fit():
-    """The best IoU of every validation object, by its size, with the paper's priors, which are made
-    for photographs, and after fitting -> numbers."""
+    """Draw the best IoU of every validation object by its size, before and after the priors are
+    fitted to the data -> numbers. Before, they are the paper's, which are made for photos."""
     dataset = val_dataset("retinanet")
     recipe = look("retinanet").recipe
     recipe |= dict(finest_stride=8, prior_sizes=(), prior_ratios=())
@@ -138,7 +139,7 @@ def draw_fit():
         axis.scatter(sides[reached], best[reached], s=9, color=LEVELS[6], label="reached")
         axis.scatter(sides[~reached], best[~reached], s=14, color=LEVELS[4], marker="x",
                      label="not reached")  # fmt: skip
-        axis.axhline(REACHED, color=IGNORED, linewidth=1)
+        axis.axhline(REACHED, color=IGNORED_COLOUR, linewidth=1)
         axis.set_title(f"{title}: {share:.1%} reached", fontsize=10)
         axis.set_xlabel("side of the object, pixels (square root of its area)")
         axis.legend(fontsize=8, loc="lower right")
@@ -148,30 +149,32 @@ def draw_fit():
 
 
 def draw_matching():
-    """Matched priors by level, ignored ones grey, their centres as dots -> numbers."""
+    """Draw matched priors in the colours of their levels, and the centres of ignored ones in grey
+    -> numbers."""
     figure, axes = new_figure(1, 2, height=3.9)
     numbers = {}
     for axis, name in zip(axes, ("ssd", "retinanet")):
         view = look(name)
-        positive, ignored = view.labels >= 0, view.labels == IGNORED_LABEL
+        positive = view.labels >= 0
+        ignored = view.labels == IGNORED
         show_image(axis, dim(view.image, 0.7))
         for box in view.targets[0]["boxes"]:
-            add_box(axis, box, OBJECT, width=1.4)
+            add_box(axis, box, OBJECT_COLOUR, width=1.4)
         centres = xyxy_to_cxcywh(view.priors)[:, :2]
-        axis.plot(*centres[ignored].T, "s", color=IGNORED, markersize=4, markeredgecolor="black",
-                  markeredgewidth=0.4)  # fmt: skip
+        edge = dict(markeredgecolor="black", markeredgewidth=0.4)
+        axis.plot(*centres[ignored].T, "s", color=IGNORED_COLOUR, markersize=4, **edge)
         for row in positive.nonzero()[:, 0].tolist():
             colour = LEVELS[view.level_of(row)]
             add_box(axis, view.priors[row], colour, width=0.8, fill="none")
-            axis.plot(*centres[row], "o", color=colour, markersize=4, markeredgecolor="black",
-                      markeredgewidth=0.4)  # fmt: skip
+            axis.plot(*centres[row], "o", color=colour, markersize=4, **edge)
         height, width = view.image.shape[:2]
         axis.set(xlim=(0, width), ylim=(height, 0))
-        count, total = int(positive.sum()), len(view.labels)
+        total = len(view.labels)
+        matched = int(positive.sum())
         grey = int(ignored.sum())
         axis.set_title(
-            f"{NAMES[name]}: of {total:,} priors {count} are matched,\n"
-            f"{grey} ignored (grey), {total - count - grey:,} background",
+            f"{NAMES[name]}: of {total:,} priors {matched} are matched,\n"
+            f"{grey} ignored (grey), {total - matched - grey:,} background",
             fontsize=10,
         )
         numbers |= matching_numbers(name, view, positive, ignored)
@@ -180,7 +183,7 @@ def draw_matching():
 
 
 def matching_numbers(name, view, positive, ignored):
-    """How many priors are what, and how the example object fared."""
+    """How many priors are matched, ignored and background, and how many the example object has."""
     box = view.targets[0]["boxes"][EXAMPLE]
     of_example = (view.boxes == box).all(dim=1) & positive
     forced = view.overlaps.max(dim=1).values < view.recipe.positive_iou

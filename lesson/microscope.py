@@ -1,4 +1,4 @@
-"""Follow one prior of one image through both detectors, and print every number on its way."""
+"""Follow a prior of an image through both detectors: every number, and what computes it."""
 
 import torch
 
@@ -8,39 +8,45 @@ from layers.matching import BACKGROUND, IGNORED
 from lesson.example import NAMES, look, predictions, was_kept
 from lesson.runs import snapshots
 
-WORDS = {BACKGROUND: "background", IGNORED: "ignored"}
+# What a prior is matched to, where it is not a class.
+STATES = {BACKGROUND: "background", IGNORED: "ignored"}
 
 
 def find_prior(view, numbers):
-    """The prior that was asked for: its number, or the x, y and side of the place it should be at,
-    in pixels of the image as this detector sees it."""
+    """The row of the prior that was asked for.
+
+    numbers: its row, or the x, y and side of a square that it should cover, in pixels of the image
+    as this detector sees it.
+    """
     try:
         numbers = [float(number) for number in numbers]
     except ValueError:
-        raise UserError(f"prior {' '.join(numbers)}: expected numbers") from None
+        raise UserError(f"prior {' '.join(numbers)}: these are not numbers") from None
     if len(numbers) == 1:
         row = int(numbers[0])
         if not 0 <= row < len(view.priors):
-            raise UserError(f"prior {row}: {NAMES[view.name]} has {len(view.priors)} here, from 0")
+            last = len(view.priors) - 1
+            raise UserError(f"prior {row}: {NAMES[view.name]} has priors 0 to {last} here")
         return row
     if len(numbers) != 3:
-        raise UserError("a prior is named by its number, or by x, y and side in pixels")
+        raise UserError("prior takes one number, or three: x, y and side in pixels")
     x, y, side = numbers
     if not side > 0:
-        raise UserError(f"a prior with a side of {side:g} pixels: it must be over 0")
+        raise UserError(f"prior with a side of {side:g} pixels: the side must be over 0")
     wanted = cxcywh_to_xyxy(torch.tensor([[x, y, side, side]]))
     return int(iou(wanted, view.priors).argmax())
 
 
 def partner(view, row, other):
-    """The prior of another detector's View that lies most where this one's prior does."""
-    (height, width), (other_height, other_width) = (part.image.shape[:2] for part in (view, other))
+    """The row of the prior of another detector's View that overlaps this prior most."""
+    height, width = view.image.shape[:2]
+    other_height, other_width = other.image.shape[:2]
     scale = [other_width / width, other_height / height] * 2
     return int(iou(view.priors[row][None] * torch.tensor(scale), other.priors).argmax())
 
 
 def follow(numbers, index):
-    """Lines about a prior of SSD300 on a validation image, and about RetinaNet's prior there."""
+    """Lines about a prior of SSD300 on a validation image, and about RetinaNet's in its place."""
     views = {name: look(name, index) for name in NAMES}
     row = find_prior(views["ssd"], numbers)
     rows = dict(ssd=row, retinanet=partner(views["ssd"], row, views["retinanet"]))
@@ -51,10 +57,12 @@ def follow(numbers, index):
 
 
 def describe_prior(view, model, row):
-    """Lines: what it is, the value, and the file and function that made it."""
-    prediction, prior = predictions(view, model), view.priors[row]
+    """Lines about a prior: what a number is, the number, and the file and function behind it."""
+    prediction = predictions(view, model)
+    prior = view.priors[row]
     height, width = view.image.shape[:2]
-    level, label = view.level_of(row), int(view.labels[row])
+    level = view.level_of(row)
+    label = int(view.labels[row])
     loss = "MultiBoxLoss" if view.name == "ssd" else "FocalLoss"
     yield line("image", f"{width} x {height} pixels", "data/transforms.py")
     yield line("box", numbers_of(prior, 1), "layers/priors.py grid_priors")
@@ -63,7 +71,7 @@ def describe_prior(view, model, row):
     if len(overlap):
         best = int(overlap.argmax())
         yield line("best IoU", f"{overlap[best]:.3f}, with object {best}", "layers/boxes.py iou")
-    state = WORDS.get(label) or view.classes[label]
+    state = STATES.get(label) or view.classes[label]
     yield line("match", state, "layers/matching.py match")
     if label >= 0:
         deltas = encode(view.boxes[row], prior)
@@ -82,20 +90,21 @@ def describe_prior(view, model, row):
 
 
 def gradient_signs(view, prediction, row):
-    """Which way the loss pushes every logit of a prior: up, down, or not at all."""
-    label, probabilities = int(view.labels[row]), prediction.scores[row].tolist()
-    names = list(view.classes)
+    """In which direction the loss pushes every logit of a prior: up, down, or not at all."""
     if not prediction.counts[row]:
         return "none: it does not count"
-    signs = ["up" if place == label else "down" for place in range(len(probabilities))]
+    label = int(view.labels[row])
+    signs = [f"{name} {'up' if i == label else 'down'}" for i, name in enumerate(view.classes)]
     if view.name == "ssd":
-        names, signs = ["background", *names], ["up" if label < 0 else "down", *signs]
-    return ", ".join(f"{name} {sign}" for name, sign in zip(names, signs))
+        signs.insert(0, "background up" if label < 0 else "background down")
+    return ", ".join(signs)
 
 
 def numbers_of(tensor, digits):
+    """A tensor's numbers as text, with so many digits after the point."""
     return ", ".join(f"{value:.{digits}f}" for value in tensor.tolist())
 
 
 def line(what, value, place):
+    """The three columns of a line."""
     return f"  {what:14} {value:44} {place}"

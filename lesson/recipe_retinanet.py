@@ -1,3 +1,3 @@
-"""The lesson's RetinaNet: that of `python train.py`, and its weights on the way."""
+"""RetinaNet in the lesson: that of `python train.py`, with checkpoints on the way."""
 
 from lesson.runs import RETINANET as recipe  # noqa: F401

@@ -1,4 +1,4 @@
-"""The two trainings that the lesson's pictures come from, with snapshots of their weights."""
+"""The two trainings that the lesson's pictures come from, and the weights they had on the way."""
 
 import subprocess
 import sys
@@ -12,16 +12,17 @@ from utils.build import build_detector
 from utils.recipes import shapes, ssd300_shapes
 
 ROOT = Path(__file__).parent.parent
-FOLDER = ROOT / "weights"
+SAVE_FOLDER = ROOT / "weights"
 DATA = ROOT / "data/shapes"
-# The first is `python train.py`; of the second, which takes an hour, only the beginning.
+# RetinaNet's is that of `python train.py`. SSD's whole training would take an hour, so only its
+# beginning is shown.
 RETINANET = shapes | dict(save_every=130, keep_checkpoints=5)
 SSD = ssd300_shapes | dict(
     batch=1,
     lr=1e-4,
     warmup=10,
     iterations=100,
-    val_share=0.0,  # no evaluation, which would take longer than the training
+    val_share=0.0,  # an evaluation would take longer than the training
     save_every=50,
     keep_checkpoints=2,
 )
@@ -29,22 +30,24 @@ RECIPES = dict(retinanet=RETINANET, ssd=SSD)
 
 
 def run_folder(name):
-    """Where the run of that name, retinanet or ssd, lies: it is trained if it is not there."""
-    folder = FOLDER / f"lesson_{name}"
+    """The folder of a detector's training, retinanet or ssd, which is done now if it was not."""
+    folder = SAVE_FOLDER / f"lesson_{name}"
     if not (folder / "snapshots").is_dir():
         print(f"training {folder.name}, once")
         resume = ["--resume"] if (folder / "last.pth").exists() else []
         start = ["--recipe", str(ROOT / f"lesson/recipe_{name}.py"), "--root", str(DATA)]
         command = [sys.executable, str(ROOT / "train.py"), "--name", folder.name]
-        command += ["--save-folder", str(FOLDER), *(resume or start)]
+        command += ["--save-folder", str(SAVE_FOLDER), *(resume or start)]
         if subprocess.run(command, cwd=ROOT).returncode:
-            raise UserError(f"the training of {folder.name} did not end: python -m lesson goes on")
+            raise UserError(
+                f"the training of {folder.name} was stopped; python -m lesson goes on with it"
+            )
         keep_weights(folder)
     return folder
 
 
 def keep_weights(folder):
-    """Of every periodic checkpoint only the weights, in snapshots/: a third of its size."""
+    """Keep only the weights of every periodic checkpoint, in snapshots/: a third of its size."""
     for path in sorted(folder.glob("iteration_*.pth")):
         content = checkpoint.load(path)
         kept = {key: content[key] for key in ("model", "recipe", "classes", "iteration")}
@@ -54,19 +57,20 @@ def keep_weights(folder):
 
 
 def snapshots(name):
-    """iteration -> the model as it was then, ready to predict; 0 is before the training."""
-    folder, recipe = run_folder(name), RECIPES[name]
+    """iteration -> the model after so many iterations, ready to predict."""
+    folder = run_folder(name)
+    recipe = RECIPES[name]
     models = {0: initial_model(name)}
     for path in sorted((folder / "snapshots").glob("*.pth")):
         loaded = checkpoint.build_model(checkpoint.load(path), path)
         models[loaded.iteration] = loaded.model
     if max(models) != recipe.iterations:
-        raise UserError(f"{folder} is of another recipe: delete it, and it is trained again")
+        raise UserError(f"{folder} was trained with another recipe; delete it to train again")
     return models
 
 
 def initial_model(name, num_classes=3):
-    """The network with the random weights that its training begins with."""
+    """A detector with the random weights from which its training starts."""
     recipe = RECIPES[name]
     torch.manual_seed(recipe.seed)
     model, _ = build_detector(recipe, num_classes)

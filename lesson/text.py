@@ -1,4 +1,4 @@
-"""The lesson's text: its numbers, computed by the code that it explains, and the code it quotes.
+"""The lesson's text: the numbers in it, computed by the code that it explains, and quoted code.
 
 A number stands before its name, as in `8,732<!--cells.ssd300.priors-->`, several in parentheses; a
 function is quoted below a line such as `<!--code layers/boxes.py iou-->`.
@@ -14,25 +14,26 @@ import retinanet
 import ssd
 from layers.boxes import CENTRE_SCALE, SIZE_SCALE
 from layers.priors import level_sizes
-from lesson.draw_priors import SIZES
-from lesson.example import OBJECT as EXAMPLE
-from lesson.example import look, predictions, was_kept
+from lesson.draw_priors import PAPER_SIZES
+from lesson.example import EXAMPLE, look, predictions, was_kept
 from utils.recipes import RECIPES
 
-CLASSES = 80  # of COCO
+COCO_CLASSES = 80
 ROOT = Path(__file__).parent.parent
 README = Path(__file__).parent / "README.md"
-FILE = Path(__file__).parent / "numbers.json"
-NUMBER = re.compile(r"(\([^()]*\)|\d+\sx\s\d+|[^\s(]+)<!--([\w.]+)-->")
-CODE = re.compile(r"<!--code (\S+) (\w+)-->\n```python\n(.*?)```\n", re.S)
+NUMBERS_FILE = Path(__file__).parent / "numbers.json"
+NAMED_NUMBER = re.compile(r"(\([^()]*\)|\d+\sx\s\d+|[^\s(]+)<!--([\w.]+)-->")
+QUOTED_CODE = re.compile(r"<!--code (\S+) (\w+)-->\n```python\n(.*?)```\n", re.S)
 
 
 def paper_numbers():
-    """What follows from the papers and our constants alone -> name -> text."""
+    """The numbers that follow from the papers and from our constants: name -> text."""
     probability = retinanet.PRIOR_PROBABILITY
-    ssd300, coco = RECIPES["ssd300_voc"], RECIPES["retinanet_coco"]
-    alpha, gamma = coco.focal_alpha, coco.focal_gamma
-    logits = sum(level_sizes(SIZES["RetinaNet"], retinanet.prior_levels())) * CLASSES
+    ssd300 = RECIPES["ssd300_voc"]
+    coco = RECIPES["retinanet_coco"]
+    alpha = coco.focal_alpha
+    gamma = coco.focal_gamma
+    logits = sum(level_sizes(PAPER_SIZES["RetinaNet"], retinanet.prior_levels())) * COCO_CLASSES
     easy = (1 - alpha) * probability**gamma * -math.log(1 - probability)
     return {
         "paper.probability": f"{probability:g}",
@@ -41,7 +42,7 @@ def paper_numbers():
         "paper.gamma": f"{gamma:g}",
         "paper.negatives": f"{ssd300.negatives_per_positive}",
         "paper.ssd_start": f"{(1 + 3) * math.log(1 + 20):.2f}",
-        "paper.classes": f"{CLASSES}",
+        "paper.classes": f"{COCO_CLASSES}",
         "paper.even_start": f"{logits * math.log(2):,.0f}",
         "paper.focal_start": f"{logits * easy:,.0f}",
         "paper.ssd_positive": f"{ssd300.positive_iou:g}",
@@ -61,9 +62,10 @@ def paper_numbers():
 
 
 def example_numbers(name, model):
-    """What a model says of the example object, and what that costs -> name -> text."""
+    """What a model predicts for the example object, and what that costs: name -> text."""
     view = look(name)
-    prediction, row = predictions(view, model), view.best_prior(EXAMPLE)
+    prediction = predictions(view, model)
+    row = view.best_prior(EXAMPLE)
     logits = ", ".join(f"{value:.2f}" for value in prediction.logits[row].tolist())
     deltas = ", ".join(f"{value:+.2f}" for value in prediction.deltas[row].tolist())
     decoded = ", ".join(f"{side:.0f}" for side in prediction.decoded[row].tolist())
@@ -81,24 +83,26 @@ def example_numbers(name, model):
 
 
 def save_numbers(numbers):
-    """Write numbers.json, in the order of the names."""
-    FILE.write_text(json.dumps(dict(sorted(numbers.items())), indent=1) + "\n")
+    """Write numbers.json, sorted by name."""
+    NUMBERS_FILE.write_text(json.dumps(dict(sorted(numbers.items())), indent=1) + "\n")
 
 
 def load_numbers():
-    return json.loads(FILE.read_text())
+    """The numbers in numbers.json: name -> text."""
+    return json.loads(NUMBERS_FILE.read_text())
 
 
 def fill_numbers(text, numbers):
-    """The text with the numbers of these names."""
+    """The text with every named number as it is in numbers."""
 
     def fill(found):
         old, name = found.groups()
         new = f"({numbers[name]})" if old.startswith("(") else numbers[name]
-        # Where a line ended within it, it still does.
-        return (old if old.split() == new.split() else new) + f"<!--{name}-->"
+        # A number that has not changed keeps the line breaks within it.
+        is_same = old.split() == new.split()
+        return f"{old if is_same else new}<!--{name}-->"
 
-    return NUMBER.sub(fill, text)
+    return NAMED_NUMBER.sub(fill, text)
 
 
 def fill_code(text):
@@ -108,11 +112,11 @@ def fill_code(text):
         path, name, _ = found.groups()
         return f"<!--code {path} {name}-->\n```python\n{quote(path, name)}\n```\n"
 
-    return CODE.sub(fill, text)
+    return QUOTED_CODE.sub(fill, text)
 
 
 def quote(path, name):
-    """A function's lines without its docstring."""
+    """The lines of a function or a class, without its docstring."""
     source = (ROOT / path).read_text()
     (function,) = [
         node
@@ -129,5 +133,5 @@ def quote(path, name):
 
 
 def refresh(numbers):
-    """Write README.md anew with these numbers and today's code."""
+    """Write these numbers, and quoted functions as they are now, into README.md."""
     README.write_text(fill_code(fill_numbers(README.read_text(), numbers)))

@@ -34,7 +34,7 @@ def test_its_partner_in_the_other_detector_lies_on_the_same_part_of_the_image(vi
 @pytest.mark.parametrize("name", ("ssd", "retinanet"))
 def test_every_number_of_a_prior_is_told_with_the_place_that_made_it(views, name):
     view = views[name]
-    row = view.best_prior(example.OBJECT)
+    row = view.best_prior(example.EXAMPLE)
     lines = list(describe_prior(view, initial_model(name), row))
     words = [line.split()[0] for line in lines]
     assert {"box", "match", "target", "deltas", "logits", "gradient", "decoded"} <= set(words)
