@@ -1,4 +1,4 @@
-"""What a recipe's dataset holds: its format is recognised, its splits and classes are chosen."""
+"""Reading the dataset that a recipe names: its format, its splits, its classes, its records."""
 
 from collections import Counter
 from pathlib import Path
@@ -25,9 +25,9 @@ DATASETS = ("shapes", *FORMATS, "auto")
 
 
 def read_records(recipe, classes=None):
-    """The classes, the training records, and the validation records or None where there are none.
+    """The classes, the training records, and the validation records or None.
 
-    classes: their names in a detector's order, where it has learned some already.
+    Give the classes of a detector, in its order, if it has been trained already.
     """
     source = usable_source(recipe)
     splits, notes = choose_splits(source.splits, recipe.val_share)
@@ -66,8 +66,10 @@ def read_eval_records(recipe, split, classes):
 
 
 def usable_source(recipe):
-    """What the reader finds, if it has no problems; without what has some, if the recipe
-    says so."""
+    """The Source of a recipe's dataset, if everything in it can be read.
+
+    With skip_bad, what cannot be read is left out; otherwise it is an error.
+    """
     source = read_source(recipe)
     entries = unique([entry for part in source.splits.values() for entry in part])
     unreadable = unreadable_images({str(entry.path): entry.size for entry in entries})
@@ -90,7 +92,7 @@ def usable_source(recipe):
 
 
 def read_source(recipe):
-    """What the recipe's reader finds: in single files where it names them, else in the folder."""
+    """The Source of a recipe's dataset, read from the files that it names or else from a folder."""
     if not recipe.annotations:
         return read_folder(recipe.dataset, place(recipe))
     if recipe.dataset == "csv":
@@ -110,12 +112,12 @@ def read_source(recipe):
 
 
 def place(recipe):
-    """The folder or file that the recipe's dataset is read from."""
+    """The folder or the file that a recipe's dataset is read from."""
     return Path(recipe.annotations or recipe.root or f"data/{recipe.dataset}")
 
 
 def read_folder(name, root):
-    """What a folder in the format of this name holds -> Source. auto: the format is recognised."""
+    """The Source of a folder in the format of this name; with "auto", the format is recognised."""
     if name == "shapes":
         return shapes.read(root)
     folder = Folder(root)
@@ -128,7 +130,7 @@ def read_folder(name, root):
 
 
 def recognise_format(folder):
-    """The only format that a folder's files are of, and a note that says so."""
+    """The name of the only format that a folder has files of, and a note about it in a list."""
     found = {name: files for name, form in FORMATS.items() if (files := form.recognise(folder))}
     if len(found) == 1:
         ((name, files),) = found.items()
@@ -145,9 +147,10 @@ def recognise_format(folder):
 
 
 def select_classes(source, names=None):
-    """The classes to detect: those of these names in their order, or all that have objects.
+    """The names of the classes to detect: those that are asked for, or all that have objects.
 
-    A class that no image shows is left out with a note, unless the list of classes is a fixed one.
+    A class without objects is left out, and a note says so, unless the dataset's list of classes is
+    a well-known one.
     """
     if names:
         known = [*source.classes, *source.other_classes]
@@ -174,7 +177,7 @@ def select_classes(source, names=None):
 
 
 def match_classes(source, recipe, classes):
-    """Those of a detector's classes that are asked for: classes are matched by their names."""
+    """The classes of a detector that are to be evaluated. Only names tell what a class is."""
     wanted = list(recipe.classes) or select_classes(source)
     unknown = [name for name in wanted if name not in classes]
     if recipe.classes and unknown:
@@ -188,7 +191,10 @@ def match_classes(source, recipe, classes):
 
 
 def make_records(source, entries, classes, recipe, split, known=None):
-    """The records of a split. known: the classes that objects are kept of, where it is not all."""
+    """The records of a split, with all notes if it is train or `known` is given.
+
+    known are the classes to keep the objects of; by default, objects of all classes are kept.
+    """
     notes = source.notes if split == "train" else ()
     if known is not None:
         entries = [

@@ -1,4 +1,4 @@
-"""Shapes: rectangles, ellipses and triangles on cloudy ground, drawn once into a folder."""
+"""The shapes dataset: rectangles, ellipses and triangles on clouds, drawn once into a folder."""
 
 import json
 import os
@@ -13,22 +13,23 @@ from data.records import Entry, Object, Source
 from data.text import UserError
 
 CLASSES = ("rectangle", "ellipse", "triangle")
-IMAGES = {"train": 1200, "val": 200}
-SIDES = ((128, 160), (160, 128))  # height, width
-EMPTY = 0.05  # the share of images without any object
-MAX_COVERED = 0.3  # no object covers more than this share of another
-MARKER = "drawn_by_onestage.txt"  # a folder with this file in it was drawn here, and is whole
+NUM_IMAGES = {"train": 1200, "val": 200}
+IMAGE_SIZES = ((128, 160), (160, 128))  # (height, width)
+EMPTY_SHARE = 0.05  # of the images have no object
+MAX_COVERED = 0.3  # the largest share of an object that another one may cover
+MARKER = "drawn_by_onestage.txt"  # the file that says that a folder was drawn here, and is complete
 
 
 def read(root):
-    """The drawn dataset, drawn first if need be -> Source.
+    """The Source of the dataset, which is drawn first if it is not there.
 
-    Its annotations are COCO's format, but nothing has to be searched or suspected here.
+    Its annotations are in COCO's format. As they were written here, they need not be searched for
+    and checked like those of others.
     """
     root = Path(root)
     draw_once(root)
     splits = {}
-    for split in IMAGES:
+    for split in NUM_IMAGES:
         path = root / f"annotations/instances_{split}.json"
         try:
             splits[split] = read_split(json.loads(path.read_text()), root / split)
@@ -40,7 +41,7 @@ def read(root):
 
 
 def read_split(content, folder):
-    """The entries of what draw_split has returned."""
+    """The entries of one split, given what draw_split returned for it."""
     objects = defaultdict(list)
     for item in content["annotations"]:
         left, top, width, height = item["bbox"]
@@ -49,15 +50,16 @@ def read_split(content, folder):
         objects[item["image_id"]].append(Object(*box, name, area=item["area"]))
     entries = []
     for image in content["images"]:
-        path, size = str(folder / image["file_name"]), (image["height"], image["width"])
+        path = str(folder / image["file_name"])
+        size = (image["height"], image["width"])
         entries.append(Entry(path, size, image["id"], objects[image["id"]]))
     return entries
 
 
 def draw_once(root):
-    """Draw the dataset unless it is there already.
+    """Draw the dataset into a folder, unless it is there already.
 
-    It is drawn only into a folder that is absent or empty: anything else there is the user's.
+    The folder must be empty or not exist, as other files in it would be the user's.
     """
     root = Path(root)
     if (root / MARKER).is_file():
@@ -71,12 +73,13 @@ def draw_once(root):
 
 
 def draw_dataset(root):
-    """All images and both annotation files, drawn beside root and renamed when whole."""
+    """Draw all images, and write both annotation files."""
     print(f"drawing the shapes dataset into {root}")
+    # A folder that is renamed when it is complete is never taken for complete when it is not.
     unfinished = root.with_name(f"{root.name}.unfinished-{os.getpid()}")
     try:
         (unfinished / "annotations").mkdir(parents=True)
-        for part, (split, count) in enumerate(IMAGES.items()):
+        for part, (split, count) in enumerate(NUM_IMAGES.items()):
             (unfinished / split).mkdir()
             content = json.dumps(draw_split(unfinished / split, count, part))
             (unfinished / f"annotations/instances_{split}.json").write_text(content)
@@ -85,14 +88,15 @@ def draw_dataset(root):
         unfinished.rename(root)
     except OSError as error:
         if (root / MARKER).is_file():
-            return  # another process was faster
+            # Another process has drawn it meanwhile.
+            return
         raise UserError(f"cannot write the shapes dataset to {root}: {error.strerror}") from None
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def draw_split(folder, count, part):
-    """Images as files, their annotations as COCO's dictionary."""
+    """Write the images of one split -> their annotations, in COCO's format."""
     images, annotations = [], []
     for number in range(count):
         image, objects = draw_image(np.random.default_rng((part, number)))
@@ -117,19 +121,24 @@ def draw_split(folder, count, part):
 
 
 def draw_image(random):
-    """One image [H, W, 3] and its objects: ((left, top, right, bottom), label), up to eight."""
-    height, width = SIDES[random.integers(len(SIDES))]
+    """An image [H, W, 3] and its objects, at most eight, as ((left, top, right, bottom), label)."""
+    height, width = IMAGE_SIZES[random.integers(len(IMAGE_SIZES))]
     image = background(random, height, width)
     objects = []
-    for _ in range(0 if random.random() < EMPTY else random.integers(1, 9)):
+    for _ in range(0 if random.random() < EMPTY_SHARE else random.integers(1, 9)):
         side = round(min(height, width) * np.exp(random.uniform(np.log(1 / 12), np.log(1 / 2))))
         stretch = np.sqrt(random.uniform(2 / 3, 3 / 2))
-        box_width, box_height = max(round(side * stretch), 10), max(round(side / stretch), 10)
+        box_width = max(round(side * stretch), 10)
+        box_height = max(round(side / stretch), 10)
         left = int(random.integers(0, width - box_width + 1))
         top = int(random.integers(0, height - box_height + 1))
         box = (left, top, left + box_width, top + box_height)
         others = [other for other, _ in objects]
-        if all(max(covered(other, box), covered(box, other)) < MAX_COVERED for other in others):
+        # A place that is taken is not replaced by another: there may be fewer objects than drawn.
+        if all(
+            max(covered_share(other, box), covered_share(box, other)) < MAX_COVERED
+            for other in others
+        ):
             label = int(random.integers(len(CLASSES)))
             draw_shape(image, box, label, random)
             objects.append((box, label))
@@ -138,7 +147,7 @@ def draw_image(random):
 
 
 def background(random, height, width):
-    """Clouds of two colours, and a few lines that are no object's edge."""
+    """An image of soft clouds, with up to four lines that are not the edges of any object."""
     image = random.uniform(40, 200, size=(4, 5, 3)) * 0.6 + random.uniform(0, 100, size=3)
     image = cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)
     image = image.clip(0, 255).astype(np.uint8)
@@ -150,13 +159,13 @@ def background(random, height, width):
 
 
 def draw_shape(image, box, label, random):
-    """A filled shape that touches all four sides of its box, unlike the ground in colour."""
+    """Draw a filled shape that touches all four sides of its box and stands out from the image."""
     left, top, right, bottom = box
     ground = image[top:bottom, left:right].mean(axis=(0, 1))
     colour = random.uniform(0, 255, 3)
     while np.abs(colour - ground).max() < 60:
         colour = random.uniform(0, 255, 3)
-    # Four times the size, then shrunk: edges fall between pixels, as in a photograph.
+    # It is drawn four times as large, then shrunk: edges are as soft as in a photograph.
     width, height = 4 * (right - left), 4 * (bottom - top)
     mask = np.zeros((height, width), np.uint8)
     centre = (width // 2, height // 2)
@@ -176,8 +185,8 @@ def draw_shape(image, box, label, random):
     region[:] = (region * (1 - mask) + shade * mask).astype(np.uint8)
 
 
-def covered(box, other):
-    """The share of box that lies within other."""
+def covered_share(box, other):
+    """The share of a box that the other covers, from 0 to 1."""
     width = min(box[2], other[2]) - max(box[0], other[0])
     height = min(box[3], other[3]) - max(box[1], other[1])
     area = (box[2] - box[0]) * (box[3] - box[1])

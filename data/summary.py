@@ -1,17 +1,21 @@
-"""What a training says of its data before it begins: counts, sizes, and what the priors reach."""
+"""What a training reports about its data at the start: counts, sizes, and what priors reach."""
 
 import numpy as np
 import torch
 
 from layers.boxes import paired_iou
 
-REACHED = 0.5  # IoU of an object with some prior: what matching asks for
-SIZES = ((0, 16), (16, 32), (32, 96), (96, 9999))  # pixels, as the network sees them
+# A prior reaches an object if their IoU is at least this, which is what matching asks for.
+REACHED = 0.5
+# The sizes of objects, in pixels as the network sees them, that are reported separately.
+SIDE_RANGES = ((0, 16), (16, 32), (32, 96), (96, 9999))
 
 
 def describe(train_dataset, val_dataset, recipe, levels):
-    """Lines about both splits, seen with the priors' levels, and about the length of the
-    training."""
+    """Yield lines about both splits and about the length of the training.
+
+    levels are those of the detector's priors.
+    """
     yield "\ntrain"
     yield from summary(train_dataset, levels)
     if val_dataset is not None:
@@ -31,8 +35,10 @@ def describe(train_dataset, val_dataset, recipe, levels):
 
 
 def summary(dataset, levels):
-    """Lines about one split: classes, images and object sizes, what the priors reach, and notes."""
-    records, classes = dataset.records, dataset.classes
+    """Yield lines about one split: its images, classes and objects, which the priors reach, and
+    notes."""
+    records = dataset.records
+    classes = dataset.classes
     real = ~records.ignore
     counts = np.bincount(records.labels[real], minlength=len(classes))
     per_image = np.diff(records.offsets)
@@ -55,20 +61,21 @@ def summary(dataset, levels):
 
 
 def box_sides(boxes):
-    """Boxes [N, 4] xyxy -> the sides [N] of squares of the same areas."""
+    """The sides of squares with the same areas as the boxes: [N, 4] -> [N]."""
     return np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))
 
 
 def reach_lines(boxes, levels, resizable=True):
-    """What share of the boxes, all of them and by size, some prior reaches; advice where it is low.
+    """Yield lines on the share of the boxes, of all and by size, that some prior reaches, with
+    advice if it is low.
 
-    resizable: whether the images may be made larger, unlike SSD's.
+    resizable: whether the user can have the images made larger, unlike those of SSD.
     """
     best = best_overlap(boxes, levels)
     sides = box_sides(boxes)
     low, middle, high = np.percentile(sides, (5, 50, 95))
     parts = []
-    for smallest, largest in SIZES:
+    for smallest, largest in SIDE_RANGES:
         chosen = (sides >= smallest) & (sides < largest)
         if chosen.any():
             share = (best[chosen] >= REACHED).mean()
@@ -94,14 +101,14 @@ def reach_lines(boxes, levels, resizable=True):
 
 
 def smallest_prior(levels):
-    """The area in square pixels of the smallest prior."""
+    """The area of the smallest prior, in square pixels."""
     return min(
         (right - left) * (bottom - top) for left, top, right, bottom in levels[0].base_priors
     )
 
 
 def resized_boxes(dataset):
-    """All boxes [K, 4] as the network sees them."""
+    """All boxes of a dataset as the network sees them, [K, 4] in pixels of the resized images."""
     records = dataset.records
     sizes = [dataset.transform.output_size(*size) for size in records.sizes.tolist()]
     scale = np.array(sizes).reshape(-1, 2) / records.sizes
@@ -110,9 +117,10 @@ def resized_boxes(dataset):
 
 
 def best_overlap(boxes, levels):
-    """The best IoU that each box [N, 4] has with any prior of the levels -> [N].
+    """The best IoU of each box with any prior of the levels: [N, 4] -> [N].
 
-    Of the priors of one shape, it is always one of those whose centre is nearest.
+    Among the priors of one shape, the one whose centre is nearest overlaps a box most, so no other
+    needs to be compared. Priors are taken to cover the plane, not only the image.
     """
     boxes = torch.as_tensor(boxes, dtype=torch.float64)
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2

@@ -1,75 +1,83 @@
-"""What happens to an image and its boxes between the file and the batch: on bytes, in NumPy and
-OpenCV.
+"""Transforms of images and their boxes between the file and the batch, in NumPy and OpenCV.
 
 A transform takes an image [H, W, 3] uint8, its target (boxes [N, 4], labels [N], ignore [N], as
-arrays) and a random generator, and returns image and target. It changes neither in place.
+arrays) and a random generator, and returns an image and a target. It changes neither in place.
 
-method is how pixels are interpolated: "bytes", the fastest, of an image that may be decoded smaller
-than it is; for published detectors "whole", of all its pixels; "float", which does not round the
-result; or "pil", which averages what it makes smaller.
+Pixels are interpolated by one of four methods: "bytes" is the fastest, as the image may be decoded
+smaller than it is. The others do as published detectors did: "whole" uses all pixels of the image,
+"float" does not round the result, and "pil" averages pixels where it makes an image smaller.
 """
 
 import cv2
 import numpy as np
 from PIL import Image
 
-MAX_EXPANSION = 4  # times the image's sides. SSD, Sec. 3.6
-MIN_CROP = 0.3  # of the image's sides, as in ssd.pytorch; the paper has 0.1 of its area. Sec. 2.2
-# The IoU that a crop has with some object; None: no crop. Sec. 2.2
+# The largest factor on the sides of an expanded image. SSD, Sec. 3.6
+MAX_EXPANSION = 4
+# The smallest share of the image's sides in a crop. It is that of ssd.pytorch: the paper has 0.1 of
+# the area in Sec. 2.2.
+MIN_CROP = 0.3
+# The smallest IoU that a crop may have with the object it overlaps most, drawn anew for each image;
+# None stands for no crop. Sec. 2.2
 MIN_IOUS = (None, 0.0, 0.1, 0.3, 0.5, 0.7, 0.9)
-TRIALS = 50  # of one of them, before another is drawn
+# Crops that are tried for one IoU before another one is drawn.
+NUM_TRIALS = 50
 
 
 class Resize:
-    """RetinaNet's: the short side to short_side pixels, but the long one never over max_size.
+    """Resizes images as RetinaNet does, keeping their aspect.
 
-    short_side is a number or, to draw it anew for each image, a (smallest, largest) pair. Each side
-    is rounded, or cut to whole pixels if floor_sizes, and boxes follow what it really became.
+    The short side gets short_side pixels, or fewer if the long side would get more than max_size.
+    A (smallest, largest) pair as short_side draws it anew for each image. Sides are rounded to
+    whole pixels, down if floor_sizes is set, and boxes are scaled by what the sides really became.
     """
 
     def __init__(self, short_side, max_size, method="bytes", floor_sizes=False):
-        self.short_side, self.max_size = short_side, max_size
-        self.method, self.floor_sizes = method, floor_sizes
+        self.short_side = short_side
+        self.max_size = max_size
+        self.method = method
+        self.floor_sizes = floor_sizes
 
     def __call__(self, image, target, random):
         size = self.output_size(*image.shape[:2], random)
         return resize(image, target, size, self.method)
 
     def output_size(self, height, width, random=None):
-        """The size (height, width) that an image gets; the largest it can get without a
-        generator."""
+        """The size (height, width) that an image is resized to; without a random generator, the
+        largest that is possible."""
         short_side = np.max(self.short_side)
         if random is not None and not np.isscalar(self.short_side):
             short_side = random.integers(self.short_side[0], self.short_side[1] + 1)
         scale = min(short_side / min(height, width), self.max_size / max(height, width))
-        whole = int if self.floor_sizes else round
-        return max(whole(height * scale), 1), max(whole(width * scale), 1)
+        to_whole = int if self.floor_sizes else round
+        return max(to_whole(height * scale), 1), max(to_whole(width * scale), 1)
 
     def needed_size(self, height, width):
-        """How small (height, width) an image of this size may be decoded."""
+        """The smallest size (height, width) to which an image may be decoded."""
         return self.output_size(height, width) if self.method == "bytes" else (height, width)
 
 
 class Stretch:
-    """SSD's: every image to one size (height, width), whatever its aspect."""
+    """Resizes images as SSD does, all to one size (height, width) whatever their aspect."""
 
     def __init__(self, size, method="bytes"):
-        self.size, self.method = size, method
+        self.size = size
+        self.method = method
 
     def __call__(self, image, target, random):
         return resize(image, target, self.size, self.method)
 
     def output_size(self, height, width, random=None):
-        """The size (height, width) that an image of this size gets."""
+        """The size (height, width) that an image is resized to."""
         return self.size
 
     def needed_size(self, height, width):
-        """How small (height, width) an image of this size may be decoded."""
+        """The smallest size (height, width) to which an image may be decoded."""
         return self.size if self.method == "bytes" else (height, width)
 
 
 def resize(image, target, size, method="bytes"):
-    """Image and boxes stretched to (height, width)."""
+    """The image resized to (height, width), and its target with the boxes scaled accordingly."""
     height, width = image.shape[:2]
     if (height, width) == tuple(size):
         return image, target
@@ -84,7 +92,7 @@ def resize(image, target, size, method="bytes"):
 
 
 class RetinaNetAugmentation(Resize):
-    """Resize, and mirror every second image (RetinaNet, Sec. 4)."""
+    """Resizes images, and mirrors them with probability 0.5 (RetinaNet, Sec. 4)."""
 
     def __call__(self, image, target, random):
         image, target = super().__call__(image, target, random)
@@ -96,25 +104,27 @@ class RetinaNetAugmentation(Resize):
 
 
 class SSDAugmentation:
-    """Expand, crop, mirror, resize and distort (SSD, Sec. 2.2 and 3.6).
+    """Expands, crops, mirrors, resizes and distorts images (SSD, Sec. 2.2 and 3.6).
 
-    The paper reports 65.5 mAP on VOC07 without, 74.3 with, and 77.2 since it expands images too.
+    In the paper it raises mAP on VOC07 from 65.5 to 74.3, and with expansion to 77.2.
 
-    The first four only decide which window of the plane, the image somewhere on it, the network
-    will see. Its pixels are then fetched once, at the size (height, width) that is wanted, and
-    distorted. The border around an expanded image is distorted with it, where the authors distort
-    first.
+    Expanding, cropping and mirroring only choose a window: a box that may reach beyond the image.
+    Then its pixels are interpolated once, at the (height, width) that the network needs, and their
+    colours are distorted. The authors distort first, so that the border of an expanded image keeps
+    its colour; here it is distorted as well.
     """
 
     def __init__(self, size, colour):
-        self.size, self.colour = size, tuple(round(value) for value in colour)
+        self.size = size
+        self.colour = tuple(round(value) for value in colour)
 
     def output_size(self, height, width, random=None):
-        """The size (height, width) that an image of this size gets."""
+        """The size (height, width) that an image is resized to."""
         return self.size
 
     def needed_size(self, height, width):
-        """How small an image may be decoded for the smallest crop to have all its pixels."""
+        """The smallest size (height, width) to which an image may be decoded: the smallest crop is
+        then not enlarged."""
         return [side / MIN_CROP for side in self.size]
 
     def __call__(self, image, target, random):
@@ -127,30 +137,31 @@ class SSDAugmentation:
 
 
 def select(target, kept):
-    """The target with only those objects for which the mask kept [N] is true."""
+    """The target of those objects only for which the mask kept [N] is true."""
     return target | {name: target[name][kept] for name in ("boxes", "labels", "ignore")}
 
 
 def expand(image_size, random):
-    """Every second time, a window up to 16 times the image's area, the image somewhere in it ->
-    xyxy.
+    """A window around the image, as xyxy in pixels of the image (SSD, Sec. 3.6).
 
-    Its pixels are the image's: beyond the image, coordinates are below 0 or over its sides.
+    With probability 0.5 it is the image itself. Otherwise its area is up to 16 times as large, and
+    the image lies somewhere in it: left and top may be negative, right and bottom over the sides.
     """
     height, width = image_size
     if random.random() < 0.5:
         return np.array([0, 0, width, height], np.float32)
     ratio = random.uniform(1, MAX_EXPANSION)
-    left, top = random.uniform(0, (ratio - 1) * width), random.uniform(0, (ratio - 1) * height)
+    left = random.uniform(0, (ratio - 1) * width)
+    top = random.uniform(0, (ratio - 1) * height)
     return np.array([-left, -top, ratio * width - left, ratio * height - top], np.float32)
 
 
 def crop(window, boxes, ignore, random):
-    """A part of the window that overlaps some object enough (SSD, Sec. 2.2).
+    """A part of the window that has a drawn IoU, or more, with some object (SSD, Sec. 2.2).
 
-    Returns its xyxy, the mask [N] of the objects in it, and the IoU that was asked for. An object
-    is in it if its centre is. One object that reaches the IoU is enough: if all had to, crowded
-    images would hardly ever be cropped. Without any object, every part will do.
+    Returns the part as xyxy, the mask [N] of the objects whose centres are in it, and the IoU that
+    was drawn. One object with this IoU is enough: if all had to have it, crowded images would
+    hardly ever be cropped. In an image without objects, any part will do.
     """
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     real = boxes[~ignore]
@@ -158,7 +169,7 @@ def crop(window, boxes, ignore, random):
         min_iou = MIN_IOUS[random.integers(len(MIN_IOUS))]
         if min_iou is None:
             return window, np.ones(len(boxes), bool), min_iou
-        for _ in range(TRIALS):
+        for _ in range(NUM_TRIALS):
             part = random_part(window, random)
             if len(real) and overlaps(part, real).max() < min_iou:
                 continue
@@ -168,14 +179,15 @@ def crop(window, boxes, ignore, random):
 
 
 def random_part(window, random):
-    """A part of the window with sides of 0.3 to 1 of its own, their ratio within 1/2 and 2."""
+    """A part of the window, as xyxy: its sides are 0.3 to 1 times those of the window, and neither
+    is more than twice the other."""
     left, top, right, bottom = window.tolist()
-    # A very narrow window has hardly a part of such a ratio: then any will do.
-    narrow = max(right - left, bottom - top) > 6 * min(right - left, bottom - top)
+    # A very narrow window has hardly any part with such a ratio, so any ratio will do.
+    is_narrow = max(right - left, bottom - top) > 6 * min(right - left, bottom - top)
     while True:
         width = random.uniform(MIN_CROP, 1) * (right - left)
         height = random.uniform(MIN_CROP, 1) * (bottom - top)
-        if width <= 2 * height and height <= 2 * width or narrow:
+        if is_narrow or width <= 2 * height and height <= 2 * width:
             break
     x = left + random.uniform(0, right - left - width)
     y = top + random.uniform(0, bottom - top - height)
@@ -183,7 +195,7 @@ def random_part(window, random):
 
 
 def overlaps(part, boxes):
-    """IoU of one part [4] with boxes [N, 4] -> [N], in NumPy: of few boxes, torch is slower."""
+    """IoU of one part with boxes: [4], [N, 4] -> [N]. NumPy is faster for a few boxes."""
     sides = np.minimum(part[2:], boxes[:, 2:]) - np.maximum(part[:2], boxes[:, :2])
     shared = sides[:, 0].clip(0) * sides[:, 1].clip(0)
     part_area = (part[2] - part[0]) * (part[3] - part[1])
@@ -192,18 +204,21 @@ def overlaps(part, boxes):
 
 
 def crop_and_resize(window, image, target, size, colour, mirrored=False):
-    """The window's pixels at this size (height, width), and its objects cut at the border.
+    """The pixels in a window at this size (height, width), and the objects, clipped to it.
 
-    What lies beyond the image has one colour; objects of less than a pixel are left out.
+    Beyond the image the pixels have one colour. Objects under a pixel wide or high are left out.
     """
     height, width = size
     left, top, right, bottom = window.tolist()
-    x_scale, y_scale = width / (right - left), height / (bottom - top)
-    # Pixel centres lie at half integers: hence the halves.
-    x_shift, y_shift = (0.5 - left) * x_scale - 0.5, (0.5 - top) * y_scale - 0.5
+    x_scale = width / (right - left)
+    y_scale = height / (bottom - top)
+    # warpAffine counts from the centre of the first pixel, boxes from its corner, half a pixel off.
+    x_shift = (0.5 - left) * x_scale - 0.5
+    y_shift = (0.5 - top) * y_scale - 0.5
     boxes = (target["boxes"] - window[[0, 1, 0, 1]]) * np.array([x_scale, y_scale] * 2, np.float32)
     if mirrored:
-        x_scale, x_shift = -x_scale, width - 1 - x_shift
+        x_scale = -x_scale
+        x_shift = width - 1 - x_shift
         boxes[:, [0, 2]] = width - boxes[:, [2, 0]]
     matrix = np.array([[x_scale, 0, x_shift], [0, y_scale, y_shift]])
     image = cv2.warpAffine(
@@ -215,10 +230,11 @@ def crop_and_resize(window, image, target, size, colour, mirrored=False):
 
 
 def distort(image, random):
-    """Brightness, contrast, saturation, hue and the order of the channels, each every second time.
+    """The image with other colours: brightness, contrast, saturation, hue and the order of the
+    channels change, each with probability 0.5 (SSD, Sec. 2.2, after Howard, 2013).
 
-    As in ssd.pytorch (Howard, 2013, is the paper's source): contrast comes before the colours or
-    after them, and channels change places, which Caffe's release of SSD never does.
+    As in ssd.pytorch, contrast changes before or after saturation and hue, and channels change
+    places, which they never do in the authors' own release.
     """
     brightness = random.uniform(-32, 32) if random.random() < 0.5 else 0.0
     contrast = random.uniform(0.5, 1.5) if random.random() < 0.5 else 1.0
@@ -236,18 +252,18 @@ def distort(image, random):
 
 
 def apply_lut(image, factor, offset=0.0):
-    """Every byte plus an offset, times a factor, within 0 and 255, by a table of 256 entries."""
+    """The image with (byte + offset) * factor instead of every byte, clipped to 0 to 255."""
     if factor == 1 and offset == 0:
         return image
+    # A lookup table computes it once for each of the 256 values, not for each pixel.
     table = (np.arange(256) + offset) * factor
     return cv2.LUT(image, table.round().clip(0, 255).astype(np.uint8))
 
 
 def shift_colours(image, saturation, hue):
-    """The saturation times a factor, and the hue plus some degrees, by a table for each of H, S,
-    V."""
+    """The image with its saturation multiplied by a factor and its hue shifted by some degrees."""
     values = np.arange(256)
-    # In bytes, OpenCV counts a hue in steps of two degrees.
+    # In images of bytes, OpenCV's unit of the hue is two degrees.
     hues = (values + round(hue / 2)) % 180
     saturations = (values * saturation).clip(0, 255)
     tables = np.stack([hues, saturations, values], axis=-1).astype(np.uint8)[None]

@@ -19,7 +19,7 @@ def root(tmp_path_factory):
 
 
 def test_every_split_has_its_images_and_some_are_empty(root):
-    for split, count in shapes.IMAGES.items():
+    for split, count in shapes.NUM_IMAGES.items():
         classes, records = read_split("shapes", root, split)
         assert len(records) == count and len(classes) == 3
         assert 0 < (np.diff(records.offsets) == 0).sum() < count / 5
