@@ -1,5 +1,4 @@
-"""Cityscapes (https://www.cityscapes-dataset.com): polygons around everything; boxes of those with
-instances."""
+"""Cityscapes (https://www.cityscapes-dataset.com): a json file of polygons for each image."""
 
 from collections import defaultdict
 
@@ -7,6 +6,7 @@ from data.folder import folder_split
 from data.records import Entry, Object, Source
 from data.text import UserError, read_head, read_json, to_number
 
+# The classes whose objects are annotated one by one; road, sky and the like have no boxes.
 CLASSES = ("person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")
 FILES = r"(.*/)?[^/]*_polygons\.json"
 LAYOUT = "expected gtFine/train/*/*_gtFine_polygons.json and leftImg8bit/train/*/*.png, val alike"
@@ -18,18 +18,24 @@ def recognise(folder):
 
 
 def is_polygons(path):
-    """Whether a file has the keys of Cityscapes' polygons."""
+    """Whether a file has the keys of a file of polygons."""
     text = read_head(path, 100_000)
     return b'"imgHeight"' in text and b'"objects"' in text
 
 
 def read(folder):
-    """The eight classes that have instances -> Source. A group, not counted apart, is ignored."""
+    """The Source of a folder in the format of Cityscapes.
+
+    A group, such as persons who are not told apart, is to be ignored.
+    """
+    # Where the user named the format, files that do not look like it are read and reported.
     found = recognise(folder) or folder.matching(FILES)
+    # gtCoarse has rough polygons of images most of which gtFine does not have.
     files = [file for file in found if "Coarse" not in file]
     if not files:
         raise UserError(f"no polygons in {folder.root.absolute()}; {LAYOUT}")
-    splits, problems = defaultdict(list), []
+    splits = defaultdict(list)
+    problems = []
     for file in files:
         try:
             entry = parse_polygons(folder, file)
@@ -59,9 +65,10 @@ def parse_polygons(folder, file):
 
 
 def object_of_polygon(item):
-    """The Object of a polygon. Its points are pixels, and the last of them belongs to it, too."""
+    """The Object of a polygon, as the box around it."""
     x = [to_number(point[0]) for point in item["polygon"]]
     y = [to_number(point[1]) for point in item["polygon"]]
     name = item["label"].removesuffix("group")
     is_group = item["label"].endswith("group")
+    # Points are whole pixels, and the last pixel belongs to the object.
     return Object(min(x), min(y), max(x) + 1, max(y) + 1, name, is_group)

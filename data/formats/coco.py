@@ -14,6 +14,7 @@ from data.text import UserError, read_json, to_number, with_progress
 
 LAYOUT = "expected annotations/instances_train2017.json and images in train2017/, val alike"
 KEYS = ("images", "annotations", "categories")
+# The official files of other tasks, whose images and categories look like those of detection.
 OTHER_TASKS = r"(.*/)?(person_keypoints|captions|panoptic|stuff|image_info)_[^/]*\.json"
 
 
@@ -25,7 +26,8 @@ def recognise(folder):
 
 
 def is_coco(path):
-    """Whether the file has COCO's three keys, without reading all of it into memory."""
+    """Whether a file has COCO's three keys. It is searched without being read into memory, as the
+    official files have up to 450 MB."""
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             return all(data.find(f'"{key}"'.encode()) >= 0 for key in KEYS)
@@ -34,20 +36,24 @@ def is_coco(path):
 
 
 def read(folder):
-    """Every file of COCO's kind, its split told by its name or its folder's -> Source."""
+    """The Source of all files of this format in a folder. The name of a file, or of its folder,
+    says which split it is."""
     files = recognise(folder)
     if not files:
         broken = folder.matching(r"(.*/)?(instances_[^/]*|[^/]*coco|train|val)\.json")
         if broken:
+            # It raises an error that says what is missing or wrong.
             load_coco(folder.path(broken[0]))
         where = folder.root.absolute()
         hint = f"get COCO with: python -m tools.download coco --root {folder.root}"
         raise UserError(f"no COCO annotations in {where}; {LAYOUT}; {hint}")
-    by_split, notes = defaultdict(list), []
+    by_split = defaultdict(list)
+    notes = []
     for file in files:
         by_split[file_split(file) or "all"].append(file)
     for split, options in by_split.items():
         years = {year: file for file in options for year in re.findall(r"20(?:14|17)", file)}
+        # The images of 2014 are those of 2017 in other splits.
         if len(years) == len(options) == 2:
             by_split[split] = [years["2017"]]
             notes.append(f"not used: {years['2014']}")
@@ -60,7 +66,7 @@ def read(folder):
 
 
 def read_files(images, annotations, val_images=None, val_annotations=None):
-    """One or two annotation files, and the folders of their images -> Source."""
+    """The Source of one or two annotation files and the folders of their images."""
     parts = [("train" if val_annotations else "all", annotations, images)]
     if val_annotations:
         parts.append(("val", val_annotations, val_images or images))
@@ -81,7 +87,7 @@ def read_files(images, annotations, val_images=None, val_annotations=None):
 
 
 def load_coco(path):
-    """The parsed file, if its three lists are lists of objects."""
+    """The content of an annotation file, after a check that its three lists hold objects."""
     content = read_json(path)
     missing = [key for key in KEYS if not isinstance(content, dict) or key not in content]
     if missing:
@@ -94,33 +100,37 @@ def load_coco(path):
 
 
 def merge(parts, folder, notes):
-    """(split, file, content) of each annotation file -> Source. Their categories must agree."""
-    ids, splits, problems = {}, defaultdict(list), []
+    """The Source of annotation files, (split, file, content) each, whose categories must agree."""
+    ids = {}
+    splits = defaultdict(list)
+    problems = []
     for split, file, content in parts:
         categories = read_categories(content, folder.path(file))
         names = {number: name for name, number in categories.items()}
         check_categories(ids, categories, folder.path(file))
         ids |= categories
         splits[split] += coco_entries(content, names, folder, file, split, problems)
+    # In the order of their ids, which may be numbers in one file and text in another.
     classes = sorted(ids, key=lambda name: (str(type(ids[name])), ids[name]))
     return Source(classes, dict(splits), ids, is_official(classes), notes=notes, problems=problems)
 
 
 def is_official(classes):
-    """Whether these are COCO's own 80 classes."""
+    """Whether these are the 80 classes of COCO itself."""
     return len(classes) == 80 and {"person", "toothbrush", "hair drier"} <= set(classes)
 
 
 def names_by_id():
-    """COCO's names in the places of their ids, N/A where there is none, as torchvision has them."""
+    """A list of COCO's class names with each at the place of its id, and N/A at unused places."""
     return get_model_weights("retinanet_resnet50_fpn").COCO_V1.meta["categories"]
 
 
 def read_categories(content, path):
-    """Class name -> the file's own number of it."""
+    """The categories of one file, as name -> id."""
     categories = {}
     for place, item in enumerate(content["categories"]):
-        name, number = item.get("name"), item.get("id")
+        name = item.get("name")
+        number = item.get("id")
         if not isinstance(name, str) or not isinstance(number, (int, str)):
             raise UserError(f"{path}: categories[{place}] has no name or no id")
         if name in categories or number in categories.values():
@@ -134,7 +144,7 @@ def read_categories(content, path):
 
 
 def check_categories(known, categories, path):
-    """An error where one name has two numbers, or one number two names, in two files."""
+    """Raise an error if two files give one name two ids, or one id two names."""
     names = {number: name for name, number in known.items()}
     for name, number in categories.items():
         if known.get(name, number) != number or names.get(number, name) != name:
@@ -142,8 +152,9 @@ def check_categories(known, categories, path):
 
 
 def coco_entries(content, names, folder, file, split, problems):
-    """The images of one file with their objects; what cannot be used becomes a problem."""
-    path, objects = folder.path(file), {}
+    """The entries of one annotation file; what cannot be used becomes a problem."""
+    path = folder.path(file)
+    objects = {}
     for place, image in enumerate(content["images"]):
         number = image.get("id")
         is_id = isinstance(number, (int, str))
@@ -164,12 +175,14 @@ def coco_entries(content, names, folder, file, split, problems):
             problems.append(f"{where}: {error}")
 
     entries = []
+    # In a folder beside the file, or one with the name of the split, images are found first.
+    beside = f"{parent_of(file)}/{split}/.".lstrip("/")
     for place, image in enumerate(content["images"]):
         try:
             name = image.get("file_name")
             if not isinstance(name, str):
                 raise UserError(f"{path}: images[{place}] has no file_name")
-            picture = folder.find_image(name, f"{parent_of(file)}/{split}/.".lstrip("/"), split)
+            picture = folder.find_image(name, beside, split)
             size = size_of_image(image)
         except UserError as problem:
             problems.append(str(problem))
@@ -179,13 +192,13 @@ def coco_entries(content, names, folder, file, split, problems):
 
 
 def size_of_image(image):
-    """(height, width), or None where the file does not tell it as whole numbers."""
+    """(height, width) of an image in the file, or None if they are not whole numbers."""
     size = (image.get("height"), image.get("width"))
     return size if all(type(side) is int and 0 < side < 1 << 31 for side in size) else None
 
 
 def object_of_annotation(item, name):
-    """The Object of an annotation; its box from the segmentation where it has no bbox."""
+    """The Object of an annotation; without a bbox, its box is that around its segmentation."""
     box = item.get("bbox")
     if box is None and isinstance(item.get("segmentation"), list) and item["segmentation"]:
         box = box_around(item["segmentation"])
@@ -199,7 +212,7 @@ def object_of_annotation(item, name):
 
 
 def box_around(polygons):
-    """left, top, width, height around polygons of x, y, x, y, ..."""
-    points = [to_number(value) for polygon in polygons for value in polygon]
-    x, y = points[::2], points[1::2]
+    """(left, top, width, height) of the box around polygons [x, y, x, y, ...]."""
+    numbers = [to_number(value) for polygon in polygons for value in polygon]
+    x, y = numbers[::2], numbers[1::2]
     return min(x), min(y), max(x) - min(x), max(y) - min(y)

@@ -1,6 +1,6 @@
-"""A csv with a row for each object: `path,x1,y1,x2,y2,class`, or other columns that it names.
+"""Csv files with a row for each object: `path,x1,y1,x2,y2,class`, or as a header says.
 
-`path,,,,,` is an image without objects.
+A row `path,,,,,` stands for an image without objects.
 """
 
 import csv
@@ -12,7 +12,7 @@ from data.folder import Folder, file_split
 from data.records import Entry, Object, Source
 from data.text import UserError, read_text, to_number
 
-# The names that programs give to the columns.
+# The names that other programs give to the columns.
 COLUMNS = dict(
     path=("path", "filename", "file_name", "image", "image_path", "img", "file", "image_id"),
     left=("x1", "xmin", "x_min", "left"),
@@ -21,8 +21,9 @@ COLUMNS = dict(
     bottom=("y2", "ymax", "y_max", "bottom"),
     name=("class", "label", "class_name", "category", "name"),
 )
-SHORT = dict(path="path", left="x1", top="y1", right="x2", bottom="y2", name="class")
-LAYOUT = "expected train.csv of path,x1,y1,x2,y2,class and, if there are, val.csv and classes.csv"
+# The name of each column in our own messages.
+COLUMN_NAMES = dict(path="path", left="x1", top="y1", right="x2", bottom="y2", name="class")
+LAYOUT = "expected train.csv of path,x1,y1,x2,y2,class, and perhaps val.csv and classes.csv"
 
 
 def recognise(folder):
@@ -33,7 +34,7 @@ def recognise(folder):
 
 
 def is_boxes(path):
-    """Whether a file has the columns of boxes."""
+    """Whether a file has the columns of boxes, by its first row."""
     try:
         table = list(rows(path, limit=1))
     except UserError:
@@ -44,7 +45,8 @@ def is_boxes(path):
 
 
 def read(folder):
-    """Every csv of boxes, its split told by its name or its folder's -> Source."""
+    """The Source of all csv files of boxes in a folder. The name of a file, or of its folder, says
+    which split it is."""
     files = recognise(folder)
     if not files:
         raise UserError(f"no csv of boxes in {folder.root.absolute()}; {LAYOUT}")
@@ -56,7 +58,8 @@ def read(folder):
 
 
 def read_files(annotations, val_annotations=None, class_list=None, images="", val_images=""):
-    """One or two csv files, paths relative to each, or to folders of images -> Source."""
+    """The Source of one or two csv files. Paths in them are relative to the file, or to images and
+    val_images, folders of images."""
     names = read_classes(class_list) if class_list else None
     parts = [("train" if val_annotations else "all", annotations, images)]
     if val_annotations:
@@ -70,8 +73,9 @@ def read_files(annotations, val_annotations=None, class_list=None, images="", va
 
 
 def build_source(parts, names):
-    """(split, path, Folder, path within it) of each file -> Source."""
-    splits, problems = defaultdict(list), []
+    """The Source of some csv files, (split, path, Folder of images, path relative to it) each."""
+    splits = defaultdict(list)
+    problems = []
     for split, path, folder, file in parts:
         splits[split] += csv_entries(path, folder, file, split, names, problems)
     found = {
@@ -81,8 +85,9 @@ def build_source(parts, names):
 
 
 def csv_entries(path, folder, file, split, names, problems):
-    """The images of one csv with their objects; a row that cannot be used becomes a problem."""
-    columns, images = None, defaultdict(list)
+    """The entries of one csv file; a row that cannot be used becomes a problem."""
+    columns = None
+    images = defaultdict(list)
     for line, row in rows(path):
         where = f"{path}, line {line}"
         if columns is None:
@@ -91,7 +96,9 @@ def csv_entries(path, folder, file, split, names, problems):
                 continue
             columns = {name: place for place, name in enumerate(COLUMNS)}
         if len(row) <= max(columns.values()):
-            problems.append(f"{where}: {len(row)} columns, expected {','.join(SHORT.values())}")
+            problems.append(
+                f"{where}: {len(row)} columns, expected {','.join(COLUMN_NAMES.values())}"
+            )
             continue
         cells = {name: row[place].strip() for name, place in columns.items()}
         objects = images[cells["path"]]
@@ -111,7 +118,7 @@ def csv_entries(path, folder, file, split, names, problems):
 
 
 def image_path(name, folder, file, split):
-    """The image of a row: the path as it is written, else an image of that name in the folder."""
+    """The path of the image of a row: as it is written, or else of an image with that name."""
     direct = os.path.join(folder.root, os.path.dirname(file), name)
     if os.path.isfile(direct):
         return direct
@@ -119,14 +126,14 @@ def image_path(name, folder, file, split):
 
 
 def object_of_cells(cells, names):
-    """The Object of a row's cells."""
+    """The Object that the cells of a row describe."""
     corners = []
     for column in ("left", "top", "right", "bottom"):
         try:
             corners.append(to_number(cells[column]))
         except ValueError:
             raise ValueError(
-                f"column {SHORT[column]} is {cells[column]!r}, expected a number"
+                f"column {COLUMN_NAMES[column]} is {cells[column]!r}, expected a number"
             ) from None
     name = cells["name"]
     if not name:
@@ -137,7 +144,7 @@ def object_of_cells(cells, names):
 
 
 def header_of(row):
-    """Where each column is, by the names in the first row; None if it is no row of names."""
+    """The place of each column, by the names in a first row; None if there are no such names."""
     words = [cell.strip().lower() for cell in row]
     columns = {}
     for column, names in COLUMNS.items():
@@ -146,7 +153,8 @@ def header_of(row):
 
 
 def rows(path, limit=None):
-    """(line number, cells) of each row that is not blank; they lie between commas, ; or tabs."""
+    """[(line number, cells)] of the rows that are not blank. Commas, semicolons or tabs, whichever
+    is most frequent in the first row, separate the cells."""
     text = read_text(path)
     first = next((line for line in text.splitlines() if line.strip()), "")
     delimiter = max(",;\t", key=first.count)
@@ -159,7 +167,7 @@ def rows(path, limit=None):
 
 
 def read_classes(path):
-    """The names of a list `class,id`, with a header or without, in the order of the ids."""
+    """The names in a list of rows `class,id`, with or without a header, in the order of the ids."""
     named = []
     for _, row in rows(path):
         if len(row) > 1 and row[1].strip().isdecimal():

@@ -1,12 +1,11 @@
-"""KITTI's objects (https://www.cvlibs.net/datasets/kitti): a text file for each image, a line for
-each object."""
+"""KITTI's object detection (https://www.cvlibs.net/datasets/kitti): a text file for each image."""
 
 from data.folder import stem_of
 from data.records import Entry, Object, Source
 from data.text import UserError, first_lines, read_lines, to_number
 
 CLASSES = ("Car", "Pedestrian", "Cyclist")
-# Too like a class to be its background where they are no classes themselves: KITTI's evaluation.
+# KITTI's evaluation does not count a detection of these as a mistake: type -> the class.
 SIMILAR = {"Van": "Car", "Person_sitting": "Pedestrian"}
 TYPES = (*CLASSES, *SIMILAR, "Truck", "Tram", "Misc")
 FILES = r"(.*/)?label_2/[^/]*\.txt"
@@ -19,7 +18,7 @@ def recognise(folder):
 
 
 def is_kitti(path):
-    """Whether a file begins with a line of a type and at least fourteen numbers."""
+    """Whether a file begins with a line of a type and fourteen numbers or more."""
     words = " ".join(first_lines(path)[:1]).split()
     try:
         numbers = [float(word) for word in words[1:]]
@@ -29,15 +28,18 @@ def is_kitti(path):
 
 
 def read(folder):
-    """training/image_2 and training/label_2 -> Source. KITTI's own test set has no labels.
+    """The Source of training/image_2 and training/label_2; the images in testing have no labels.
 
-    Car, Pedestrian and Cyclist, unless other types are asked for. DontCare is ignored for all.
+    Its classes are Car, Pedestrian and Cyclist, unless the user asks for others. Regions of
+    DontCare are ignored for every class.
     """
+    # Where the user named the format, files that do not look like it are read and reported.
     found = recognise(folder) or folder.matching(FILES)
     files = [file for file in found if not file.startswith("testing/")]
     if not files:
         raise UserError(f"no KITTI labels in {folder.root.absolute()}; {LAYOUT}")
-    entries, problems = [], []
+    entries = []
+    problems = []
     for file in files:
         objects = read_objects(folder.path(file), problems)
         picture = folder.find_by_stem(file)
@@ -57,7 +59,8 @@ def read(folder):
 
 
 def read_objects(path, problems):
-    """The objects of one file: type, truncation, occlusion, angle, four corners, and more in 3D."""
+    """The objects of one file. A line holds type, truncation, occlusion, angle, left, top, right,
+    bottom, and seven numbers in 3D."""
     objects = []
     for line, text in read_lines(path):
         name, *words = text.split()

@@ -1,4 +1,4 @@
-"""labelme's format (https://github.com/wkentaro/labelme): a json file of shapes for each image."""
+"""The format of labelme (https://github.com/wkentaro/labelme): a json file for each image."""
 
 from collections import defaultdict
 
@@ -6,7 +6,8 @@ from data.folder import folder_split, stem_of
 from data.records import Entry, Object, Source
 from data.text import UserError, read_head, read_json, to_number
 
-BOXED = ("rectangle", "polygon", "circle", "linestrip", "line")
+# The kinds of shapes that have a box around them; a point has none.
+KINDS_WITH_BOX = ("rectangle", "polygon", "circle", "linestrip", "line")
 FILES = r"(.*/)?[^/]*\.json"
 LAYOUT = "expected a json file of shapes beside each image"
 
@@ -17,14 +18,16 @@ def recognise(folder):
 
 
 def is_labelme(path):
-    """Whether a file has the keys of labelme's."""
+    """Whether a file has the keys of a file of labelme."""
     text = read_head(path, 100_000)
     return b'"shapes"' in text and (b'"imagePath"' in text or b'"imageData"' in text)
 
 
 def read(folder):
-    """Every json of shapes -> Source. A box lies around the points of its shape."""
-    splits, problems = defaultdict(list), []
+    """The Source of a folder with files of labelme."""
+    splits = defaultdict(list)
+    problems = []
+    # Where the user named the format, files that do not look like it are read and reported.
     for file in recognise(folder) or folder.matching(FILES):
         try:
             splits[folder_split(file) or "all"].append(parse_shapes(folder, file, problems))
@@ -59,15 +62,17 @@ def parse_shapes(folder, file, problems):
 
 
 def object_of_shape(shape):
-    """The Object of a shape; a circle is given by its centre and a point on it."""
-    name, kind = shape["label"].strip(), shape.get("shape_type") or "polygon"
-    if not name or kind not in BOXED:
+    """The Object of a shape, as the box around it."""
+    name = shape["label"].strip()
+    kind = shape.get("shape_type") or "polygon"
+    if not name or kind not in KINDS_WITH_BOX:
         raise ValueError(f"{kind} of {name!r}")
     x = [to_number(point[0]) for point in shape["points"]]
     y = [to_number(point[1]) for point in shape["points"]]
     if len(x) < 2:
         raise ValueError(f"{len(x)} points")
     if kind == "circle":
+        # Its points are the centre and one on the circle.
         radius = ((x[0] - x[1]) ** 2 + (y[0] - y[1]) ** 2) ** 0.5
         return Object(x[0] - radius, y[0] - radius, x[0] + radius, y[0] + radius, name)
     return Object(min(x), min(y), max(x), max(y), name)

@@ -1,4 +1,4 @@
-"""PASCAL VOC's format (http://host.robots.ox.ac.uk/pascal/VOC): one xml file for each image."""
+"""The format of PASCAL VOC (http://host.robots.ox.ac.uk/pascal/VOC): an xml file for each image."""
 
 import re
 import xml.etree.ElementTree as ElementTree
@@ -9,13 +9,12 @@ from data.records import Entry, Object, Source, count_note
 from data.text import UserError, read_head, read_lines, to_number, with_progress
 
 CLASSES = (
-    "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse "
-    "motorbike person "
-    "pottedplant sheep sofa train tvmonitor"
+    "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike "
+    "person pottedplant sheep sofa train tvmonitor"
 ).split()
-# What the field trains and tests on: both years' trainval, and the test set with public
+# The lists that published detectors are trained and tested on. Only the test set of 2007 has public
 # annotations.
-OFFICIAL = (("trainval", "VOC2007"), ("trainval", "VOC2012"), ("test", "VOC2007"))
+OFFICIAL_LISTS = (("trainval", "VOC2007"), ("trainval", "VOC2012"), ("test", "VOC2007"))
 FILES = r"(.*/)?[^/]*\.xml"
 LAYOUT = (
     "expected VOCdevkit/VOC2007 and VOCdevkit/VOC2012, or Annotations/*.xml and JPEGImages/, "
@@ -29,21 +28,25 @@ def recognise(folder):
 
 
 def is_voc(path):
-    """Whether a file begins with VOC's element annotation."""
+    """Whether a file begins with an element "annotation"."""
     return re.search(rb"<annotation[\s>]", read_head(path, 2000)) is not None
 
 
 def read(folder):
-    """VOC2007 and VOC2012, or any other folder of annotations and images -> Source."""
+    """The Source of VOC2007 and VOC2012, or of any other folder of such annotations and images."""
+    # Where the user named the format, files that do not look like it are read and reported.
     files = recognise(folder) or folder.matching(FILES)
     if not files:
         raise UserError(
             f"no VOC annotations in {folder.root.absolute()}; {LAYOUT}; "
             f"get VOC with: python -m tools.download voc --root {folder.root}"
         )
-    notes, problems = [], []
+    notes = []
+    problems = []
     listed = list_annotations(folder, files, notes, problems)
-    splits, parsed = {}, {}
+    splits = {}
+    # A file can be in several splits, as trainval holds train and val.
+    parsed = {}
     for split, chosen in listed.items():
         splits[split] = []
         for file in with_progress(chosen, split):
@@ -52,11 +55,11 @@ def read(folder):
                 splits[split].append(parsed[file])
             except UserError as problem:
                 problems.append(str(problem))
-    if not any("VOC20" in file for file in files):
+    is_official = any("VOC20" in file for file in files)
+    if not is_official:
         notes += images_without_xml(folder, splits, files)
     found = {item.name for entry in parsed.values() for item in entry.objects}
-    # VOC's own folder, or one with nearly all of its classes, has its list, whatever it shows.
-    is_official = any("VOC20" in file for file in files)
+    # A part of VOC keeps the whole list of classes, so that its labels are those of all of VOC.
     fixed = found <= set(CLASSES) and (is_official or len(found) >= 15)
     return Source(
         list(CLASSES) if fixed else sorted(found),
@@ -68,14 +71,15 @@ def read(folder):
 
 
 def list_annotations(folder, files, notes, problems):
-    """The xml files of each split: as the lists of images say, else by the folders' names."""
+    """The xml files of each split, as lists of images or else the names of folders say."""
     by_stem = defaultdict(list)
     for file in files:
         by_stem[stem_of(file)].append(file)
     listed = defaultdict(list)
     for split, path in image_lists(folder, notes):
         for _, name in read_lines(folder.path(path)):
-            # The lists of a class have a second column, of 1 and -1.
+            # In a list of one class, a second column says whether the image shows it. But the name
+            # of an image may also have a space in it.
             file = nearest_xml(by_stem, name, path) or nearest_xml(by_stem, name.split()[0], path)
             if file is None:
                 problems.append(f"{folder.path(path)}: no annotation of {name}")
@@ -92,13 +96,13 @@ def list_annotations(folder, files, notes, problems):
 
 
 def image_lists(folder, notes):
-    """(split, file) of the lists of images: both years' where it is VOC's own folder."""
+    """[(split, file)] of the lists of images; in VOC itself, only the official ones."""
     lists = folder.matching(r"(.*/)?ImageSets/Main/(train|val|trainval|test)\.txt")
     years = [file for file in lists if "VOC20" in file]
     if not years:
         return [(stem_of(file), file) for file in lists]
     chosen = []
-    for split, year in OFFICIAL:
+    for split, year in OFFICIAL_LISTS:
         found = [file for file in years if file.endswith(f"{year}/ImageSets/Main/{split}.txt")]
         if found:
             chosen.append((split, found[0]))
@@ -108,14 +112,15 @@ def image_lists(folder, notes):
 
 
 def nearest_xml(by_stem, name, path):
-    """The annotation of a listed image, within the folder that holds the list."""
+    """The annotation of an image that a list names, in the folder that the list belongs to."""
+    # The list is in ImageSets/Main of that folder.
     home = parent_of(parent_of(parent_of(path)))
     files = [file for file in by_stem.get(name.rsplit("/", 1)[-1], []) if file.startswith(home)]
     return min(files, key=len, default=None)
 
 
 def images_without_xml(folder, splits, files):
-    """A note on the images that have no annotation, where there are any."""
+    """A list of one note, which names images that have no annotation, or of none."""
     used = {entry.path for entries in splits.values() for entry in entries}
     stems = {stem_of(file).lower() for file in files}
     rest = [
@@ -129,8 +134,8 @@ def images_without_xml(folder, splits, files):
 def parse_annotation(folder, file):
     """The Entry of one annotation.
 
-    Coordinates are taken as written. VOC counts pixels from 1, most programs that write its format
-    from 0, and no file says which; half a pixel is less than annotators agree to.
+    Coordinates are used as they are. VOC counts pixels from 1, most programs that write its format
+    count from 0, and no file says which; annotators differ by more than a pixel.
     """
     path = folder.path(file)
     try:
@@ -141,7 +146,9 @@ def parse_annotation(folder, file):
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     objects = []
     for number, item in enumerate(root.iter("object"), start=1):
-        name, box = (item.findtext("name") or "").strip(), item.find("bndbox")
+        # The parts of a person, such as a head, have a name and a bndbox one element deeper.
+        name = (item.findtext("name") or "").strip()
+        box = item.find("bndbox")
         if not name or box is None:
             raise UserError(f"{path}: object {number} has no name or no bndbox")
         try:
@@ -154,8 +161,8 @@ def parse_annotation(folder, file):
             ) from None
         objects.append(Object(*corners, name, (item.findtext("difficult") or "").strip() == "1"))
     split = folder_split(file)
+    # An image with the stem of the annotation comes first: many programs leave a stale <filename>.
     name = (root.findtext("filename") or "").strip() or stem_of(file)
-    # The image of the annotation's own stem first: many programs leave a stale <filename> behind.
     picture = folder.find_by_stem(file, split, name)
     if picture is None:
         picture = folder.find_image(name, file, split)
@@ -163,7 +170,7 @@ def parse_annotation(folder, file):
 
 
 def size_of_annotation(root):
-    """(height, width), or None where the annotation does not tell it."""
+    """(height, width) in an annotation, or None if it has none."""
     try:
         size = [int(to_number(root.findtext(f"size/{side}") or "")) for side in ("height", "width")]
     except ValueError:

@@ -1,5 +1,4 @@
-"""WIDER FACE (http://shuoyang1213.me/WIDERFACE): a text file of image names, counts and so many
-faces."""
+"""WIDER FACE (http://shuoyang1213.me/WIDERFACE): a text file of all images and faces of a split."""
 
 from data.folder import file_split
 from data.images import EXTENSIONS
@@ -8,7 +7,8 @@ from data.text import UserError, first_lines, read_text, to_number
 
 FILES = r"(.*/)?wider_face_(train|val)_bbx_gt\.txt"
 LAYOUT = "expected wider_face_split/wider_face_train_bbx_gt.txt and WIDER_train/images, val alike"
-INVALID = 3  # of the six flags: a face that can hardly be told from the blur around it
+# The place, among the six flags of a face, of "invalid": too blurred to be recognised.
+INVALID_FLAG = 3
 
 
 def recognise(folder):
@@ -17,19 +17,22 @@ def recognise(folder):
 
 
 def is_faces(path):
-    """Whether a file begins with an image's name and a count."""
+    """Whether a file begins with the name of an image and a count."""
     lines = [line.strip() for line in first_lines(path)]
     return len(lines) > 1 and lines[0].lower().endswith(EXTENSIONS) and lines[1].isdecimal()
 
 
 def read(folder):
-    """One class, face -> Source. Invalid faces are ignored; those of no area are dropped."""
+    """The Source of WIDER FACE, which has one class; invalid faces are ignored."""
+    # Where the user named the format, files that do not look like it are read and reported.
     files = recognise(folder) or folder.matching(FILES)
     if not files:
         raise UserError(f"no wider_face_train_bbx_gt.txt in {folder.root.absolute()}; {LAYOUT}")
-    splits, problems = {}, []
+    splits = {}
+    problems = []
     for file in files:
-        split, entries = file_split(file), []
+        split = file_split(file)
+        entries = []
         for name, objects in parse_faces(folder.path(file), problems).items():
             try:
                 entries.append(Entry(folder.find_image(name, file, split), None, name, objects))
@@ -40,13 +43,15 @@ def read(folder):
 
 
 def parse_faces(path, problems):
-    """Image name -> its faces.
+    """The faces of each image: its name -> Objects.
 
-    An image without faces has a count of 0, then in some releases a line of zeros nevertheless; in
-    others a count of 1 and that line.
+    Each image has a line with its name, one with a count, and as many lines of faces. An image
+    without faces has a count of 0, which in some releases is followed by a line of zeros all the
+    same; in others it has a count of 1 and the line of zeros.
     """
     lines = read_text(path).splitlines()
-    faces, place = {}, 0
+    faces = {}
+    place = 0
     while place < len(lines):
         name = lines[place].strip()
         place += 1
@@ -67,14 +72,14 @@ def parse_faces(path, problems):
 
 
 def read_face(line, path, place, problems):
-    """The Object of a line; None for a line of zeros, and for a wrong one, which is a problem."""
+    """The Object of a line, or None: a line of zeros is no face, and a wrong one is a problem."""
     try:
         left, top, width, height, *flags = (to_number(word) for word in line.split())
-        invalid = flags[INVALID] == 1
+        is_invalid = flags[INVALID_FLAG] == 1
     except (IndexError, ValueError):
         what = "not a face: left, top, width, height and six flags"
         problems.append(f"{path}, line {place + 1}: {what}")
         return None
     if not (left or top or width or height):
         return None
-    return Object(left, top, left + width, top + height, "face", invalid)
+    return Object(left, top, left + width, top + height, "face", is_invalid)

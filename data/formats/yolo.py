@@ -1,5 +1,7 @@
-"""YOLO's format: a text file for each image, for each object `class cx cy w h` in normalised
-coordinates."""
+"""The format of YOLO: a text file for each image, with a line for each object.
+
+A line is `class cx cy w h` in normalised coordinates: 0 to 1 across the image.
+"""
 
 import os
 from collections import Counter, defaultdict
@@ -11,20 +13,21 @@ from data.images import image_size
 from data.records import Entry, Object, Source, count_note
 from data.text import UserError, first_lines, read_lines, read_text, to_number
 
-NAMES = r"(.*/)?(classes\.txt|obj\.names|[^/]*\.names|_darknet\.labels)"
+NAME_LISTS = r"(.*/)?(classes\.txt|obj\.names|[^/]*\.names|_darknet\.labels)"
+# The splits that data.yaml, or lists of files, may have.
 SPLITS = ("train", "val", "valid", "validation", "test")
 LAYOUT = "expected images/train and labels/train (val alike), and data.yaml or classes.txt"
 
 
 def recognise(folder):
     """The label files of a folder that are of this format."""
-    if not settings_file(folder) and not folder.matching(NAMES):
+    if not settings_file(folder) and not folder.matching(NAME_LISTS):
         return []
     return folder.of_format(label_files(folder), is_labels)
 
 
 def is_labels(path):
-    """Whether a file has nothing but lines of five numbers or more; it may be empty."""
+    """Whether a file has only lines of at least five numbers; it may be empty."""
     try:
         rows = [[float(word) for word in line.split()] for line in first_lines(path)]
     except ValueError:
@@ -33,66 +36,77 @@ def is_labels(path):
 
 
 def label_files(folder):
-    """Text files with the name of an image."""
+    """The text files that have the stem of an image."""
     texts = folder.matching(r"(.*/)?[^/]*\.txt")
     return [file for file in texts if stem_of(file).lower() in folder.by_stem]
 
 
 def read(folder):
-    """The images of every split, with the objects of their label files -> Source.
+    """The Source of a folder of images and label files.
 
-    Class names are those of data.yaml, classes.txt or obj.names. Of a polygon (class x y x y ...)
-    it is the box around it; of keypoints, where data.yaml has a kpt_shape, the box before them.
+    The names of the classes come from data.yaml, classes.txt or obj.names. A line may also be a
+    polygon, class x y x y ..., whose box is the one around it. If data.yaml has a kpt_shape, it may
+    be a box followed by keypoints, which are left out.
     """
     settings = read_settings(folder)
     names = class_names(folder, settings)
-    notes = [f"two classes are named {name!r}" for name in repeated(names)]
-    labels = defaultdict(list)
-    for file in label_files(folder):
-        labels[stem_of(file).lower()].append(file)
-    keypoints = bool(settings.get("kpt_shape"))
+    repeated = sorted(name for name, count in Counter(names).items() if count > 1)
+    notes = [f"two classes are named {name!r}" for name in repeated]
+    labels = by_stem(label_files(folder))
+    has_keypoints = bool(settings.get("kpt_shape"))
     images = listed_images(folder, settings) or unlisted_images(folder, labels, notes)
-    rivals = images_by_stem(file for files in images.values() for file in files)
-    splits, problems, sizes, without = {}, [], Counter(), 0
+    rivals = by_stem(file for files in images.values() for file in files)
+    splits = {}
+    problems = []
+    line_lengths = Counter()
+    num_unlabelled = 0
     for split, files in images.items():
         splits[split] = []
         for file in files:
             stem = stem_of(file).lower()
             try:
-                label = label_of(folder, file, labels.get(stem, []), rivals[stem])
-                without += label is None
+                label = label_of(folder, file, labels[stem], rivals[stem])
+                num_unlabelled += label is None
                 size = image_size(folder.path(file))
                 rows = read_rows(folder.path(label), problems) if label else []
                 objects = [
                     item
                     for row in rows
-                    if (item := object_of_row(row, size, names, keypoints, problems)) is not None
+                    if (item := object_of_row(row, size, names, has_keypoints, problems))
                 ]
             except UserError as problem:
                 problems.append(str(problem))
                 continue
-            sizes.update(len(numbers) for _, numbers in rows)
+            line_lengths.update(len(numbers) for _, numbers in rows)
             splits[split].append(Entry(folder.path(file), size, stem_of(file), objects))
     if not any(splits.values()) and not problems:
         raise UserError(f"no images in {folder.root.absolute()}; {LAYOUT}")
-    check_keypoints(folder, sizes, keypoints)
-    if without:
-        notes.append(f"images without a label file, taken for images without objects: {without}")
-    return Source(without_repeats(names), splits, notes=notes, problems=problems)
+    if not has_keypoints:
+        refuse_keypoints(folder, line_lengths)
+    if num_unlabelled:
+        notes.append(
+            f"images without a label file, taken for images without objects: {num_unlabelled}"
+        )
+    return Source(list(dict.fromkeys(names)), splits, notes=notes, problems=problems)
 
 
 def settings_file(folder):
-    """data.yaml, or another yaml with class names in it."""
-    found = sorted(folder.matching(r"(.*/)?[^/]*\.ya?ml"), key=lambda file: (file.count("/"), file))
-    first = [file for file in found if stem_of(file) in ("data", "dataset")]
-    for file in first + found:
+    """data.yaml, or another yaml file with class names in it, or None."""
+    found = outermost_first(folder.matching(r"(.*/)?[^/]*\.ya?ml"))
+    usual = [file for file in found if stem_of(file) in ("data", "dataset")]
+    for file in usual + found:
         if "names" in read_text(folder.path(file)):
             return file
     return None
 
 
+def outermost_first(files):
+    """The files in order, those in the fewest folders first."""
+    return sorted(files, key=lambda file: (file.count("/"), file))
+
+
 def read_settings(folder):
-    """The content of data.yaml, and where it lies; empty where there is none."""
+    """The content of data.yaml, and as "file" the file itself; empty if there is none."""
     file = settings_file(folder)
     if file is None:
         return {}
@@ -107,7 +121,7 @@ def read_settings(folder):
 
 
 def class_names(folder, settings):
-    """The names in the order of their numbers."""
+    """The names of the classes, in the order of their numbers."""
     names = settings.get("names")
     if isinstance(names, dict):
         if sorted(map(str, names)) != sorted(map(str, range(len(names)))):
@@ -118,7 +132,7 @@ def class_names(folder, settings):
         names = [names[key] for key in sorted(names, key=int)]
     if isinstance(names, list) and names:
         return [str(name).strip() for name in names]
-    lists = sorted(folder.matching(NAMES), key=lambda file: (file.count("/"), file))
+    lists = outermost_first(folder.matching(NAME_LISTS))
     if not lists:
         raise UserError(
             f"no class names in {folder.root.absolute()}: no data.yaml, classes.txt or obj.names"
@@ -127,7 +141,7 @@ def class_names(folder, settings):
 
 
 def listed_images(folder, settings):
-    """The images of each split, as data.yaml or lists of files say; none where they say nothing."""
+    """The images of each split that data.yaml, or lists such as train.txt, name; perhaps none."""
     splits = {}
     for word in SPLITS:
         places = settings.get(word) or (f"{word}.txt" if f"{word}.txt" in folder.files else None)
@@ -143,10 +157,10 @@ def listed_images(folder, settings):
 
 
 def images_at(folder, place, settings):
-    """The images in a folder, or in a list, as data.yaml names it.
+    """The images in a folder, or those that a list names; place is its path in data.yaml.
 
-    Exporters write paths relative to a folder above the one that the user has: parts are taken from
-    their front until something is there.
+    Programs that export data write paths relative to a folder above the one that the user has. So
+    folders are removed from the front of the path until it exists.
     """
     parts = [part for part in place.replace("\\", "/").split("/") if part not in ("", ".", "..")]
     home = parent_of(settings.get("file", ""))
@@ -169,55 +183,50 @@ def images_at(folder, place, settings):
 
 
 def listed_in(folder, file):
-    """The images that a list names; those of one that is not there are an error."""
+    """The images that a list names; one that does not exist is an error."""
     images = [folder.find_image(line, file) for _, line in read_lines(folder.path(file))]
     return [os.path.relpath(path, folder.root).replace(os.sep, "/") for path in images]
 
 
-def repeated(names):
-    return sorted(name for name, count in Counter(names).items() if count > 1)
-
-
-def without_repeats(names):
-    return list(dict.fromkeys(names))
-
-
 def unlisted_images(folder, labels, notes):
-    """All images, by the split that their folders speak of.
+    """All images, by the split that their folders name.
 
-    Left out, unless they have labels of their own, are masks, and what is called like a photo in
-    images/ but lies elsewhere: masks in colours, photos with their boxes drawn.
+    Masks are left out, unless they have labels of their own, and so are images outside of images/
+    that have the stem of one in it, such as coloured masks and photos with drawn boxes.
     """
-    splits, left_out = defaultdict(list), []
-    rivals = images_by_stem(folder.images)
+    splits = defaultdict(list)
+    left_out = []
+    images = by_stem(folder.images)
     for file in sorted([*folder.images, *folder.masks]):
-        split, stem = folder_split(file), stem_of(file).lower()
+        split = folder_split(file)
+        stem = stem_of(file).lower()
         photos = [
-            rival
-            for rival in rivals[stem]
-            if in_photo_folder(rival) and folder_split(rival) in (None, split)
+            image
+            for image in images[stem]
+            if in_photo_folder(image) and folder_split(image) in (None, split)
         ]
         is_copy = file in folder.masks or photos and file not in photos
-        if is_copy and not own_labels(file, labels.get(stem, [])):
+        if is_copy and not own_labels(file, labels[stem]):
             left_out.append(Entry(file, None, None, []))
         else:
             splits[split or "all"].append(file)
-    what = "not used: masks, and images elsewhere that are called like those in images/"
+    what = "not used: masks, and images elsewhere with the names of those in images/"
     notes += count_note(what, left_out, range(len(left_out)))
     return splits
 
 
-def images_by_stem(files):
-    by_stem = defaultdict(list)
+def by_stem(files):
+    """The files in lists, by their stems in lower case."""
+    found = defaultdict(list)
     for file in files:
-        by_stem[stem_of(file).lower()].append(file)
-    return by_stem
+        found[stem_of(file).lower()].append(file)
+    return found
 
 
 def label_of(folder, image, labels, rivals):
-    """The label file of an image, of those of its stem, or None.
+    """The label file of an image, among those with its stem, or None.
 
-    A file that lies elsewhere belongs to the nearest of the rivals, the images of that stem.
+    A file in quite another folder belongs to the nearest of the rivals, the images with the stem.
     """
     split = folder_split(image)
     labels = [file for file in labels if not split or folder_split(file) in (None, split)]
@@ -229,23 +238,21 @@ def label_of(folder, image, labels, rivals):
 
 
 def own_labels(image, labels):
-    """The label files of an image by their folders: labels/... for images/..., or the one beside
-    it, or else those whose last folder is called alike."""
+    """The label files that belong to an image by their folders, or none.
+
+    It is the one in labels/ for an image in images/, or the one beside it, or else all those whose
+    last folder has the name of the image's.
+    """
     swapped = image.replace("images/", "labels/").rsplit(".", 1)[0] + ".txt"
     beside = image.rsplit(".", 1)[0] + ".txt"
     for exact in (swapped, beside):
         if exact in labels:
             return [exact]
-    return [file for file in labels if ends_alike(file, image)]
-
-
-def ends_alike(label, image):
-    """Whether the last folders agree: labels/a/1.txt and images/a/1.jpg."""
-    return parent_of(label).rsplit("/", 1)[-1] == parent_of(image).rsplit("/", 1)[-1]
+    return [file for file in labels if file.split("/")[-2:-1] == image.split("/")[-2:-1]]
 
 
 def read_rows(path, problems):
-    """(where, numbers) of each line."""
+    """[(where, numbers)] of the lines of a label file; where is its path and the line."""
     rows = []
     for line, text in read_lines(path):
         try:
@@ -255,18 +262,18 @@ def read_rows(path, problems):
     return rows
 
 
-def object_of_row(row, size, names, keypoints, problems):
-    """The Object of a line, or None and a problem."""
+def object_of_row(row, size, names, has_keypoints, problems):
+    """The Object of a line, or None if it is a problem."""
     where, (number, *values) = row
-    polygon = len(values) > 5 and not keypoints
-    if len(values) < 4 or polygon and len(values) % 2:
+    is_polygon = len(values) > 5 and not has_keypoints
+    if len(values) < 4 or is_polygon and len(values) % 2:
         problems.append(f"{where}: expected class cx cy w h, found {len(values) + 1} numbers")
         return None
     if not 0 <= number < len(names) or number != int(number):
         hint = "; do the numbers start at 1?" if number == len(names) else ""
         problems.append(f"{where}: class {number:g}, but there are {len(names)} names{hint}")
         return None
-    if polygon:
+    if is_polygon:
         left, right = min(values[::2]), max(values[::2])
         top, bottom = min(values[1::2]), max(values[1::2])
     else:
@@ -276,15 +283,16 @@ def object_of_row(row, size, names, keypoints, problems):
     return Object(left * width, top * height, right * width, bottom * height, names[int(number)])
 
 
-def check_keypoints(folder, sizes, keypoints):
-    """An error where every line is equally long, longer than any box: keypoints, or polygons?"""
-    counts = {size - 1 for size in sizes if size > 9}
-    if keypoints or len(counts) != 1 or sum(sizes.values()) < 3 or set(sizes) != {counts.pop() + 1}:
+def refuse_keypoints(folder, line_lengths):
+    """Raise an error if all lines are equally long and longer than a box.
+
+    Polygons differ in their numbers of points, so these are probably boxes with keypoints.
+    """
+    lengths = set(line_lengths)
+    if len(lengths) != 1 or min(lengths) <= 9 or sum(line_lengths.values()) < 3:
         return
     raise UserError(
-        f"{folder.root}: every label has {set(sizes).pop()} numbers. If they are a box and "
-        "keypoints, "
-        "say their kpt_shape in data.yaml, as kpt_shape: [17, 3]; if polygons, add a line "
-        "of another "
-        "length, or write boxes"
+        f"{folder.root}: every label has {lengths.pop()} numbers. If they are a box and keypoints, "
+        "say their kpt_shape in data.yaml, as kpt_shape: [17, 3]; if polygons, add a line of "
+        "another length, or write boxes"
     )
