@@ -188,7 +188,8 @@ def clip_boxes(boxes, sizes):
 def with_sizes(entries):
     """The entries with their sizes, read from the image if need be, and the problems of those
     whose image cannot be read."""
-    known, problems = [], []
+    known = []
+    problems = []
     for entry in entries:
         try:
             size = entry.size or image_size(entry.path)
@@ -200,7 +201,7 @@ def with_sizes(entries):
 
 
 def count_note(what, entries, images):
-    """A list of one note, which counts what happened to images and names them, or of none.
+    """A list of one note, which counts what happened to images and names them, or an empty list.
 
     images are numbers of entries, one each time that it happened.
     """

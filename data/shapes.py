@@ -97,7 +97,8 @@ def draw_dataset(root):
 
 def draw_split(folder, count, part):
     """Write the images of one split -> their annotations, in COCO's format."""
-    images, annotations = [], []
+    images = []
+    annotations = []
     for number in range(count):
         image, objects = draw_image(np.random.default_rng((part, number)))
         name = f"{number:04d}.jpg"

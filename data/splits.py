@@ -88,7 +88,7 @@ def train_val_split(entries, val_share=VAL_SHARE):
 
 
 def group_copies(entries):
-    """The entries in groups, those together whose files are equal byte for byte."""
+    """The entries in groups, so that files that are equal byte for byte are in one group."""
     by_size = defaultdict(list)
     for entry in entries:
         try:
@@ -137,12 +137,12 @@ def same_files(entries, others):
 
 
 def unique(entries):
-    """The entries without those whose file an earlier one has."""
+    """The entries, with each file only once."""
     return list({identity(entry): entry for entry in reversed(entries)}.values())[::-1]
 
 
 def without(entries, others):
-    """The entries whose files are not among those of the others, and the number of the rest."""
+    """The entries whose files none of the others has, and how many entries that leaves out."""
     taken = set(map(identity, others))
     kept = [entry for entry in entries if identity(entry) not in taken]
     return kept, len(entries) - len(kept)

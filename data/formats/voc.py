@@ -120,7 +120,7 @@ def nearest_xml(by_stem, name, path):
 
 
 def images_without_xml(folder, splits, files):
-    """A list of one note, which names images that have no annotation, or of none."""
+    """A list of one note, which names images without an annotation, or an empty list."""
     used = {entry.path for entries in splits.values() for entry in entries}
     stems = {stem_of(file).lower() for file in files}
     rest = [
