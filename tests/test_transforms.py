@@ -296,7 +296,7 @@ def test_the_hue_moves_by_18_degrees_at_most(monkeypatch):
     assert 0.5 <= min(saturations) < 0.51 and 1.49 < max(saturations) <= 1.5
 
 
-def test_channels_are_swapped_every_second_time():
+def test_channels_are_swapped_in_half_of_the_draws():
     colour = np.uint8([[[250, 130, 10]]])
     kept = sum(
         (distort(colour, np.random.default_rng(i))[0, 0].argsort() == [2, 1, 0]).all()
