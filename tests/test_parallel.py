@@ -147,7 +147,8 @@ def test_two_processes_have_the_losses_and_the_precision_of_one(folder):
 
 @pytest.mark.long
 def test_what_two_processes_evaluate_are_the_weights_and_statistics_that_they_save(folder):
-    process = torchrun([*flags(folder, "two", 25), "--eval-every", "25"])
+    learning = ["--eval-every", "25", "--optimizer", "adamw", "--lr", "0.002"]
+    process = torchrun([*flags(folder, "two", 25), *learning])
     printed = process.communicate(timeout=300)[0]
     assert process.returncode == 0, printed
     same = ["--full-precision", "--device", "cpu", "--output", folder / "eval"]
