@@ -60,7 +60,7 @@ def test_train_and_val_share_no_image(root):
 
 @pytest.fixture
 def few(monkeypatch):
-    monkeypatch.setattr(shapes, "IMAGES", {"train": 3, "val": 2})
+    monkeypatch.setattr(shapes, "NUM_IMAGES", {"train": 3, "val": 2})
 
 
 def test_an_empty_folder_is_drawn_into_and_then_read_again(tmp_path, few, capsys):

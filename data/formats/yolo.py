@@ -69,11 +69,7 @@ def read(folder):
                 num_unlabelled += label is None
                 size = image_size(folder.path(file))
                 rows = read_rows(folder.path(label), problems) if label else []
-                objects = [
-                    item
-                    for row in rows
-                    if (item := object_of_row(row, size, names, has_keypoints, problems))
-                ]
+                objects = objects_of_rows(rows, size, names, has_keypoints, problems)
             except UserError as problem:
                 problems.append(str(problem))
                 continue
@@ -260,6 +256,12 @@ def read_rows(path, problems):
         except ValueError:
             problems.append(f"{path}, line {line}: expected class cx cy w h, found {text[:60]!r}")
     return rows
+
+
+def objects_of_rows(rows, size, names, has_keypoints, problems):
+    """The objects of the lines of a label file; what is wrong with a line becomes a problem."""
+    objects = [object_of_row(row, size, names, has_keypoints, problems) for row in rows]
+    return [item for item in objects if item]
 
 
 def object_of_row(row, size, names, has_keypoints, problems):
