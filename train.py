@@ -15,7 +15,6 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
 from data.reading import read_records
-from layers.losses import count_batch_positives
 from layers.resnet import freeze_batch_norm
 from published.weights import find_weights, load_weights
 from utils import checkpoint, options, parallel, resolve
@@ -213,7 +212,7 @@ def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resu
 
             # To save memory, a batch may go through the network in parts, whose gradients add up.
             losses = torch.zeros(2, device=device)
-            num_positives = count_batch_positives(criterion, model, micro_batches)
+            num_positives = criterion.count_batch_positives(model, micro_batches)
             for images, targets in micro_batches:
                 box_deltas, class_logits = network(images)
                 priors = model.priors(images.shape[-2:])

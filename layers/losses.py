@@ -20,10 +20,45 @@ from layers.fast import fast_focal_loss
 from layers.matching import BACKGROUND, IGNORED, assign
 
 
-class MultiBoxLoss(nn.Module):
+class DetectionLoss(nn.Module):
+    """What both losses do first: match priors to objects. compare() then says what they cost.
+
+    box_weight is that of the box loss beside the class loss, alpha in SSD's paper.
+    """
+
+    def __init__(self, positive_iou, negative_iou, force_match, box_weight):
+        super().__init__()
+        self.matching = dict(
+            positive_iou=positive_iou, negative_iou=negative_iou, force_match=force_match
+        )
+        self.box_weight = box_weight
+
+    def forward(self, box_deltas, class_logits, priors, targets, num_positives=None):
+        labels, boxes = assign(targets, priors, **self.matching)
+        if num_positives is None:
+            num_positives = count_positives(labels)
+        return self.compare(box_deltas, class_logits, priors, labels, boxes, num_positives)
+
+    def count_batch_positives(self, model, micro_batches):
+        """How many priors of a batch have an object, before the first loss; see count_positives.
+
+        micro_batches are the (images, targets) that the batch is cut into. The loss of each is
+        divided by the number of all, so priors are matched once more here. None if there is one
+        only: then forward() counts its positives itself.
+        """
+        if len(micro_batches) == 1:
+            return None
+        labels = []
+        for images, targets in micro_batches:
+            priors = model.priors(images.shape[-2:])
+            labels.append(assign(targets, priors, **self.matching)[0])
+        return count_positives(*labels)
+
+
+class MultiBoxLoss(DetectionLoss):
     """SSD, Sec. 2.2, Eq. 1: cross entropy on the objects and the hardest background.
 
-    class_logits [B, A, 1 + C], column 0 for the background. box_weight is the paper's alpha.
+    class_logits [B, A, 1 + C], column 0 for the background.
     """
 
     def __init__(
@@ -34,18 +69,8 @@ class MultiBoxLoss(nn.Module):
         negatives_per_positive=3,
         box_weight=1.0,
     ):
-        super().__init__()
-        self.matching = dict(
-            positive_iou=positive_iou, negative_iou=negative_iou, force_match=force_match
-        )
+        super().__init__(positive_iou, negative_iou, force_match, box_weight)
         self.negatives_per_positive = negatives_per_positive
-        self.box_weight = box_weight
-
-    def forward(self, box_deltas, class_logits, priors, targets, num_positives=None):
-        labels, boxes = assign(targets, priors, **self.matching)
-        if num_positives is None:
-            num_positives = count_positives(labels)
-        return self.compare(box_deltas, class_logits, priors, labels, boxes, num_positives)
 
     def compare(self, box_deltas, class_logits, priors, labels, boxes, num_positives):
         """The losses, given what every prior should predict: labels [B, A], boxes [B, A, 4]."""
@@ -67,12 +92,12 @@ class MultiBoxLoss(nn.Module):
         return self.box_weight * box_loss / num_positives, class_loss / num_positives
 
 
-class FocalLoss(nn.Module):
+class FocalLoss(DetectionLoss):
     """RetinaNet, Sec. 3.2, Eq. 5: all priors count, the easy ones for almost nothing.
 
     class_logits [B, A, C]. box_loss is "smooth_l1", with beta 1/9 and the mean of the four deltas,
     which Detectron's successors found better than the paper's sum; or "giou", one minus the
-    generalized IoU. It is multiplied by box_weight.
+    generalized IoU.
     """
 
     def __init__(
@@ -85,20 +110,10 @@ class FocalLoss(nn.Module):
         box_loss="smooth_l1",
         box_weight=1.0,
     ):
-        super().__init__()
-        self.matching = dict(
-            positive_iou=positive_iou, negative_iou=negative_iou, force_match=force_match
-        )
+        super().__init__(positive_iou, negative_iou, force_match, box_weight)
         self.alpha = alpha
         self.gamma = gamma
         self.box_loss = box_loss
-        self.box_weight = box_weight
-
-    def forward(self, box_deltas, class_logits, priors, targets, num_positives=None):
-        labels, boxes = assign(targets, priors, **self.matching)
-        if num_positives is None:
-            num_positives = count_positives(labels)
-        return self.compare(box_deltas, class_logits, priors, labels, boxes, num_positives)
 
     def compare(self, box_deltas, class_logits, priors, labels, boxes, num_positives):
         """The losses, given what every prior should predict: labels [B, A], boxes [B, A, 4]."""
@@ -154,22 +169,6 @@ def mine_hard_negatives(class_loss, labels, negatives_per_positive):
     rank = hardness.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
     num_positives = (labels >= 0).sum(dim=1, keepdim=True)
     return negative & (rank < negatives_per_positive * num_positives.clamp(min=1))
-
-
-def count_batch_positives(criterion, model, micro_batches):
-    """How many priors of a batch have an object, before the first loss; see count_positives.
-
-    micro_batches are the (images, targets) that the batch is cut into. The loss of each is divided
-    by the number of all, so priors are matched once more here. None if there is one only: then the
-    criterion counts its positives itself.
-    """
-    if len(micro_batches) == 1:
-        return None
-    labels = []
-    for images, targets in micro_batches:
-        priors = model.priors(images.shape[-2:])
-        labels.append(assign(targets, priors, **criterion.matching)[0])
-    return count_positives(*labels)
 
 
 def count_positives(*labels):

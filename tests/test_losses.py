@@ -10,7 +10,6 @@ from layers.losses import (
     FocalLoss,
     MultiBoxLoss,
     cost_if_absent,
-    count_batch_positives,
     count_positives,
     focal_loss,
     mine_hard_negatives,
@@ -218,7 +217,7 @@ def test_losses_and_gradients_are_those_of_the_whole_batch_however_it_is_cut(
     for count in (1, parts):
         model, size, losses = Heads(columns), 8 // count, torch.zeros(2)
         micro_batches = [(images[i : i + size], targets[i : i + size]) for i in range(0, 8, size)]
-        num_positives = count_batch_positives(criterion, model, micro_batches)
+        num_positives = criterion.count_batch_positives(model, micro_batches)
         for pixels, part in micro_batches:
             loss = criterion(*model(pixels), PRIORS, part, num_positives)
             sum(loss).backward()
