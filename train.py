@@ -36,7 +36,7 @@ from utils.saver import (
     new_folder,
     optimizer_state,
 )
-from utils.steps import FiniteCheck, Plateau, is_due, learning_rate
+from utils.steps import FiniteCheck, Plateau, learning_rate
 from utils.stop import Stop, read_batches, run_script
 
 
@@ -209,7 +209,6 @@ def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resu
             for group in optimizer.param_groups:
                 group["lr"] = lr
             optimizer.zero_grad()
-
             # To save memory, a batch may go through the network in parts, whose gradients add up.
             losses = torch.zeros(2, device=device)
             num_positives = criterion.count_batch_positives(model, micro_batches)
@@ -236,7 +235,8 @@ def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resu
             plateau.update(iteration, box_loss + class_loss)
             numbers = dict(box_loss=box_loss, class_loss=class_loss, grad_norm=grad_norm, lr=lr)
             finite.remember(iteration, micro_batches, numbers)
-            should_evaluate = val_dataset and is_due(iteration, recipe.eval_every, recipe)
+            is_due = iteration % recipe.eval_every == 0 or iteration == recipe.iterations
+            should_evaluate = is_due and val_dataset is not None
             # Reading a result waits for the device, so check where that happens anyway.
             if device.type == "cpu" or should_evaluate or iteration % recipe.log_every == 0:
                 finite.raise_if_nonfinite()

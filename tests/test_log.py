@@ -7,7 +7,7 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from utils.log import Log, draw_curves, forget_after, read_log, running_mean
+from utils.log import FIRST_ITERATIONS, Log, draw_curves, forget_after, read_log, running_mean
 from utils.recipes import RECIPES
 
 OPTIMIZER = torch.optim.SGD([torch.zeros(1)], 0.1)
@@ -95,6 +95,30 @@ def test_what_is_no_finite_number_is_none_in_the_log(tmp_path):
     log.close()
     (line,) = (tmp_path / "log.jsonl").read_text().splitlines()
     assert json.loads(line)["grad_norm"] is None and "Infinity" not in line
+
+
+def steps_in_log(folder, monkeypatch, sizes, iterations, **changes):
+    """The relative steps that a log writes, where those of all iterations are these."""
+    sizes = iter(map(torch.tensor, sizes))
+    monkeypatch.setattr("utils.log.relative_step", lambda optimizer: next(sizes))
+    log = Log(folder, RECIPES["shapes"] | changes, per_epoch=1000)
+    for iteration in iterations:
+        log.step(iteration, dict(box_loss=1.0, class_loss=2.0, lr=0.1), OPTIMIZER)
+    log.close()
+    assert next(sizes, None) is None, "all were asked for"
+    return [item["relative_step"] for item in read_log(log.path)]
+
+
+def test_a_line_holds_the_largest_step_since_the_one_before(tmp_path, monkeypatch):
+    sizes = (0.1, 0.9, 0.2, 0.3, 0.1, 0.4)
+    values = steps_in_log(tmp_path, monkeypatch, sizes, range(1, 7), log_every=2)
+    assert values == pytest.approx([0.9, 0.3, 0.4])
+
+
+def test_later_on_only_the_steps_of_lines_are_measured(tmp_path, monkeypatch):
+    iterations = range(FIRST_ITERATIONS + 1, FIRST_ITERATIONS + 41)
+    values = steps_in_log(tmp_path, monkeypatch, [0.5] * 4, iterations, log_every=10)
+    assert values == [0.5] * 4
 
 
 def test_a_running_mean_keeps_a_line_and_calms_noise():

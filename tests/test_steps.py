@@ -8,7 +8,6 @@ import torch
 
 from data.text import UserError
 from tests.conftest import make_target
-from utils import steps
 from utils.build import build_detector
 from utils.recipe import Recipe
 from utils.recipes import RECIPES
@@ -16,7 +15,6 @@ from utils.steps import (
     MAX_SKIPPED,
     FiniteCheck,
     Plateau,
-    StepSize,
     learning_rate,
     relative_step,
 )
@@ -84,25 +82,6 @@ def test_frozen_weights_do_not_count():
     free.sum().backward()
     optimizer.step()
     assert relative_step(optimizer).item() == pytest.approx(0.1 / 0.9)
-
-
-def test_a_line_of_the_log_holds_the_largest_step_since_the_one_before(monkeypatch):
-    sizes = iter(map(torch.tensor, (0.1, 0.9, 0.2, 0.3, 0.1, 0.4)))
-    monkeypatch.setattr(steps, "relative_step", lambda optimizer: next(sizes))
-    size = StepSize(log_every=2)
-    values = [size.since_last_line(iteration, None) for iteration in range(1, 7)]
-    assert [value.item() for value in values[1::2]] == pytest.approx([0.9, 0.3, 0.4])
-    assert values[0::2] == [None] * 3
-
-
-def test_later_on_only_the_steps_of_lines_are_measured(monkeypatch):
-    asked = []
-    monkeypatch.setattr(steps, "relative_step", lambda _: asked.append(1) or torch.ones(()))
-    size = StepSize(log_every=10)
-    first = steps.FIRST_ITERATIONS + 1
-    for iteration in range(first, first + 40):
-        size.since_last_line(iteration, None)
-    assert len(asked) == 4
 
 
 def test_a_gradient_that_is_not_finite_makes_no_step():

@@ -176,7 +176,7 @@ def make_datasets(recipe, classes, train_records, val_records):
     train_transform = build_transform(recipe, augment=recipe.augment)
     train_dataset = Dataset(classes, train_records, train_transform, recipe.seed)
     val_dataset = None
-    if val_records:
+    if val_records is not None:
         val_dataset = Dataset(classes, val_records, build_transform(recipe), recipe.seed)
     return train_dataset, val_dataset
 

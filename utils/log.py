@@ -6,14 +6,17 @@ import os
 import time
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from data.text import UserError
 from utils import parallel
 from utils.evaluation.pictures import prediction_sheet
-from utils.steps import StepSize
+from utils.steps import relative_step
 
+# Iterations in which a learning rate that is too high shows, before the weights have grown.
+FIRST_ITERATIONS = 100
 LONG_TRAINING = 12 * 3600  # seconds, from which on it is worth a remark
 # Of curves.png: title, names, and the corner where lines leave room for the legend.
 PANELS = (
@@ -38,7 +41,7 @@ class Log:
         self.silent = parallel.rank() > 0
         self.has_failed = False
         self.epoch_losses = []
-        self.step_size = StepSize(recipe.log_every)
+        self.relative_steps = []
         self.start = start
         self.start_time = None
         self.restart_clock()
@@ -69,25 +72,59 @@ class Log:
 
         Only then is the device asked for them, because it makes the program wait.
         """
-        relative_step = self.step_size.since_last_line(iteration, optimizer)
+        is_line = iteration % self.recipe.log_every == 0
+        # Measuring takes some time, so later on only the steps of the log's lines are measured.
+        if is_line or iteration <= FIRST_ITERATIONS:
+            self.relative_steps.append(relative_step(optimizer))
+        if is_line:
+            values = values | dict(relative_step=torch.stack(self.relative_steps).max())
+            self.relative_steps = []
         if self.silent:
             return
         self.bar.update(1)
-        self.tell_duration(iteration)
-        if iteration % self.recipe.log_every == 0:
-            values = values | dict(relative_step=relative_step)
+        if is_line:
             self.write_step(iteration, {name: float(value) for name, value in values.items()})
         if iteration % self.per_epoch == 0 and self.epoch_losses:
             loss = sum(self.epoch_losses) / len(self.epoch_losses)
             self.show("loss of epochs", iteration // self.per_epoch, loss=loss)
             self.epoch_losses = []
-
-    def tell_duration(self, iteration):
-        """Say once how long the training will take, after ten iterations and a slow first one."""
+        # The first iteration is slow.
         if iteration == self.start + 1:
             self.start_time = time.time()
-        if iteration != self.start + 11:
-            return
+        if iteration == self.start + 11:
+            self.tell_duration(iteration)
+
+    def write_step(self, iteration, values):
+        """Write the values of an iteration everywhere, and the speed since the last time."""
+        seconds = time.perf_counter() - self.clock
+        # The other processes load as many.
+        speed = self.images * parallel.world_size() / seconds
+        waiting = self.waited / seconds
+        measured = dict(images_per_second=round(speed, 1), data_wait=round(waiting, 3))
+        self.write(iteration, values | measured)
+        losses = {name: values[name] for name in ("box_loss", "class_loss")}
+        self.epoch_losses.append(sum(losses.values()))
+        self.show("loss", iteration, **losses, total=sum(losses.values()))
+        self.show("learning rate", iteration, lr=values["lr"])
+        self.show("images per second", iteration, speed=speed)
+        self.show("waiting for data", iteration, share=waiting)
+        shown = {name: value for name, value in values.items() if name != "relative_step"}
+        report = "  ".join(f"{name} {value:.3g}" for name, value in shown.items())
+        self.report(iteration, f"{report}  {speed:.1f} images/s  waiting for data {waiting:.0%}")
+        self.restart_clock()
+
+    def report(self, iteration, text):
+        """Write a text beside the progress bar, or as a line where no terminal can show the bar."""
+        if self.bar.disable:
+            left = ""
+            if self.start_time is not None:
+                left = f"  {in_words(self.seconds_left(iteration))} to go"
+            print(f"iteration {iteration} of {self.recipe.iterations}: {text}{left}", flush=True)
+        else:
+            self.bar.set_postfix_str(text, refresh=False)
+
+    def tell_duration(self, iteration):
+        """Say how long the training will take."""
         seconds = self.seconds_left(iteration)
         end = time.strftime("%a %H:%M", time.localtime(time.time() + seconds))
         line = f"about {in_words(seconds)} to go, evaluations not counted: until {end}"
@@ -100,30 +137,11 @@ class Log:
         done = iteration - self.start - 1
         return (time.time() - self.start_time) / done * (self.recipe.iterations - iteration)
 
-    def write_step(self, iteration, values):
-        """Write the values of an iteration everywhere, and the speed since the last time."""
-        seconds = time.perf_counter() - self.clock
-        # The other processes load as many.
-        speed = self.images * parallel.world_size() / seconds
-        waiting = self.waited / seconds
-        measured = dict(images_per_second=round(speed, 1), data_wait=round(waiting, 3))
-        self.write(dict(iteration=iteration) | finite(values) | measured)
-        losses = {name: values[name] for name in ("box_loss", "class_loss")}
-        self.epoch_losses.append(sum(losses.values()))
-        self.show("loss", iteration, **losses, total=sum(losses.values()))
-        self.show("learning rate", iteration, lr=values["lr"])
-        self.show("images per second", iteration, speed=speed)
-        self.show("waiting for data", iteration, share=waiting)
-        shown = {name: value for name, value in values.items() if name != "relative_step"}
-        report = "  ".join(f"{name} {value:.3g}" for name, value in shown.items())
-        self.report(iteration, f"{report}  {speed:.1f} images/s  waiting for data {waiting:.0%}")
-        self.restart_clock()
-
     def evaluation(self, iteration, evaluation, dataset):
         """Write the metrics of an evaluation; its time does not count as that of the training."""
         if self.silent:
             return
-        self.write(dict(iteration=iteration) | finite(evaluation.metrics))
+        self.write(iteration, evaluation.metrics)
         first = dict(list(evaluation.metrics.items())[:2])
         self.bar.write(
             f"iteration {iteration}: "
@@ -148,20 +166,12 @@ class Log:
         for watcher in self.watchers:
             watcher.points(window, iteration, **values)
 
-    def report(self, iteration, text):
-        """Write a text beside the progress bar, or as a line where no terminal can show the bar."""
-        if self.bar.disable:
-            left = ""
-            if self.start_time is not None and iteration > self.start + 1:
-                left = f"  {in_words(self.seconds_left(iteration))} to go"
-            print(f"iteration {iteration} of {self.recipe.iterations}: {text}{left}", flush=True)
-        else:
-            self.bar.set_postfix_str(text, refresh=False)
-
-    def write(self, entry):
+    def write(self, iteration, values):
         """Append an entry. A full disk does not stop the training, and is reported only once."""
+        # JSON has neither nan nor infinity.
+        values = {name: value if math.isfinite(value) else None for name, value in values.items()}
         try:
-            append_entry(self.path, entry)
+            append_entry(self.path, dict(iteration=iteration) | values)
         except UserError as error:
             if not self.has_failed:
                 self.bar.write(f"warning: {error}")
@@ -187,11 +197,6 @@ def append_entry(path, entry):
             file.write(json.dumps(entry) + "\n")
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror})") from None
-
-
-def finite(values):
-    """The same values, with None in place of nan and infinity, which JSON does not have."""
-    return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
 def in_words(seconds):

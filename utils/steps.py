@@ -10,8 +10,6 @@ from data.text import UserError
 # How many steps in a row float16 may leave out. Its scale begins at 2^16 and is halved each time:
 # gradients that are still infinite at a scale below 1 are not infinite because of the scale.
 MAX_SKIPPED = 20
-# Iterations in which a learning rate that is too high shows, before the weights have grown.
-FIRST_ITERATIONS = 100
 
 
 def learning_rate(iteration, recipe):
@@ -25,11 +23,6 @@ def learning_rate(iteration, recipe):
         drops = sum(iteration > milestone for milestone in recipe.milestones)
         return lr * recipe.gamma**drops
     return lr
-
-
-def is_due(iteration, every, recipe):
-    """Whether it is time for what is done every so many iterations, and after the last one."""
-    return iteration % every == 0 or iteration == recipe.iterations
 
 
 class Plateau:
@@ -87,7 +80,7 @@ class FiniteCheck:
         self.max_skipped = MAX_SKIPPED if is_float16 else 0
         self.has_failed = torch.zeros((), device=device)
         self.skipped = torch.zeros((), device=device)  # steps in a row
-        self.recent = []  # (iteration, targets, values) of those that were not asked about yet
+        self.recent = []  # (iteration, images, numbers) of those that were not asked about yet
 
     def found_inf(self, grad_norm):
         """1 where this step must not be made, 0 where it may: a number on the device.
@@ -100,10 +93,10 @@ class FiniteCheck:
         self.has_failed = torch.maximum(self.has_failed, is_hopeless)
         return torch.maximum(self.has_failed, is_infinite)
 
-    def remember(self, iteration, micro_batches, values):
+    def remember(self, iteration, micro_batches, numbers):
         """Keep what a message would say of an iteration: numbers by name, and its images."""
         indices = [target["index"] for _, targets in micro_batches for target in targets]
-        self.recent.append((iteration, indices, values))
+        self.recent.append((iteration, indices, numbers))
 
     def raise_if_nonfinite(self):
         """An error that names the images of the first iteration that was not finite, if there was
@@ -114,32 +107,13 @@ class FiniteCheck:
         nonfinite = [
             entry for entry in recent if not math.isfinite(sum(map(float, entry[2].values())))
         ]
-        iteration, indices, values = (nonfinite or recent)[0]
-        report = ", ".join(f"{name} {float(value):.3g}" for name, value in values.items())
+        iteration, indices, numbers = (nonfinite or recent)[0]
+        report = ", ".join(f"{name} {float(value):.3g}" for name, value in numbers.items())
         paths = ", ".join(self.path(index) for index in indices)
         raise UserError(
             f"the loss is not finite at iteration {iteration}: {report}, images {paths}; "
             "a lower --lr or a longer --warmup may help"
         )
-
-
-class StepSize:
-    """The largest relative step since the last line of the log, in the first iterations; later the
-    one of the line's own iteration, for measuring takes some time."""
-
-    def __init__(self, log_every):
-        self.log_every = log_every
-        self.steps = []
-
-    def since_last_line(self, iteration, optimizer):
-        """A tensor where a line of the log is due, else None. To be called in every iteration."""
-        is_line = iteration % self.log_every == 0
-        if iteration <= FIRST_ITERATIONS or is_line:
-            self.steps.append(relative_step(optimizer))
-        if not is_line:
-            return None
-        steps, self.steps = self.steps, []
-        return torch.stack(steps).max()
 
 
 def relative_step(optimizer):
