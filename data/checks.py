@@ -36,7 +36,7 @@ def unreadable_images(sizes, cache=None):
     for path in sizes:
         mark = file_mark(path)
         entry = known.get(path)
-        if mark is not None and is_entry(entry) and entry[:2] == mark:
+        if mark is not None and entry is not None and entry[:2] == mark:
             good[path] = entry
         else:
             todo.append(path)
@@ -96,11 +96,6 @@ def size_problem(path, facts, annotated):
     return size_message(path, (height, width), annotated)
 
 
-def is_entry(value):
-    """Whether a value is what the cache holds for a file: its mark and the facts of its image."""
-    return isinstance(value, list) and len(value) == 5 and all(isinstance(n, int) for n in value)
-
-
 def file_mark(path):
     """[size, time of last change] of a file, by which a change is noticed; None without a file."""
     try:
@@ -117,12 +112,19 @@ def default_cache():
 
 
 def load_cache(path):
-    """The content of the cache, path -> entry; empty if there is none or it is broken."""
+    """What the cache holds for each file: its mark, and height, width and rotation of its image.
+
+    It is empty if there is none; what is broken in it is left out.
+    """
     try:
-        content = json.loads(Path(path).read_text())
-    except (OSError, ValueError):
+        content = dict(json.loads(Path(path).read_text()))
+    except (OSError, ValueError, TypeError):
         return {}
-    return content if isinstance(content, dict) else {}
+    return {
+        file: entry
+        for file, entry in content.items()
+        if isinstance(entry, list) and len(entry) == 5 and all(isinstance(n, int) for n in entry)
+    }
 
 
 def save_cache(path, content):

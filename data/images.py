@@ -1,5 +1,6 @@
 """Read image files of any kind as three channels of 8 bits, the right way up."""
 
+import math
 import os
 import struct
 
@@ -72,7 +73,8 @@ def read_image(path, size=None, needed_size=None):
         factor = reduction(size, needed_size)
     image = decode_image(data, REDUCED[factor], path)
     if size is not None:
-        reduced_size = (ceil_divide(size[0], factor), ceil_divide(size[1], factor))
+        # JPEG decoders round up.
+        reduced_size = (math.ceil(size[0] / factor), math.ceil(size[1] / factor))
         if image.shape[:2] != reduced_size:
             image = decode_image(data, REDUCED[factor] | cv2.IMREAD_IGNORE_ORIENTATION, path)
         if image.shape[:2] != reduced_size:
@@ -95,11 +97,6 @@ def reduction(size, needed_size):
         if size[0] >= needed_size[0] * factor and size[1] >= needed_size[1] * factor:
             return factor
     return 1
-
-
-def ceil_divide(number, divisor):
-    """number / divisor, rounded up, which is how JPEG decoders round."""
-    return -(-int(number) // divisor)
 
 
 def decode_image(data, flags, path):

@@ -33,7 +33,11 @@ def match(boxes, ignore, priors, positive_iou, negative_iou, force_match=True):
     matches = torch.cat(parts)
     if force_match:
         best_overlap, best_prior = map(torch.cat, zip(*best))
-        matches = force(matches, ignore, best_priors(best_overlap, best_prior))
+        chosen = best_priors(best_overlap, best_prior)
+        # Objects to ignore have no row, and take no prior.
+        rows = torch.arange(num_objects, device=ignore.device).where(~ignore, -1)
+        forced = torch.full_like(matches, -1).scatter_reduce(1, chosen, rows, reduce="amax")
+        matches = forced.where(forced >= 0, matches)
     return matches
 
 
@@ -72,13 +76,6 @@ def best_priors(overlap, prior):
         crossed_out = is_next[:, :, None] | (prior == taken[:, :, None])
         overlap = overlap.masked_fill(crossed_out, -1)
     return chosen
-
-
-def force(matches, ignore, chosen):
-    """The matches [B, A], but each object has the prior that was chosen [B, N] for it."""
-    rows = torch.arange(ignore.shape[1], device=ignore.device).where(~ignore, -1)
-    forced = torch.full_like(matches, -1).scatter_reduce(1, chosen, rows, reduce="amax")
-    return forced.where(forced >= 0, matches)
 
 
 def assign(targets, priors, positive_iou, negative_iou, force_match=True):

@@ -107,13 +107,14 @@ class Stop:
 def read_batches(loader, device):
     """A loader's batches, on the device; a LoaderDied where one of its processes dies."""
     batches = iter(loader)
+    memory_format = parallel.training_format(device)
     # PyTorch would raise an error as soon as a process dies, in the middle of a step. It is noticed
     # here as well, when the next batch is asked for. (Not everywhere is there such a signal.)
     with suppress(ValueError, AttributeError):
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
         for images, targets in batches:
-            yield parallel.to_device(images, targets, device, parallel.training_format(device))
+            yield parallel.to_device(images, targets, device, memory_format)
     except RuntimeError as error:
         if "DataLoader" in str(error):
             raise LoaderDied from None
