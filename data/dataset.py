@@ -1,9 +1,10 @@
-"""Dataset: the images and targets that a network learns from, made of records by a transform."""
+"""From records to batches: samples, which of them go together, and how they become one tensor."""
 
 import numpy as np
 import torch
 
 from data.images import read_image
+from data.text import UserError
 
 
 class Dataset(torch.utils.data.Dataset):
@@ -58,3 +59,132 @@ class Dataset(torch.utils.data.Dataset):
             boxes = (boxes * [x_scale, y_scale, x_scale, y_scale]).astype(np.float32)
         target = dict(boxes=boxes, labels=records.labels[rows], ignore=records.ignore[rows])
         return image, target | dict(index=index)
+
+
+class TrainBatches(torch.utils.data.Sampler):
+    """Micro-batches without end, as lists of keys (epoch, index, pad_to) of a Dataset.
+
+    Every epoch has a new permutation of the images, which depends on the seed and the epoch alone.
+    Wide images go with wide ones and tall with tall ones, so that there is little padding. Images
+    that do not fill a batch are left out of that epoch.
+
+    Each of several processes yields its own part of every batch. All parts are padded to the
+    largest image of the whole batch, so that results do not depend on how it is divided.
+    """
+
+    def __init__(self, dataset, batch, accumulate=1, seed=0, rank=0, world_size=1):
+        if batch % (world_size * accumulate):
+            raise UserError(
+                f"--batch {batch} cannot be shared by {world_size} processes "
+                f"and --accumulate {accumulate}"
+            )
+        height, width = dataset.records.sizes.T
+        self.dataset = dataset
+        self.is_tall = height > width
+        self.batch, self.accumulate, self.seed = batch, accumulate, seed
+        self.rank, self.world_size = rank, world_size
+        self.per_epoch = max(len(dataset) // batch, 1)  # batches
+        # Batches that a resumed run has been trained on already, and that are skipped.
+        self.done = 0
+
+    def __iter__(self):
+        epoch, first = divmod(self.done, self.per_epoch)
+        while True:
+            for indices in self.epoch(epoch)[first:]:
+                sizes = [self.dataset.output_size(epoch, index) for index in indices.tolist()]
+                # The largest height and the largest width.
+                pad_to = tuple(np.max(sizes, axis=0).tolist())
+                own_part = indices[self.rank :: self.world_size]
+                for micro_batch in np.split(own_part, self.accumulate):
+                    yield [(epoch, index, pad_to) for index in micro_batch.tolist()]
+            epoch += 1
+            first = 0
+
+    def epoch(self, epoch):
+        """The batches of one epoch, [per_epoch, batch] image numbers."""
+        random = np.random.default_rng((self.seed, epoch))
+        order = random.permutation(len(self.is_tall))
+        wide = order[~self.is_tall[order]]
+        tall = order[self.is_tall[order]]
+        # Full batches of wide and of tall images come first, then one or two with the rest of both.
+        wide, wide_rest = np.split(wide, [len(wide) - len(wide) % self.batch])
+        tall, tall_rest = np.split(tall, [len(tall) - len(tall) % self.batch])
+        order = np.concatenate([wide, tall, wide_rest, tall_rest])
+        # resize cuts off what does not fill a batch; where one batch is more than all images, it
+        # repeats them.
+        order = np.resize(order, self.per_epoch * self.batch)
+        return random.permutation(order.reshape(self.per_epoch, self.batch))
+
+
+class EvalBatches(torch.utils.data.Sampler):
+    """Every image once, with those of similar size in one batch, shared among the processes."""
+
+    def __init__(self, sizes, batch, rank=0, world_size=1):
+        order = np.lexsort((sizes[:, 1], sizes[:, 0] / sizes[:, 1]))[rank::world_size].tolist()
+        keys = [(0, index, (0, 0)) for index in order]
+        self.batches = [keys[start : start + batch] for start in range(0, len(keys), batch)]
+
+    def __iter__(self):
+        return iter(self.batches)
+
+    def __len__(self):
+        return len(self.batches)
+
+
+class Collate:
+    """Makes one tensor of several images, padded on the right and below to a common size.
+
+    Both sides of the common size are multiples of size_divisor, and large enough for every image
+    and every pad_to with min_padding more pixels. If one of the allowed_sizes (height, width) is
+    large enough, the smallest such is taken instead. The padding has one colour. The tensor is of
+    bytes, unless an image is not or exact_colour asks for a colour that is not rounded.
+
+    Targets remain a list, as images have different numbers of boxes. Each also gets the size
+    (height, width) of its image within the batch.
+    """
+
+    def __init__(self, colour, size_divisor=1, min_padding=0, exact_colour=False, allowed_sizes=()):
+        self.colour = np.array(colour)
+        self.exact_colour = exact_colour
+        self.size_divisor = size_divisor
+        self.min_padding = min_padding
+        self.allowed_sizes = sorted(allowed_sizes, key=np.prod)
+
+    def __call__(self, samples):
+        height, width = self.common_size(samples)
+        types = [image.dtype for image, _ in samples]
+        pixel_type = np.result_type(np.float32 if self.exact_colour else np.uint8, *types)
+        colour = self.colour if self.exact_colour else np.round(self.colour)
+        images = np.empty((len(samples), height, width, 3), pixel_type)
+        targets = []
+        for canvas, (image, target) in zip(images, samples):
+            rows, columns = image.shape[:2]
+            canvas[:rows, :columns] = image
+            canvas[rows:] = colour
+            canvas[:rows, columns:] = colour
+            tensors = {
+                name: torch.from_numpy(target[name]) for name in ("boxes", "labels", "ignore")
+            }
+            targets.append(tensors | dict(index=target["index"], size=(rows, columns)))
+        # The shape is that of PyTorch, but in memory the channels stay last, as convolutions on
+        # GPUs are fastest.
+        return torch.from_numpy(images).permute(0, 3, 1, 2), targets
+
+    def common_size(self, samples):
+        """(height, width) that all samples are padded to."""
+        sides = []
+        for side in (0, 1):
+            needed = [image.shape[side] + self.min_padding for image, _ in samples]
+            needed += [
+                target.get("pad_to", (0, 0))[side] + self.min_padding for _, target in samples
+            ]
+            sides.append(round_up(max(needed), self.size_divisor))
+        for size in self.allowed_sizes:
+            if size[0] >= sides[0] and size[1] >= sides[1]:
+                return size
+        return sides
+
+
+def round_up(number, divisor):
+    """The smallest multiple of the divisor that is at least the number."""
+    return -(-number // divisor) * divisor

@@ -1,5 +1,5 @@
-from data.batch import Collate
-from tests.test_batch import sample
+from data.dataset import Collate
+from tests.test_dataset import sample
 from utils.build import build_detector, build_levels, build_optimizer, sizes_to_compile
 from utils.recipes import RECIPES
 

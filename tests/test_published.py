@@ -7,7 +7,7 @@ import pytest
 import torch
 from torchvision.models import detection, resnet18
 
-from data.batch import Collate
+from data.dataset import Collate
 from data.text import UserError
 from detect import Detector
 from published import weights as pretrained

@@ -18,8 +18,7 @@ from torchvision.ops import FrozenBatchNorm2d
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 from tqdm import tqdm
 
-from data.batch import TrainBatches
-from data.dataset import Dataset
+from data.dataset import Dataset, TrainBatches
 from data.reading import read_records
 from data.text import UserError
 from utils import options, parallel

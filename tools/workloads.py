@@ -16,8 +16,7 @@ from torch.nn.utils import clip_grad_norm_
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from data.batch import EvalBatches
-from data.dataset import Dataset
+from data.dataset import Dataset, EvalBatches
 from data.records import Entry, Object, pack
 from layers.boxes import DELTA_SCALE
 from layers.detections import detections

@@ -9,8 +9,7 @@ from torch.utils.data import DataLoader
 
 import retinanet
 import ssd
-from data.batch import Collate, TrainBatches, round_up
-from data.dataset import Dataset
+from data.dataset import Collate, Dataset, TrainBatches, round_up
 from data.reading import read_eval_records
 from data.summary import describe
 from data.text import UserError
@@ -42,7 +41,7 @@ class Conventions:
     norm_epsilon: float = 1e-5  # of batch norm
     p6_from: str = "c5"  # or p5
     p7_relu: bool = True
-    # Images: see data/transforms.py and Collate in data/batch.py.
+    # Images: see data/transforms.py and Collate in data/dataset.py.
     resize: str = "bytes"  # or whole, float, pil
     floor_sizes: bool = False  # the sides of resized images are floored, not rounded
     exact_colour: bool = False  # images are padded with the exact mean, not with its nearest bytes

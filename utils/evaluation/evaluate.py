@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from data.batch import EvalBatches
+from data.dataset import EvalBatches
 from utils import parallel
 from utils.build import build_loader
 from utils.evaluation.errors import Errors, breakdown, breakdown_lines, find_errors
