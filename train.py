@@ -65,11 +65,11 @@ def new_run(flags, device):
         weights = find_weights(asked)
         classes, train_records, val_records = read_records(asked)
     recipe, reason = resolve.resolve_recipe(
-        flags, asked, classes, len(train_records), device, weights.changes
+        flags, asked, classes, len(train_records), device, weights
     )
     datasets = make_datasets(recipe, classes, train_records, val_records)
     if recipe.fit_priors:
-        recipe, proposal = resolve.fitted_recipe(recipe, datasets[0])
+        recipe, proposal = resolve.fitted_recipe(recipe, datasets[0], weights.has_heads)
         print(proposal)
     print(reason, resolve.describe_recipe(recipe), sep="\n")
     folder = parallel.broadcast_from_rank0(
@@ -207,7 +207,7 @@ def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resu
             iteration += 1
             lr = learning_rate(iteration, recipe) * plateau.factor
             for group in optimizer.param_groups:
-                group["lr"] = lr
+                group["lr"] = lr * group["lr_factor"]
             optimizer.zero_grad()
             # To save memory, a batch may go through the network in parts, whose gradients add up.
             losses = torch.zeros(2, device=device)

@@ -1,5 +1,6 @@
 """The weights that a training starts from: random, ImageNet's for the base, or a detector's."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,12 +11,13 @@ from data.text import UserError, some
 from published.families import family_of
 from published.load import open_checkpoint
 from utils import checkpoint
-from utils.build import SSD_SIDES, with_our_images
+from utils.build import SSD_SIDES, Conventions, with_our_images
 
 FOLDER = Path("weights")  # where fetched files are kept
-# The fields of a recipe that a detector's weights decide.
-ARCHITECTURE = (
-    "model", "depth", "finest_stride", "channels", "head_convs", "head_norm", "vgg_norm",
+# The fields of a recipe that the weights of a base decide, and those of its whole detector.
+BASE_FIELDS = ("model", "depth", "vgg_norm")
+DETECTOR_FIELDS = (
+    *BASE_FIELDS, "finest_stride", "channels", "head_convs", "head_norm",
     "prior_sizes", "prior_scales", "prior_ratios", "base_priors",
 )  # fmt: skip
 # The first tensor of a ResNet or a VGG.
@@ -31,6 +33,11 @@ class Weights(NamedTuple):
     state: dict = None
     classes: list = None
 
+    @property
+    def has_heads(self):
+        """Whether they are of a whole detector, not only of its base."""
+        return self.classes is not None
+
 
 def find_weights(recipe):
     """The Weights that a recipe names; a file is recognised by the names of its tensors."""
@@ -42,7 +49,13 @@ def find_weights(recipe):
         return Weights({})
     content, _ = open_checkpoint(path, content)
     learned = checkpoint.recipe_of(content, path)
-    changes = {name: getattr(learned, name) for name in ARCHITECTURE}
+    if recipe.only_base:
+        changes = {name: getattr(learned, name) for name in BASE_FIELDS}
+        kept = {name: getattr(learned.conventions, name) for name in ("mean", "norm_epsilon")}
+        changes["conventions"] = replace(Conventions(), **kept)
+        base = {n: value for n, value in content["model"].items() if n.startswith("base.")}
+        return Weights(changes, base)
+    changes = {name: getattr(learned, name) for name in DETECTOR_FIELDS}
     # Priors and network remain the source program's; images go through our faster pipeline.
     changes["conventions"] = with_our_images(learned.conventions)
     return Weights(changes, content["model"], content["classes"])

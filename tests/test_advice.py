@@ -86,7 +86,7 @@ COARSE = RECIPE | dict(
     (
         (dict(weights="none"), "--fit-priors"),
         (dict(weights="none", fit_priors=True), "--finest-stride 4"),
-        (dict(weights="mine.pth"), "--finest-stride 4"),
+        (dict(weights="mine.pth"), "--fit-priors"),
     ),
 )
 def test_objects_that_priors_do_not_reach_ask_for_others(changes, flag):

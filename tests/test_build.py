@@ -6,11 +6,22 @@ from utils.recipes import RECIPES
 
 def test_norms_and_biases_do_not_decay():
     recipe = RECIPES["shapes"]
-    decaying, others = build_optimizer(recipe, build_detector(recipe, 2)[0]).param_groups
-    assert decaying["weight_decay"] == recipe.weight_decay and others["weight_decay"] == 0
-    assert all(one.ndim > 1 for one in decaying["params"]) and all(
-        one.ndim <= 1 for one in others["params"]
-    )
+    groups = build_optimizer(recipe, build_detector(recipe, 2)[0]).param_groups
+    for group in groups:
+        decays = {parameter.ndim > 1 for parameter in group["params"]}
+        assert decays == {group["weight_decay"] == recipe.weight_decay}
+
+
+def test_the_base_has_its_share_of_the_learning_rate_unless_it_is_random():
+    recipe = RECIPES["shapes"] | dict(base_lr=0.1)
+    model = build_detector(recipe, 2)[0]
+    base = {id(parameter) for parameter in model.base.parameters()}
+    for weights, expected in (("imagenet", 0.1), ("none", 1.0)):
+        groups = build_optimizer(recipe | dict(weights=weights), model).param_groups
+        factors = {id(one): group["lr_factor"] for group in groups for one in group["params"]}
+        assert len(factors) == len(list(model.parameters()))
+        assert {factors[one] for one in base} == {expected}
+        assert {factor for one, factor in factors.items() if one not in base} == {1.0}
 
 
 def test_batches_for_a_compiled_network_have_few_sizes():

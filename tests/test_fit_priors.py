@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from utils.build import build_detector
+from data.summary import best_overlap
+from utils.build import build_detector, build_levels
 from utils.fit_priors import cluster_shapes, fit_priors, shape_iou
 from utils.recipes import RECIPES
 
@@ -44,3 +45,24 @@ def test_fitted_priors_reach_more_and_build_a_detector(name, scale):
 def test_priors_that_fit_are_left_alone():
     sides = np.random.default_rng(3).uniform(40, 400, 200)
     assert fit_priors(boxes_of(sides, sides), RECIPES["retinanet_coco"])[0] == {}
+
+
+def test_trained_heads_keep_as_many_priors_in_a_cell():
+    """Wide objects alone are reached best by a single ratio, but the heads have three."""
+    published = RECIPES["retinanet_coco"] | dict(
+        base_priors=tuple(level.base_priors for level in build_levels(RECIPES["retinanet_coco"]))
+    )
+    widths = np.random.default_rng(1).uniform(60, 120, 300)
+    boxes = boxes_of(widths, widths / 5)
+    changes, before, after = fit_priors(boxes, published, keep_number=True)
+    assert before < 0.2 and after > 0.9
+    levels = build_levels(published | changes)
+    assert [len(level.base_priors) for level in levels] == [9] * 5
+    assert (best_overlap(boxes, levels) >= 0.5).mean() > 0.9, "the listed priors are out of use"
+
+
+def test_another_number_of_scales_leaves_only_the_ratios_that_make_the_same_number():
+    recipe = RECIPES["shapes"] | dict(prior_scales=(1.0, 1.5), prior_ratios=(1.0, 0.5))
+    widths = np.random.default_rng(1).uniform(60, 120, 300)
+    changes, _, _ = fit_priors(boxes_of(widths, widths / 5), recipe, keep_number=True)
+    assert len(changes["prior_ratios"]) == 2

@@ -1,5 +1,6 @@
 """Published files where ours are expected: eval, detect, and the command that converts them."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from retinanet import RetinaNet
 from ssd import SSD
 from tests.figures import figures, published_state
 from tools import convert
-from utils.build import Conventions, describe_conventions, with_our_images
+from utils.build import Conventions, build_detector, describe_conventions, with_our_images
 from utils.recipes import RECIPES
 
 
@@ -121,6 +122,25 @@ def test_vgg_s_file_is_taken_for_the_base_by_order(tmp_path, prefix):
     assert torch.equal(model.base.fc[2].weight, state[prefix + "33.weight"])
     with pytest.raises(UserError, match="ImageNet's VGG has no batch norm"):
         pretrained.load_weights(SSD(2, norm="batch"), ["a", "b"], recipe, pretrained.Weights({}))
+
+
+def test_only_the_base_of_a_detector_can_be_loaded(tmp_path):
+    """Its heads and its priors are then those of the recipe, its pixels the file's."""
+    source = RECIPES["shapes"] | dict(conventions=Conventions(mean=(1.0, 2.0, 3.0), p6_from="p5"))
+    detector, _ = build_detector(source, 2)
+    content = dict(model=detector.state_dict(), recipe=asdict(source), classes=["a", "b"])
+    torch.save(content, tmp_path / "detector.pth")
+    recipe = RECIPES["retinanet_coco"] | dict(weights=str(tmp_path / "detector.pth"))
+    weights = pretrained.find_weights(recipe | dict(only_base=True))
+    assert not weights.has_heads and weights.changes["depth"] == 18
+    recipe |= weights.changes
+    assert recipe.channels == 256 and not recipe.prior_sizes
+    assert recipe.conventions == Conventions(mean=(1.0, 2.0, 3.0))
+    model, _ = build_detector(recipe, 2)
+    head = model.box_head[0].weight.clone()
+    pretrained.load_weights(model, ["a", "b"], recipe, weights)
+    assert torch.equal(model.base.conv1.weight, detector.base.conv1.weight)
+    assert torch.equal(model.box_head[0].weight, head)
 
 
 def test_a_fine_tuned_detector_keeps_priors_and_network_but_sees_our_images():

@@ -8,6 +8,7 @@ import torch
 
 from data.formats import voc
 from data.text import UserError
+from published.weights import Weights
 from tests.test_options import recipe_of
 from utils import options, resolve
 from utils.recipe import Recipe
@@ -16,11 +17,12 @@ from utils.recipes import RECIPES
 COCO = ["person", "toothbrush", "hair drier", *(f"class {i}" for i in range(77))]
 
 
-def fitted(*arguments, classes=("a", "b"), images=300, learned=None, has_gpu=True):
+def fitted(*arguments, classes=("a", "b"), images=300, learned=None, known=None, has_gpu=True):
     flags = options.train_parser("").parse(arguments)
     device = torch.device("cuda" if has_gpu else "cpu")
     asked = resolve.asked_recipe(flags)
-    return resolve.resolve_recipe(flags, asked, list(classes), images, device, learned or {})
+    weights = Weights(learned or {}, None, known)
+    return resolve.resolve_recipe(flags, asked, list(classes), images, device, weights)
 
 
 @pytest.mark.parametrize(
@@ -105,14 +107,17 @@ def test_without_a_gpu_an_ssd_of_random_weights_makes_more_and_smaller_steps(mod
     assert pretrained.batch == 16
 
 
-def test_priors_are_fitted_if_asked_for_but_those_of_loaded_weights_never_by_a_recipe():
+def test_priors_of_a_detector_are_fitted_where_its_classes_are_others_or_if_asked_for():
     none = ("--root", "mine", "--weights", "none")
     assert not fitted(*none, "--no-fit-priors")[0].fit_priors
     assert fitted("--root", "mine", "--fit-priors")[0].fit_priors
     loaded = ("--root", "mine", "--recipe", "retinanet_scratch", "--weights", "w.pth")
-    assert not fitted(*loaded, learned=dict(model="retinanet"))[0].fit_priors
-    with pytest.raises(UserError, match="a trained detector has learned its own priors"):
-        fitted(*loaded, "--fit-priors", learned=dict(model="retinanet"))
+    others = dict(learned=dict(model="retinanet"), known=["c"])
+    same = dict(learned=dict(model="retinanet"), known=["b", "a", "c"])
+    assert fitted(*loaded, **others)[0].fit_priors
+    assert not fitted(*loaded, "--no-fit-priors", **others)[0].fit_priors
+    assert not fitted(*loaded, **same)[0].fit_priors
+    assert fitted(*loaded, "--fit-priors", **same)[0].fit_priors
 
 
 def test_a_file_of_a_base_alone_has_no_priors_so_they_are_fitted(monkeypatch):
@@ -121,7 +126,7 @@ def test_a_file_of_a_base_alone_has_no_priors_so_they_are_fitted(monkeypatch):
     recipe, _ = fitted(*base)
     monkeypatch.setattr(resolve, "resized_boxes", lambda dataset: np.array([[0.0, 0, 9, 90]] * 9))
     dataset = SimpleNamespace(records=SimpleNamespace(ignore=np.zeros(9, bool)))
-    fitted_to_data, line = resolve.fitted_recipe(recipe, dataset)
+    fitted_to_data, line = resolve.fitted_recipe(recipe, dataset, has_heads=False)
     assert recipe.fit_priors and fitted_to_data != recipe and "reach 100.0%" in line
 
 

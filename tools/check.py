@@ -17,7 +17,7 @@ from data.reading import read_source, select_classes
 from data.records import pack
 from data.splits import choose_splits
 from data.summary import resized_boxes, summary
-from published.weights import find_weights
+from published.weights import Weights, find_weights
 from utils import draw, options, parallel
 from utils.build import build_levels, build_transform
 from utils.files import must_be_new
@@ -32,12 +32,12 @@ def main():
     device = parallel.start(flags.device)
     asked = asked_recipe(flags)
     # The priors of COCO's weights are those of the recipes, so there is no need to fetch them now.
-    learned = {} if asked.weights == "coco" else find_weights(asked).changes
+    weights = Weights({}) if asked.weights == "coco" else find_weights(asked)
     source = read_source(asked)
     splits, notes = choose_splits(source.splits, asked.val_share)
     classes = select_classes(source, asked.classes)
     num_images = len(splits["train"])
-    recipe, reason = resolve_recipe(flags, asked, classes, num_images, device, learned)
+    recipe, reason = resolve_recipe(flags, asked, classes, num_images, device, weights)
     print(reason, describe_recipe(recipe), *source.notes, *notes, sep="\n")
 
     problems = list(source.problems)
@@ -56,9 +56,9 @@ def main():
             readable = [i for i in range(len(records)) if i not in unreadable]
             augmented = build_transform(recipe, augment=recipe.augment)
             sheet_dataset = Dataset(classes, records.subset(readable), augmented, recipe.seed)
-        if split == "train" and not learned and (~records.ignore).any():
+        if split == "train" and (~records.ignore).any():
             boxes = resized_boxes(plain)[~records.ignore]
-            print(proposal_line(*fit_priors(boxes, recipe)))
+            print(proposal_line(*fit_priors(boxes, recipe, weights.has_heads)))
     # Drawing can take long or fail, so the problems are listed before.
     print("", *problems, f"{len(problems)} problems", sep="\n")
     if sheet_dataset:

@@ -269,14 +269,21 @@ def has_shared_memory(recipe, workers, place="/dev/shm"):
 
 def build_optimizer(recipe, model):
     """Weights decay; biases and the values of normalisation layers, being single numbers,
-    do not."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    weights = [parameter for parameter in parameters if parameter.ndim > 1]
-    others = [parameter for parameter in parameters if parameter.ndim <= 1]
-    groups = [
-        dict(params=weights, weight_decay=recipe.weight_decay),
-        dict(params=others, weight_decay=0.0),
-    ]
+    do not. lr_factor is what train.py multiplies the learning rate of a group by."""
+    base_factor = 1.0 if recipe.weights == "none" else recipe.base_lr
+    groups = []
+    for is_base, factor in ((False, 1.0), (True, base_factor)):
+        parameters = [
+            parameter
+            for name, parameter in model.named_parameters()
+            if parameter.requires_grad and name.startswith("base.") == is_base
+        ]
+        weights = [parameter for parameter in parameters if parameter.ndim > 1]
+        others = [parameter for parameter in parameters if parameter.ndim <= 1]
+        groups += [
+            dict(params=weights, weight_decay=recipe.weight_decay, lr_factor=factor),
+            dict(params=others, weight_decay=0.0, lr_factor=factor),
+        ]
     momentum = dict(momentum=recipe.momentum) if recipe.optimizer == "sgd" else {}
     return OPTIMIZERS[recipe.optimizer](groups, recipe.lr, fused=True, **momentum)
 

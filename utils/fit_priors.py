@@ -8,24 +8,29 @@ from utils.build import SSD_SIDES, build_levels
 
 MAX_UPDATES = 50  # of the centres of k-means
 MAX_BOXES = 20_000  # that the priors are fitted to
-WITHOUT_PRIORS = ("imagenet", "imagenet_v2", "none")  # weights of which no prior was learned
 MIN_GAIN = 0.003  # of the share of boxes that priors reach, to be worth a change
 
 
-def fit_priors(boxes, recipe):
+def fit_priors(boxes, recipe, keep_number=False):
     """Sizes and ratios for a recipe's priors, from boxes [N, 4] as the network sees them.
 
-    Returns the changes of the recipe, none where no change reaches more objects, and the shares of
-    the boxes that its priors and the changed ones reach.
+    keep_number: keep the number of priors in a cell, which trained heads were made for. Returns the
+    changes of the recipe, none where no change reaches more objects, and the shares of the boxes
+    that its priors and the changed ones reach.
     """
     boxes = boxes[:: len(boxes) // MAX_BOXES + 1]
     before = after = reach(boxes, recipe)
     best = {}
-    for changes in proposals(boxes[:, 2:] - boxes[:, :2], recipe):
-        share = reach(boxes, recipe | changes)
+    number = len(build_levels(recipe)[0].base_priors) if keep_number else None
+    # Priors that a recipe lists one by one would hide every change.
+    unlisted = dict(base_priors=())
+    for changes in proposals(boxes[:, 2:] - boxes[:, :2], recipe | unlisted, number):
+        share = reach(boxes, recipe | unlisted | changes)
         # More shapes cost more than a few objects are worth.
         if share > after + MIN_GAIN:
             best, after = changes, share
+    if best and recipe.base_priors:
+        best |= unlisted
     return best, before, after
 
 
@@ -33,7 +38,7 @@ def proposal_line(changes, before, after):
     """What fit_priors found, as text to paste into a recipe."""
     if not changes:
         return f"priors: no other sizes or ratios reach more than the {before:.1%} of now"
-    text = ", ".join(f"{name}={value}" for name, value in changes.items())
+    text = ", ".join(f"{name}={value}" for name, value in changes.items() if value)
     return f"priors: {text} reach {after:.1%} of the objects, instead of {before:.1%}"
 
 
@@ -42,9 +47,9 @@ def reach(boxes, recipe):
     return float((best_overlap(boxes, build_levels(recipe)) >= REACHED).mean())
 
 
-def proposals(shapes, recipe):
+def proposals(shapes, recipe, number=None):
     """Changes of a recipe that may fit shapes [N, 2], widths and heights, better; fewer ratios
-    first."""
+    first. number: how many priors RetinaNet must have in a cell, if that is given."""
     levels = len(build_levels(recipe))
     sizes = [np.sort(np.sqrt(cluster_shapes(shapes, levels).prod(axis=1)))]
     # Coarse levels have few cells: large priors suit them better than many of the typical size.
@@ -54,11 +59,14 @@ def proposals(shapes, recipe):
         # The last size only makes the last level's larger square: see ssd.prior_shapes.
         yield from (dict(prior_sizes=rounded([*size, size[-1] * 1.2])) for size in sizes)
         return
-    middle = np.median(recipe.prior_scales or SCALES)
+    scales = recipe.prior_scales or SCALES
+    middle = np.median(scales)
     sizes = [rounded(size / middle) for size in sizes]
     # Of one area, so that only width / height tells them apart.
     roots = np.sqrt(shapes[:, :1] / shapes[:, 1:])
     for count in (1, 2, 3):
+        if number not in (None, count * len(scales)):
+            continue
         centres = cluster_shapes(np.hstack([roots, 1 / roots]), count)
         ratios = rounded(np.sort(centres[:, 0] / centres[:, 1])[::-1])
         yield dict(prior_ratios=ratios)

@@ -78,6 +78,7 @@ class Recipe:
         "imagenet", "imagenet, imagenet_v2, coco, none (random), or a file", aliases=["--fine-tune"]
     )
     conventions: Conventions = setting(Conventions(), "of the program that trained the weights")
+    only_base: bool = option(False, "of a detector's weights, load those of its base only")
     frozen_norm: bool = setting(
         True, "keep the ResNet's batch norm as loaded; never if random", only="RetinaNet"
     )
@@ -131,6 +132,7 @@ class Recipe:
     lr: float = option(
         0.01, "learning rate (default: in proportion to the batch)", aliases=["--learning-rate"]
     )
+    base_lr: float = option(1.0, "factor on lr in the base, unless its weights are random")
     momentum: float = option(0.9, "momentum of sgd", below=1)
     weight_decay: float = option(1e-4, "of weights; unlike in the papers, not of biases and norms")
     max_grad_norm: float = option(10.0, "clip gradients to this norm", over=0)

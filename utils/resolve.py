@@ -31,12 +31,13 @@ def asked_recipe(flags):
     return with_flags(base_recipe(flags), flags)
 
 
-def resolve_recipe(flags, asked, classes, num_images, device, learned):
+def resolve_recipe(flags, asked, classes, num_images, device, weights):
     """The recipe of a training, and a line that says why it is this one.
 
     asked: what asked_recipe returned. classes, num_images: what was found in the training images.
-    learned: what the weights fix, by the names of Recipe; a flag must not contradict it.
+    weights: the Weights to start from; a flag must not contradict what they decide.
     """
+    learned = weights.changes
     for name, value in learned.items():
         typed = getattr(flags, name, None)
         if typed is not None and typed != value:
@@ -48,22 +49,20 @@ def resolve_recipe(flags, asked, classes, num_images, device, learned):
         base = base_recipe(flags, learned.get("model")) | dict(weights=asked.weights)
         base, reason = recipe_by_data(base, classes, num_images, device)
         recipe = with_flags(base, flags)
-    if learned and flags.fit_priors:
-        raise UserError(
-            f"--fit-priors with --weights {asked.weights}: a trained detector has learned its own "
-            "priors"
-        )
-    if learned:
-        recipe |= dict(fit_priors=False)
+    if weights.has_heads and flags.fit_priors is None:
+        # For the classes that it has learned, a detector needs no other priors.
+        recipe |= dict(fit_priors=not set(classes) <= set(weights.classes))
     return in_iterations(recipe | learned, num_images), reason
 
 
-def fitted_recipe(recipe, dataset):
-    """The recipe with the priors that fit a dataset's objects, and a line that says which."""
-    if recipe.base_priors:
-        raise UserError("--fit-priors: this recipe lists its priors one by one, as base_priors")
+def fitted_recipe(recipe, dataset, has_heads):
+    """The recipe with the priors that fit a dataset's objects, and a line that says which.
+
+    has_heads: whether the weights are of a detector. Its deltas are relative to the prior, so they
+    are a good start for priors of other sizes and ratios, if there are as many in a cell.
+    """
     boxes = resized_boxes(dataset)[~dataset.records.ignore]
-    changes, before, after = fit_priors(boxes, recipe)
+    changes, before, after = fit_priors(boxes, recipe, keep_number=has_heads)
     return recipe | changes, proposal_line(changes, before, after)
 
 

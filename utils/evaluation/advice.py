@@ -6,7 +6,6 @@ from data.summary import REACHED, best_overlap, box_sides, resized_boxes
 from utils.build import SSD_SIDES, build_levels
 from utils.evaluation.errors import HIT, WRONG_BOX, group_ap50, size_groups
 from utils.evaluation.evaluate import with_errors
-from utils.fit_priors import WITHOUT_PRIORS
 from utils.log import read_log
 
 GOOD_AP50 = 0.9  # needs no advice
@@ -154,9 +153,7 @@ def advice_on_priors(dataset, evaluation, recipe):
     others_ap50 = group_ap50(dataset.classes, evaluation.errors, others)
     if not ap50 < MUCH_WORSE * others_ap50:
         return None
-    # Priors that were fitted already, or that the weights were trained with, are kept.
-    are_fixed = recipe.fit_priors or recipe.weights not in WITHOUT_PRIORS
-    flags = "--finest-stride 4 or a larger --resize" if are_fixed else "--fit-priors"
+    flags = "--finest-stride 4 or a larger --resize" if recipe.fit_priors else "--fit-priors"
     return (
         f"priors reach {share:.0%} of the {members.sum()} {worst} (an IoU of {REACHED}), and "
         f"their AP50 is {ap50:.2f}, where that of others is {others_ap50:.2f}; try {flags}"
