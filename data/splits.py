@@ -31,7 +31,8 @@ def choose_splits(splits, val_share=VAL_SHARE):
     test = splits.pop("test", [])
     if val_share == 0:
         train = unique([entry for entries in splits.values() for entry in entries])
-        return check_splits(train, [], test), ["all images are trained on, none is validated on"]
+        splits = dict(train=train, val=[], test=test)
+        return splits, ["all images are trained on, none is validated on"]
 
     notes = []
     source = next((name for name in ("train", "trainval", "all", "val") if name in splits), None)
@@ -57,7 +58,8 @@ def choose_splits(splits, val_share=VAL_SHARE):
             notes.append(f"not used: {len(extra)} images of {name}")
     if test and val is not test:
         notes.append(f"not used: {len(test)} images of test (eval.py --split test)")
-    return check_splits(train, val, test), notes
+    assert not without(train, val)[1], some(map(stem_of_entry, val))
+    return dict(train=train, val=val, test=test), notes
 
 
 def train_val_split(entries, val_share=VAL_SHARE):
@@ -146,10 +148,3 @@ def without(entries, others):
     taken = set(map(identity, others))
     kept = [entry for entry in entries if identity(entry) not in taken]
     return kept, len(entries) - len(kept)
-
-
-def check_splits(train, val, test):
-    """The three as a dict, after a check that no file is both in train and in val."""
-    _, shared = without(train, val)
-    assert not shared, some(map(stem_of_entry, val))
-    return dict(train=train, val=val, test=test)

@@ -10,7 +10,6 @@ from data.text import UserError
 from published.conventions import has_coco_classes, mmdetection_sizes
 from published.families import convert, family_of
 from utils import checkpoint
-from utils.onnx import load_onnx
 from utils.recipes import RECIPES
 
 UNLIMITED = 1_000_000  # detections, or scores that go through NMS
@@ -43,6 +42,9 @@ DEFAULTS = {
 def load_detector(path):
     """The LoadedDetector of a checkpoint, ours or a published one, or of export.py's ONNX file."""
     if path.suffix == ".onnx":
+        # Imported here, for nothing else needs it: this file is read for every training's weights.
+        from utils.onnx import load_onnx
+
         return load_onnx(path)
     content, _ = open_checkpoint(path)
     notes = content.get("notes")

@@ -52,8 +52,9 @@ class Log:
             from utils.watch import watchers
 
             self.watchers = watchers(recipe, folder.name, resumed=start > 0)
-        # What an earlier run did after this checkpoint is about to happen again.
-        forget_after(self.path, start)
+        if self.path.exists():
+            # What an earlier run did after this checkpoint is about to happen again.
+            forget_after(self.path, start)
         self.bar = tqdm(
             total=recipe.iterations, initial=start, unit="it", disable=None, dynamic_ncols=True
         )
@@ -228,8 +229,7 @@ def entries_with_ends(path):
 def forget_after(path, iteration):
     """Cut off a log after its last entry of this iteration or an earlier one."""
     ends = [end for entry, end in entries_with_ends(path) if entry["iteration"] <= iteration]
-    if path.exists() and max(ends, default=0) < path.stat().st_size:
-        os.truncate(path, max(ends, default=0))
+    os.truncate(path, max(ends, default=0))
 
 
 def draw_curves(path, entries):

@@ -21,17 +21,12 @@ TIMEOUT = datetime.timedelta(minutes=30)
 
 
 def precision_of(precision, device):
-    """bfloat16, float16 or float32: what a recipe's precision means on a device."""
-    return fastest_precision(device) if precision == "auto" else PRECISION_NAMES[precision]
+    """bfloat16, float16 or float32: what a recipe's precision means on a device.
 
-
-def half_type_of(precision, device):
-    """torch.bfloat16 or torch.float16, or None for float32: what autocast is to use."""
-    return HALF_TYPES.get(precision_of(precision, device))
-
-
-def fastest_precision(device):
-    """The half precision that is the hardware's own, not merely possible; else float32."""
+    "auto" is the half precision that is the hardware's own, not merely possible; else float32.
+    """
+    if precision != "auto":
+        return PRECISION_NAMES[precision]
     if device.type == "cuda":
         if torch.cuda.is_bf16_supported(including_emulation=False):
             return "bfloat16"
@@ -41,6 +36,11 @@ def fastest_precision(device):
     # Processors with AMX have AVX512_BF16 as well.
     is_fast = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
     return "bfloat16" if is_fast else "float32"
+
+
+def half_type_of(precision, device):
+    """torch.bfloat16 or torch.float16, or None for float32: what autocast is to use."""
+    return HALF_TYPES.get(precision_of(precision, device))
 
 
 def training_format(device):

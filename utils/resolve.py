@@ -113,9 +113,12 @@ def recipe_by_data(recipe, classes, num_images, device):
     """The recipe, if it is made for these data, else one for any data; and a line that says why."""
     model, dataset = recipe.model, recipe.dataset
     name = recipe_name(model, dataset)
-    expected = dict(coco=is_official(classes), voc=set(classes) == set(voc.CLASSES))
-    is_published = name in RECIPES and expected.get(dataset, True)
-    if dataset == "shapes" or is_published and num_images >= MIN_PUBLISHED_IMAGES:
+    is_published = name in RECIPES and num_images >= MIN_PUBLISHED_IMAGES
+    if dataset == "coco":
+        is_published = is_published and is_official(classes)
+    if dataset == "voc":
+        is_published = is_published and set(classes) == set(voc.CLASSES)
+    if dataset == "shapes" or is_published:
         return recipe, f"recipe {name}: it is made for {dataset}"
     name = f"{model}_scratch" if recipe.weights == "none" else f"{model}_custom"
     custom = RECIPES[name] | dict(dataset=dataset, weights=recipe.weights)
