@@ -29,13 +29,7 @@ from utils.build import (
 from utils.evaluation.evaluate import evaluate
 from utils.evaluation.results import report_training
 from utils.log import Log
-from utils.saver import (
-    Saver,
-    checkpoint_to_resume,
-    mismatch_is_an_error,
-    new_folder,
-    optimizer_state,
-)
+from utils.saver import Saver, checkpoint_to_resume, new_folder
 from utils.steps import FiniteCheck, Plateau, learning_rate
 from utils.stop import Stop, read_batches, run_script
 
@@ -160,8 +154,8 @@ def state_to_resume(parts, best, stale):
 def resume_from(content, model, parts):
     """Restore everything from the content of a checkpoint. Returns its iteration, its best result,
     and how many evaluations ago that was."""
-    with mismatch_is_an_error():
-        state = optimizer_state(parts["optimizer"], content["optimizer"])
+    with checkpoint.mismatch_is_an_error():
+        state = checkpoint.optimizer_state(parts["optimizer"], content["optimizer"])
         content = content | dict(optimizer=state)
         model.load_state_dict(content["model"])
         for name, part in parts.items():

@@ -12,7 +12,7 @@ import torch
 from data.text import UserError
 from published.load import load_detector
 from tests.conftest import Malicious
-from utils import checkpoint, saver
+from utils import checkpoint
 from utils.build import build_detector
 from utils.checkpoint import read
 from utils.pickles import Placeholder
@@ -169,7 +169,7 @@ def test_an_optimizer_goes_on_with_weights_in_another_order(name):
     again = torch.nn.Conv2d(4, 5, 3)
     again.load_state_dict(model.state_dict())
     other = OPTIMIZERS[name](again)
-    other.load_state_dict(saver.optimizer_state(other, saved))
+    other.load_state_dict(checkpoint.optimizer_state(other, saved))
     for resumed in ((model, optimizer), (again, other)):
         torch.manual_seed(1)
         step(*resumed)
@@ -184,7 +184,7 @@ def test_an_optimizer_s_state_of_another_shape_is_refused(name, key, change):
     saved = copy.deepcopy(optimizer.state_dict())
     saved["state"][0][key] = change(saved["state"][0][key])
     with pytest.raises(ValueError, match=f"its optimizer has {key} of"):
-        saver.optimizer_state(optimizer, saved)
+        checkpoint.optimizer_state(optimizer, saved)
 
 
 def test_an_optimizer_s_state_without_one_of_its_tensors_is_refused():
@@ -192,11 +192,11 @@ def test_an_optimizer_s_state_without_one_of_its_tensors_is_refused():
     saved = copy.deepcopy(optimizer.state_dict())
     del saved["state"][1]["exp_avg"]
     with pytest.raises(ValueError, match="its optimizer lacks exp_avg"):
-        saver.optimizer_state(optimizer, saved)
+        checkpoint.optimizer_state(optimizer, saved)
 
 
 def test_an_optimizer_of_other_parameters_is_refused():
     _, optimizer = make_optimizer("SGD")
     saved = torch.optim.SGD(torch.nn.Linear(2, 2, bias=False).parameters(), lr=1).state_dict()
     with pytest.raises(ValueError, match="its optimizer has other parameters"):
-        saver.optimizer_state(optimizer, saved)
+        checkpoint.optimizer_state(optimizer, saved)

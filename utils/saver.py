@@ -1,13 +1,11 @@
-"""The folder of a run, the checkpoints in it, and how a run goes on from one."""
+"""The folder of a run, and the checkpoints in it."""
 
 import errno
 import json
 import os
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-
-import torch
 
 from data.text import UserError
 from utils import checkpoint, parallel
@@ -155,48 +153,3 @@ def claim(folder):
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror})") from None
     return lock
-
-
-@contextmanager
-def mismatch_is_an_error():
-    """Where the state in a checkpoint does not fit what it is loaded into, that is a UserError."""
-    try:
-        yield
-    except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"--resume with another detector or optimizer than the checkpoint's: {reason}"
-        ) from None
-
-
-def optimizer_state(optimizer, state):
-    """The state that optimizer.load_state_dict can take, from the state in a checkpoint.
-
-    The settings remain the optimizer's. Each tensor gets its parameter's order in memory, which a
-    fused step relies on: it would give one weight the momentum of another where a run on a GPU,
-    in channels last, goes on on a CPU. With a tensor of another shape it would crash the process,
-    so that is a ValueError.
-    """
-    groups = optimizer.state_dict()["param_groups"]
-    if [group["params"] for group in state["param_groups"]] != [g["params"] for g in groups]:
-        raise ValueError("its optimizer has other parameters")
-    is_sgd = isinstance(optimizer, torch.optim.SGD)
-    names = {"momentum_buffer"} if is_sgd else {"step", "exp_avg", "exp_avg_sq"}
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    states = {}
-    for i, parameter in enumerate(parameters):
-        values = state["state"].get(i)
-        if not values:
-            continue
-        if not names <= values.keys():
-            raise ValueError(f"its optimizer lacks {', '.join(names - values.keys())}")
-        states[i] = {name: like_parameter(values[name], name, parameter) for name in names}
-    return dict(state=states, param_groups=groups)
-
-
-def like_parameter(value, name, parameter):
-    """A tensor of an optimizer's state in the order in memory that its parameter has."""
-    shape = () if name == "step" else tuple(parameter.shape)
-    if tuple(value.shape) != shape:
-        raise ValueError(f"its optimizer has {name} of {tuple(value.shape)}, not {shape}")
-    return value if name == "step" else torch.empty_like(parameter, device="cpu").copy_(value)
