@@ -6,8 +6,7 @@ import torch
 from torch import nn
 
 from layers.fpn import FPN
-from layers.heads import apply_heads
-from layers.priors import make_level, pyramid_priors
+from layers.priors import apply_heads, make_level, pyramid_priors
 from layers.resnet import ResNet
 
 # The priors of each level (Sec. 4): its stride, the side of its smallest square prior in pixels,

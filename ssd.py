@@ -6,8 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from layers.heads import apply_heads
-from layers.priors import make_level, pyramid_priors
+from layers.priors import apply_heads, make_level, pyramid_priors
 from layers.vgg import VGG
 
 # For images of 300 and of 512 pixels, a number for each feature map (Sec. 2.2, Eq. 4, as in the

@@ -1,6 +1,7 @@
 """Priors: the boxes that a detector starts from and moves onto objects.
 
-SSD's paper calls them default boxes, RetinaNet's and most others call them anchors.
+SSD's paper calls them default boxes, RetinaNet's and most others call them anchors. What a network
+predicts for them must be in their order: the last two functions see to it.
 """
 
 import math
@@ -47,7 +48,7 @@ def grid_size(image_size, level):
 def grid_priors(image_size, level, device=None):
     """The priors of a whole feature map (SSD, Fig. 1): (height, width) -> [H * W * S, 4].
 
-    They are ordered by row, column, shape: the order in which heads predict.
+    They are ordered by row, column, shape: the order in which heads predict, see per_prior.
     """
     rows, columns = grid_size(image_size, level)
     steps = (level.stride, level.stride)
@@ -92,3 +93,14 @@ def pyramid_priors(image_size, levels, device=None):
     They are made once for each size, so the result must not be changed in place.
     """
     return torch.cat([grid_priors(image_size, level, device) for level in levels])
+
+
+def per_prior(prediction, numbers):
+    """[B, S * numbers, H, W] -> [B, H * W * S, numbers], ordered by row, column, shape."""
+    return prediction.permute(0, 2, 3, 1).reshape(prediction.shape[0], -1, numbers)
+
+
+def apply_heads(heads, feature_maps, numbers):
+    """What each head predicts from its feature map, finest level first -> [B, A, numbers]."""
+    rows = [per_prior(head(x), numbers) for head, x in zip(heads, feature_maps)]
+    return torch.cat(rows, dim=1)

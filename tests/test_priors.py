@@ -1,6 +1,14 @@
 import torch
 
-from layers.priors import grid_priors, lay_priors, level_sizes, make_level, pyramid_priors
+from layers.priors import (
+    apply_heads,
+    grid_priors,
+    lay_priors,
+    level_sizes,
+    make_level,
+    per_prior,
+    pyramid_priors,
+)
 
 
 def test_priors_are_ordered_by_row_column_and_shape():
@@ -50,3 +58,17 @@ def test_clamped_priors_are_no_larger_than_the_image():
     level = make_level(8, ((20.0, 4.0),))
     assert grid_priors((8, 8), level._replace(clamp="sizes")).tolist() == [[0, 2, 8, 6]]
     assert grid_priors((6, 6), level._replace(clamp="centres")).tolist() == [[1, 2, 7, 6]]
+
+
+def test_a_prediction_and_its_prior_stand_in_the_same_row():
+    # Light up one cell of a head's map: row 2, column 1, second of three shapes, third number.
+    prediction = torch.zeros(1, 3 * 4, 5, 6)
+    prediction[0, 1 * 4 + 2, 2, 1] = 1
+    assert per_prior(prediction, 4)[0, (2 * 6 + 1) * 3 + 1].tolist() == [0, 0, 1, 0]
+
+
+def test_levels_are_joined_finest_first():
+    maps = [torch.full((2, 8, side, side), float(side)) for side in (3, 1)]
+    joined = apply_heads([torch.nn.Identity()] * 2, maps, 4)
+    assert joined.shape == (2, 2 * 9 + 2, 4)
+    assert (joined[:, :18] == 3).all() and (joined[:, 18:] == 1).all()
