@@ -15,7 +15,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from data.images import image_files, read_image
+from data.images import EXTENSIONS, read_image
 from data.text import UserError
 from utils import draw
 
@@ -23,7 +23,7 @@ from utils import draw
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 VIDEO_ENDINGS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
-# The videos that can be written, by their endings; others become .mp4.
+# The videos that can be written, by their endings; the copies of others end with .mp4 as well.
 CODECS = {".mp4": "mp4v", ".mov": "mp4v", ".avi": "MJPG"}
 DEFAULT_FPS = 25.0  # for a camera that does not tell its frame rate
 AHEAD = 4  # the most items that are read ahead, or wait to be written
@@ -120,22 +120,19 @@ def open_inputs(files, output, every=1, truth=None):
 
     Copies are named as the images are, or as their places in a folder that was named.
     """
-    images = {}
-    videos = {}
+    copies = {}
     for path, place in files:
-        copies = images if path.is_file() and not is_video(path) else videos
         # Of two files with the same name, the second is copied with the folders of its path.
         if copies.get(place, path) != path:
             place = Path(*path.parts[1:]) if path.is_absolute() else path
         copies[place] = path
-    inputs = []
-    if images:
-        files = [(path, output / place) for place, path in images.items()]
-        inputs.append(ImageInput(files, truth or {}))
+    videos = {place: path for place, path in copies.items() if is_video(path) or not path.is_file()}
+    images = [(path, output / place) for place, path in copies.items() if place not in videos]
+    inputs = [ImageInput(images, truth or {})] if images else []
     for place, path in videos.items():
-        ending = place.suffix if place.suffix in CODECS else ".mp4"
-        copy = output / place.with_suffix(ending)
-        inputs.append(VideoInput(path, copy, every))
+        # In the place of its ending, .mp4 might be the name of another video's copy.
+        ending = "" if place.suffix.lower() in CODECS else ".mp4"
+        inputs.append(VideoInput(path, output / f"{place}{ending}", every))
     return inputs
 
 
@@ -145,7 +142,8 @@ def files_of(name):
     if path.is_file():
         return [(path, Path(path.name))]
     if path.is_dir():
-        files = sorted([*map(Path, image_files(path)), *filter(is_video, path.rglob("*"))])
+        endings = (*EXTENSIONS, *VIDEO_ENDINGS)
+        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in endings)
         if not files:
             raise UserError(f"{path}: no images in this folder and no videos")
         return [(file, file.relative_to(path)) for file in files]
@@ -227,7 +225,7 @@ class VideoWriter:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise UserError(f"{self.path}: cannot be written ({error.strerror})") from None
-            codec = cv2.VideoWriter.fourcc(*CODECS[self.path.suffix])
+            codec = cv2.VideoWriter.fourcc(*CODECS[self.path.suffix.lower()])
             size = image.shape[1::-1]
             self.writer = cv2.VideoWriter(str(self.path), codec, self.fps, size)
             if not self.writer.isOpened():
