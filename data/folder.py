@@ -160,7 +160,7 @@ def list_files(root):
         yield from (prefix + name for name in names if not JUNK.match(name))
 
 
-def named_parts(images, annotations, val_images, val_annotations):
+def named_parts(annotations, val_annotations, images, val_images):
     """[(split, path, Folder, file)] of one or two annotation files that the user names.
 
     file is where it would be in the folder of its images, which is by default its own.

@@ -95,20 +95,10 @@ def read_source(recipe):
     """The Source of a recipe's dataset, read from the files that it names or else from a folder."""
     if not recipe.annotations:
         return read_folder(recipe.dataset, place(recipe))
+    files = (recipe.annotations, recipe.val_annotations, recipe.images, recipe.val_images)
     if recipe.dataset == "csv":
-        return csv_file.read_files(
-            recipe.annotations,
-            recipe.val_annotations,
-            recipe.class_list,
-            recipe.images,
-            recipe.val_images,
-        )
-    return coco.read_files(
-        recipe.images or Path(recipe.annotations).parent,
-        recipe.annotations,
-        recipe.val_images,
-        recipe.val_annotations,
-    )
+        return csv_file.read_files(*files, recipe.class_list)
+    return coco.read_files(*files)
 
 
 def place(recipe):

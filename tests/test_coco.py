@@ -153,10 +153,10 @@ def test_single_files_are_read_as_train_and_val(tmp_path):
     write_coco(tmp_path, OBJECTS[:1], split="val")
     files = [tmp_path / f"annotations/instances_{split}2017.json" for split in ("train", "val")]
     folders = [tmp_path / "train2017", tmp_path / "val2017"]
-    source = coco.read_files(folders[0], files[0], folders[1], files[1])
+    source = coco.read_files(*files, *folders)
     assert {split: len(entries) for split, entries in source.splits.items()} == dict(train=2, val=1)
     assert source.splits["val"][0].path == str(tmp_path / "val2017/0.jpg")
-    assert list(coco.read_files(folders[0], files[0]).splits) == ["all"]
+    assert list(coco.read_files(files[0], images=folders[0]).splits) == ["all"]
 
 
 def test_two_files_that_number_classes_differently_are_an_error(tmp_path):

@@ -46,9 +46,9 @@ def read(folder):
     return merge(parts, notes)
 
 
-def read_files(images, annotations, val_images=None, val_annotations=None):
+def read_files(annotations, val_annotations=None, images=None, val_images=None):
     """The Source of one or two annotation files and the folders of their images."""
-    return merge(named_parts(images, annotations, val_images, val_annotations))
+    return merge(named_parts(annotations, val_annotations, images, val_images))
 
 
 def load_coco(path):

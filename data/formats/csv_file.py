@@ -53,11 +53,11 @@ def read(folder):
     return build_source(parts, names)
 
 
-def read_files(annotations, val_annotations=None, class_list=None, images="", val_images=""):
+def read_files(annotations, val_annotations=None, images="", val_images="", class_list=None):
     """The Source of one or two csv files. Paths in them are relative to the file, or to images and
     val_images, folders of images."""
     names = read_classes(class_list) if class_list else None
-    return build_source(named_parts(images, annotations, val_images, val_annotations), names)
+    return build_source(named_parts(annotations, val_annotations, images, val_images), names)
 
 
 def build_source(parts, names):
