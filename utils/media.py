@@ -82,27 +82,24 @@ class VideoInput:
         self.source = source
         self.copies = [copy]
         self.problems = []
-        self.reader = None
+        self.reader = ()
         self.writer = None
         try:
             self.reader = VideoReader(source, every)
+            self.writer = VideoWriter(copy, self.reader.fps / every)
         except UserError as problem:
             # Without its camera there is nothing to do, but other files may follow a broken one.
             if str(source).isdecimal():
                 raise
             self.problems.append(str(problem))
-        else:
-            self.writer = VideoWriter(copy, self.reader.fps / every)
 
     def __len__(self):
-        return len(self.reader) if self.reader else 0
+        return len(self.reader)
 
     def __iter__(self):
-        if not self.reader:
-            return
         for number, image in self.reader:
             yield Frame(image, dict(video=str(self.source), frame=number), self.writer.write)
-        if self.reader.problem:
+        if self.writer and self.reader.problem:
             self.problems.append(self.reader.problem)
 
     def close(self):
@@ -126,7 +123,12 @@ def open_inputs(files, output, every=1, truth=None):
         if copies.get(place, path) != path:
             place = Path(*path.parts[1:]) if path.is_absolute() else path
         copies[place] = path
-    videos = {place: path for place, path in copies.items() if is_video(path) or not path.is_file()}
+    # What is no file is the number of a camera.
+    videos = {
+        place: path
+        for place, path in copies.items()
+        if path.suffix.lower() in VIDEO_ENDINGS or not path.is_file()
+    }
     images = [(path, output / place) for place, path in copies.items() if place not in videos]
     inputs = [ImageInput(images, truth or {})] if images else []
     for place, path in videos.items():
@@ -137,7 +139,7 @@ def open_inputs(files, output, every=1, truth=None):
 
 
 def files_of(name):
-    """What a name stands for: a file, a folder, a camera or a glob, as in named_files()."""
+    """The same of one name: a file, a folder, a camera or a glob."""
     path = Path(name)
     if path.is_file():
         return [(path, Path(path.name))]
@@ -154,11 +156,6 @@ def files_of(name):
     if not files:
         raise UserError(f"{name}: no such file or folder")
     return [(file, Path(file.name)) for file in files]
-
-
-def is_video(path):
-    """Whether a file is a video, by the ending of its name."""
-    return Path(path).suffix.lower() in VIDEO_ENDINGS
 
 
 class VideoReader:
@@ -191,22 +188,16 @@ class VideoReader:
         # A broken frame cannot be grabbed, but there may be good ones after it.
         while self.capture.grab() or number < self.frame_count:
             if number % self.every == 0:
-                frame = self.retrieve()
-                if frame is None:
-                    missing += 1
-                else:
-                    yield number, frame
+                is_whole, frame = self.capture.retrieve()
+                missing += not is_whole
+                if is_whole:
+                    yield number, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
             number += 1
         self.capture.release()
         if missing:
             self.problem = f"{self.source}: {missing} of {len(self)} frames cannot be read"
         elif self.is_camera:
             self.problem = f"camera {self.source} gave no more frames after {number}"
-
-    def retrieve(self):
-        """The frame that was grabbed last, [H, W, 3] RGB; None if it is broken."""
-        is_whole, frame = self.capture.retrieve()
-        return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB) if is_whole else None
 
 
 class VideoWriter:
