@@ -60,7 +60,7 @@ def box_around(x, y):
 def object_names(splits):
     """The names of the classes that have objects, in alphabetical order."""
     entries = (entry for part in splits.values() for entry in part)
-    return sorted({item.name for entry in entries for item in entry.objects})
+    return sorted({item.name for entry in entries for item in entry.objects} - {None})
 
 
 def read_entries(folder, files, parse, problems):

@@ -8,10 +8,7 @@ from layers.boxes import paired_iou
 # A prior reaches an object if their IoU is at least this, which is what matching asks for.
 REACHED = 0.5
 # The sizes of objects, in pixels as the network sees them, that are reported separately.
-SIDE_RANGES = {
-    "up to 16 px": (0, 16), "16 to 32 px": (16, 32), "32 to 96 px": (32, 96),
-    "over 96 px": (96, np.inf),
-}  # fmt: skip
+SIDE_RANGES = ((0, 16), (16, 32), (32, 96), (96, np.inf))
 
 
 def describe(train_dataset, val_dataset, recipe, levels):
@@ -78,11 +75,12 @@ def reach_lines(boxes, levels, resizable=True):
     sides = box_sides(boxes)
     low, middle, high = np.percentile(sides, (5, 50, 95))
     parts = []
-    for name, (smallest, largest) in SIDE_RANGES.items():
+    for smallest, largest in SIDE_RANGES:
         chosen = (sides >= smallest) & (sides < largest)
         if chosen.any():
             share = (best[chosen] >= REACHED).mean()
-            parts.append(f"{name}: {share:.0%} of {chosen.sum()}")
+            size = f"{smallest} to {largest} px" if largest < np.inf else f"over {smallest} px"
+            parts.append(f"{size}: {share:.0%} of {chosen.sum()}")
     yield (
         f"objects are {low:.0f} to {high:.0f} px large as the network sees them, "
         f"half of them over {middle:.0f}"

@@ -73,7 +73,6 @@ def read_lines(path):
 
 
 def read_json(path):
-    """The content of a JSON file."""
     text = read_text(path)
     try:
         return json.loads(text)

@@ -30,8 +30,6 @@ AHEAD = 4  # the most items that are read ahead, or wait to be written
 
 
 class Frame(NamedTuple):
-    """An image to detect objects on."""
-
     image: np.ndarray  # [H, W, 3] RGB
     source: dict  # its name in the results: image, or video and frame
     save: callable  # writes a picture in its place

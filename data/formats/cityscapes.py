@@ -12,12 +12,10 @@ LAYOUT = "expected gtFine/train/*/*_gtFine_polygons.json and leftImg8bit/train/*
 
 
 def recognise(folder):
-    """The files of a folder that are of this format."""
     return folder.of_format(folder.matching(FILES), is_polygons)
 
 
 def is_polygons(path):
-    """Whether a file has the keys of a file of polygons."""
     return has_keys(path, "imgHeight", "objects")
 
 
@@ -33,7 +31,6 @@ def read(folder):
 
 
 def parse_polygons(folder, file, problems):
-    """The Entry of one file."""
     path = folder.path(file)
     content = read_json(path)
     try:

@@ -18,7 +18,6 @@ USUAL_FILES = r"(.*/)?(instances_[^/]*|[^/]*coco|train|val)\.json"
 
 
 def recognise(folder):
-    """The files of a folder that are of this format."""
     # Each of the lists shows at one end of a file: its key does, or those of its items.
     keys = ("images|file_name", "annotations|image_id", "categories|category_id")
     return [file for file in folder.matching(FILES) if has_keys(folder.path(file), *keys)]

@@ -25,7 +25,6 @@ LAYOUT = "expected train.csv of path,x1,y1,x2,y2,class, and perhaps val.csv and 
 
 
 def recognise(folder):
-    """The files of a folder that are of this format."""
     return [
         file for file in folder.matching(r"(.*/)?[^/]*\.(csv|tsv)") if is_boxes(folder.path(file))
     ]

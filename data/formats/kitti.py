@@ -15,7 +15,6 @@ LAYOUT = "expected training/image_2 and training/label_2"
 
 
 def recognise(folder):
-    """The files of a folder that are of this format."""
     return folder.of_format(folder.matching(FILES), is_kitti)
 
 

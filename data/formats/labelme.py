@@ -11,17 +11,14 @@ LAYOUT = "expected a json file of shapes beside each image"
 
 
 def recognise(folder):
-    """The files of a folder that are of this format."""
     return folder.of_format(folder.matching(FILES), is_labelme)
 
 
 def is_labelme(path):
-    """Whether a file has the keys of a file of labelme."""
     return has_keys(path, "shapes", "imagePath|imageData")
 
 
 def read(folder):
-    """The Source of a folder with files of labelme."""
     files = folder.annotations(FILES, is_labelme, "labelme files", LAYOUT)
     problems = []
     splits = read_entries(folder, by_split(files, folder_split), parse_shapes, problems)
@@ -29,7 +26,6 @@ def read(folder):
 
 
 def parse_shapes(folder, file, problems):
-    """The Entry of one file."""
     path = folder.path(file)
     content = read_json(path)
     if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):

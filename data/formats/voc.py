@@ -14,7 +14,10 @@ CLASSES = (
 ).split()
 # The lists that published detectors are trained and tested on. Only the test set of 2007 has public
 # annotations.
-OFFICIAL_LISTS = (("trainval", "VOC2007"), ("trainval", "VOC2012"), ("test", "VOC2007"))
+OFFICIAL_LISTS = (
+    "VOC2007/ImageSets/Main/trainval.txt", "VOC2012/ImageSets/Main/trainval.txt",
+    "VOC2007/ImageSets/Main/test.txt",
+)  # fmt: skip
 SIDES = ("xmin", "ymin", "xmax", "ymax")
 FILES = r"(.*/)?[^/]*\.xml"
 LAYOUT = (
@@ -24,7 +27,6 @@ LAYOUT = (
 
 
 def recognise(folder):
-    """The files of a folder that are of this format."""
     return folder.of_format(folder.matching(FILES), is_voc)
 
 
@@ -77,17 +79,11 @@ def list_annotations(folder, files, notes, problems):
 def image_lists(folder, notes):
     """[(split, file)] of the lists of images; in VOC itself, only the official ones."""
     lists = folder.matching(r"(.*/)?ImageSets/Main/(train|val|trainval|test)\.txt")
-    years = [file for file in lists if "VOC20" in file]
-    if not years:
-        return [(stem_of(file), file) for file in lists]
-    chosen = []
-    for split, year in OFFICIAL_LISTS:
-        found = [file for file in years if file.endswith(f"{year}/ImageSets/Main/{split}.txt")]
-        if found:
-            chosen.append((split, found[0]))
-        else:
-            notes.append(f"{year}/ImageSets/Main/{split}.txt: not there, left out")
-    return chosen
+    if any("VOC20" in file for file in lists):
+        found = {name: [file for file in lists if file.endswith(name)] for name in OFFICIAL_LISTS}
+        notes += [f"{name}: not there, left out" for name, files in found.items() if not files]
+        lists = [files[0] for files in found.values() if files]
+    return [(stem_of(file), file) for file in lists]
 
 
 def nearest_xml(by_stem, name, path):

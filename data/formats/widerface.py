@@ -14,7 +14,6 @@ INVALID_FLAG = 3
 
 
 def recognise(folder):
-    """The files of a folder that are of this format."""
     return folder.of_format(folder.matching(FILES), is_faces)
 
 

@@ -20,7 +20,6 @@ LAYOUT = "expected images/train and labels/train (val alike), and data.yaml or c
 
 
 def recognise(folder):
-    """The label files of a folder that are of this format."""
     if not settings_file(folder) and not folder.matching(NAME_LISTS):
         return []
     return folder.of_format(label_files(folder), is_labels)

@@ -28,8 +28,6 @@ class OperatingPoint(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """The result of an evaluation."""
-
     metrics: dict  # name -> value, the most important first
     per_class: dict  # class name -> its metrics
     interval: tuple  # (low, high) of the first metric, or None

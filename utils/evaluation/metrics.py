@@ -127,7 +127,6 @@ def ground_truth(classes, records):
 
 
 def coco_detections(detections, truth):
-    """The detections as a COCO object."""
     tables = []
     for image, image_detections in detections.items():
         boxes = image_detections["boxes"]
