@@ -89,10 +89,7 @@ def settings_file(folder):
     """data.yaml, or another yaml file with class names in it, or None."""
     found = outermost_first(folder.matching(r"(.*/)?[^/]*\.ya?ml"))
     usual = [file for file in found if stem_of(file) in ("data", "dataset")]
-    for file in usual + found:
-        if "names" in read_text(folder.path(file)):
-            return file
-    return None
+    return next((file for file in usual + found if "names" in read_text(folder.path(file))), None)
 
 
 def outermost_first(files):
@@ -161,7 +158,9 @@ def images_at(folder, place, settings):
         rest = "/".join(parts[start:])
         for candidate in dict.fromkeys((f"{home}/{rest}".strip("/"), rest)):
             if candidate in folder.files:
-                return listed_in(folder, candidate)
+                lines = read_lines(folder.path(candidate))
+                paths = [folder.find_image(line, candidate) for _, line in lines]
+                return [os.path.relpath(path, folder.root).replace(os.sep, "/") for path in paths]
             inside = [file for file in folder.images if file.startswith(f"{candidate}/")]
             if candidate and inside:
                 return inside
@@ -173,12 +172,6 @@ def images_at(folder, place, settings):
             f"{folder.path(settings['file'])}: {place} lies outside the folder: use --root"
         )
     return []
-
-
-def listed_in(folder, file):
-    """The images that a list names; one that does not exist is an error."""
-    images = [folder.find_image(line, file) for _, line in read_lines(folder.path(file))]
-    return [os.path.relpath(path, folder.root).replace(os.sep, "/") for path in images]
 
 
 def unlisted_images(folder, labels, notes):

@@ -43,7 +43,12 @@ def save_results(folder, dataset, evaluation, described, replace=False):
     """
     detections = evaluation.detections
     threshold = evaluation.operating_point.threshold
-    results = json.dumps(coco_format(dataset, detections))
+    records = dataset.records
+    rows = [
+        row
+        for image, image_detections in detections.items()
+        for row in coco_rows(records.image_id(image), records.category_ids, image_detections)
+    ]
     # Detections have a file of their own, and errors are only shown.
     values = evaluation._asdict()
     del values["detections"], values["errors"]
@@ -51,25 +56,16 @@ def save_results(folder, dataset, evaluation, described, replace=False):
     sheet = prediction_sheet(dataset, detections, threshold)
     mistakes = mistake_sheet(dataset, detections, evaluation.errors)
 
-    write(folder / "detections.json", results, replace)
+    write(folder / "detections.json", json.dumps(rows), replace)
     write(folder / "metrics.json", metrics, replace)
     draw.save_picture(folder / "predictions.jpg", sheet, replace)
     if mistakes is not None:
         draw.save_picture(folder / "mistakes.jpg", mistakes, replace)
     quality = folder / "quality.png"
-    draw_quality(quality, dataset.classes, dataset.records, evaluation.errors, threshold)
-    page = report_page(described, table(evaluation, dataset.records), folder)
+    draw_quality(quality, dataset.classes, records, evaluation.errors, threshold)
+    page = report_page(described, table(evaluation, records), folder)
     write(folder / "report.html", page, replace)
     return [folder / name for name in RESULTS if (folder / name).exists()]
-
-
-def coco_format(dataset, detections):
-    """Detections in COCO's result format, with the dataset's own image and category ids."""
-    records = dataset.records
-    results = []
-    for image, image_detections in detections.items():
-        results += coco_rows(records.image_id(image), records.category_ids, image_detections)
-    return results
 
 
 def json_value(value):
