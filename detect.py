@@ -45,8 +45,9 @@ def main():
     )
     dataset = annotated_dataset(flags, detector)
     output = flags.output or new_name(Path("detections"))
-    if not files:
-        files = dataset_files(dataset)
+    if not files and dataset is None:
+        raise UserError("name images, folders, videos or the number of a camera")
+    files = files or named_files(dataset.records.path(i) for i in range(len(dataset)))
     inputs = open_inputs(files, output, flags.every, truth_of(dataset))
     must_be_new(*(copy for source in inputs for copy in source.copies))
     print(f"shown: detections with a score of at least {detector.score_threshold:.2f}")
@@ -97,13 +98,6 @@ def annotated_dataset(flags, detector):
         return None
     recipe = with_flags(detector.recipe, flags)
     return eval_dataset(recipe, flags.split or "all", detector.classes)
-
-
-def dataset_files(dataset):
-    """All images of the dataset, as named_files() returns them."""
-    if dataset is None:
-        raise UserError("name images, folders, videos or the number of a camera")
-    return named_files(dataset.records.path(i) for i in range(len(dataset)))
 
 
 def truth_of(dataset):

@@ -31,33 +31,21 @@ def unreadable_images(sizes, cache=None):
     """
     cache = default_cache() if cache is None else cache
     known = load_cache(cache)
-    good = {}
-    todo = []
-    for path in sizes:
-        mark = file_mark(path)
-        entry = known.get(path)
-        if mark is not None and entry is not None and entry[:2] == mark:
-            good[path] = entry
-        else:
-            todo.append(path)
+    marks = {path: file_mark(path) for path in sizes}
+    todo = [path for path in sizes if known.get(path, [])[:2] != marks[path]]
     problems = {}
+    bar = dict(desc="looking at every image", leave=False, disable=len(todo) <= 1000 or None)
     with ThreadPoolExecutor(max_workers=8) as pool:
         results = pool.map(check_image, todo)
-        for path, (problem, facts) in tqdm(
-            zip(todo, results),
-            total=len(todo),
-            desc="looking at every image",
-            leave=False,
-            disable=None if len(todo) > 1000 else True,
-        ):
+        for path, (problem, facts) in tqdm(zip(todo, results), total=len(todo), **bar):
             if problem:
                 problems[path] = problem
             else:
-                good[path] = [*file_mark(path), *facts]
+                known[path] = [*marks[path], *facts]
     if todo:
-        save_cache(cache, known | good)
-    for path, (_, _, *facts) in good.items():
-        problem = size_problem(path, facts, sizes[path])
+        save_cache(cache, known)
+    for path in [path for path in sizes if path not in problems]:
+        problem = size_problem(path, known[path][2:], sizes[path])
         if problem:
             problems[path] = problem
     return problems
@@ -87,10 +75,8 @@ def check_image(path):
 def size_problem(path, facts, annotated):
     """The problem with the size of an image, given the facts of check_image, or None."""
     height, width, is_rotated = facts
-    possible = [(height, width)]
-    if is_rotated:
-        # Its boxes may have been drawn before it was rotated.
-        possible.append((width, height))
+    # Its boxes may have been drawn before it was rotated.
+    possible = [(height, width), (width, height)] if is_rotated else [(height, width)]
     if annotated is None or tuple(annotated) in possible:
         return None
     return size_message(path, (height, width), annotated)

@@ -72,6 +72,17 @@ class Folder:
                 found += neighbours
         return sorted(found)
 
+    def annotations(self, pattern, has_format, what, layout):
+        """The files of a format that the user named; an error that says what is expected if none.
+
+        If no file has the format, those that the pattern matches are read and reported.
+        """
+        files = self.matching(pattern)
+        files = self.of_format(files, has_format) or files
+        if not files:
+            raise UserError(f"no {what} in {self.root.absolute()}; {layout}")
+        return files
+
     def masks_of(self, pictures):
         """The masks among images of one stem. Whatever lies in a folder of photos is a photo."""
         masks = [
@@ -96,14 +107,17 @@ class Folder:
             raise UserError(f"{self.path(beside)}: no such image: {name}")
         return path
 
-    def find_by_stem(self, beside, split=None, name=""):
-        """The path of the image that has the stem of an annotation file, `beside`, or None.
+    def find_by_stem(self, beside, name=""):
+        """The path of the image that has the stem of an annotation file, `beside`.
 
-        If the file names its image, pass name: of a.jpg and a.png it tells which is meant. A name
-        with another stem is ignored, as many programs rename files and leave a stale name inside.
+        If the file names its image, pass name: of a.jpg and a.png it tells which is meant. Many
+        programs rename files and leave a stale name inside, so a name with another stem is only
+        used if no image has the file's.
         """
+        split = folder_split(beside)
         found = self.by_stem.get(stem_of(beside).lower(), [])
-        return self.choose(found, name_parts(name), beside, split)
+        path = self.choose(found, name_parts(name), beside, split)
+        return path or self.find_image(name or stem_of(beside), beside, split)
 
     def choose(self, found, name, beside, split):
         """The path of the one image that an annotation file means, or None if none was found.
@@ -144,6 +158,28 @@ def list_files(root):
         relative = os.path.relpath(place, root).replace(os.sep, "/")
         prefix = "" if relative == "." else f"{relative}/"
         yield from (prefix + name for name in names if not JUNK.match(name))
+
+
+def named_parts(annotations, val_annotations, images, val_images):
+    """[(split, path, Folder, file)] of one or two annotation files that the user names.
+
+    file is where it would be in the folder of its images, which is by default its own.
+    """
+    parts = [("train" if val_annotations else "all", annotations, images)]
+    if val_annotations:
+        parts.append(("val", val_annotations, val_images or images))
+    return [
+        (split, path, Folder(place or Path(path).parent), Path(path).name)
+        for split, path, place in parts
+    ]
+
+
+def by_split(files, split_of):
+    """The files of each split, "all" where split_of(file) is None."""
+    splits = defaultdict(list)
+    for file in files:
+        splits[split_of(file) or "all"].append(file)
+    return dict(splits)
 
 
 def folder_split(file):

@@ -2,7 +2,6 @@
 
 import math
 import os
-import struct
 
 import cv2
 import numpy as np
@@ -19,9 +18,10 @@ EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 # The bytes that a JPEG and a PNG begin with.
 JPEG = b"\xff\xd8"
 PNG = b"\x89PNG"
-# The kinds of a PNG's pixels that masks have: grey, and numbers of colours in a palette.
-PNG_GREY = 0
-PNG_PALETTE = 3
+# The modes in which Pillow opens a PNG of one channel: black and white, grey, 16 bits, a palette.
+MASK_MODES = ("1", "L", "I", "I;16", "P")
+# What Pillow raises about a file that it cannot read.
+UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 # How OpenCV is told to decode an image at a fraction of its size.
 REDUCED = {
     1: cv2.IMREAD_COLOR,
@@ -40,17 +40,17 @@ def image_size(path):
     try:
         with Image.open(path) as image:
             width, height = image.size
-            sideways = image.getexif().get(ORIENTATION) in SIDEWAYS and image.format != "TIFF"
+            is_rotated = is_sideways(image)
     except FileNotFoundError:
         raise UserError(f"{path}: no such image") from None
     except UnidentifiedImageError:
         # OpenCV decodes some kinds that Pillow does not know, such as TIFF files of floats.
         return read_image(path).shape[:2]
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise UserError(f"{path}: not a readable image ({error})") from None
     if width * height > MAX_PIXELS:
         raise UserError(f"{path}: {width} x {height} pixels are too many to be read")
-    return (width, height) if sideways else (height, width)
+    return (width, height) if is_rotated else (height, width)
 
 
 def read_image(path, size=None, needed_size=None):
@@ -129,38 +129,33 @@ def convert_floats(image):
     return np.ascontiguousarray(image[..., :3])
 
 
-def image_files(folder):
-    """The paths of all images in a folder and its subfolders, in alphabetical order."""
-    found = (os.path.join(place, name) for place, _, names in os.walk(folder) for name in names)
-    return sorted(path for path in found if path.lower().endswith(EXTENSIONS))
-
-
 def looks_like_mask(path):
     """Whether a file is a PNG with one channel or a palette, and mostly of uniform areas."""
     if not str(path).lower().endswith(".png"):
         return False
     try:
-        with open(path, "rb") as file:
-            head = file.read(26)
-        num_bytes = os.path.getsize(path)
-    except OSError:
+        with Image.open(path) as image:
+            width, height = image.size
+            # A grey photo takes about a byte per pixel, a mask far less; a palette takes up to 768.
+            is_small = os.path.getsize(path) < width * height / 8 + 1024
+            return is_small and image.format == "PNG" and image.mode in MASK_MODES
+    except UNREADABLE:
         return False
-    if len(head) < 26 or not head.startswith(PNG):
-        return False
-    width, height = struct.unpack(">II", head[16:24])
-    kind = head[25]
-    # A grey photo takes about a byte per pixel, a mask far less; a palette takes up to 768 bytes.
-    return kind in (PNG_GREY, PNG_PALETTE) and num_bytes < width * height / 8 + 1024
 
 
 def is_exif_rotated(path):
-    """Whether a photo is to be rotated by 90 degrees, one way or the other, as its EXIF data say.
+    """Whether a photo's EXIF data say that it is to be rotated by 90 degrees, whichever way."""
+    try:
+        with Image.open(path) as image:
+            return is_sideways(image)
+    except UNREADABLE:
+        # A kind that Pillow does not know has no EXIF data, either.
+        return False
+
+
+def is_sideways(image):
+    """The same of an image that Pillow has opened.
 
     Never true of a TIFF: programs show it rotated, so boxes are not drawn before the rotation.
     """
-    try:
-        with Image.open(path) as image:
-            return image.format != "TIFF" and image.getexif().get(ORIENTATION) in SIDEWAYS
-    except (OSError, SyntaxError, ValueError):
-        # A kind that Pillow does not know has no EXIF data, either.
-        return False
+    return image.format != "TIFF" and image.getexif().get(ORIENTATION) in SIDEWAYS

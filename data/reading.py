@@ -7,7 +7,7 @@ from data import shapes
 from data.checks import examine, unreadable_images
 from data.folder import Folder
 from data.formats import cityscapes, coco, csv_file, kitti, labelme, voc, widerface, yolo
-from data.records import pack
+from data.records import object_names, pack
 from data.splits import choose_splits, unique
 from data.text import UserError, some
 
@@ -95,20 +95,10 @@ def read_source(recipe):
     """The Source of a recipe's dataset, read from the files that it names or else from a folder."""
     if not recipe.annotations:
         return read_folder(recipe.dataset, place(recipe))
+    files = (recipe.annotations, recipe.val_annotations, recipe.images, recipe.val_images)
     if recipe.dataset == "csv":
-        return csv_file.read_files(
-            recipe.annotations,
-            recipe.val_annotations,
-            recipe.class_list,
-            recipe.images,
-            recipe.val_images,
-        )
-    return coco.read_files(
-        recipe.images or Path(recipe.annotations).parent,
-        recipe.annotations,
-        recipe.val_images,
-        recipe.val_annotations,
-    )
+        return csv_file.read_files(*files, recipe.class_list)
+    return coco.read_files(*files)
 
 
 def place(recipe):
@@ -166,14 +156,12 @@ def select_classes(source, names=None):
     for name in source.classes:
         if alike[name.strip().lower()] > 1:
             source.notes.append(f"another class is named almost like {name!r}")
-    counts = Counter(
-        item.name for split in source.splits.values() for entry in split for item in entry.objects
-    )
-    empty = [name for name in source.classes if not counts[name]]
+    found = set(object_names(source.splits))
+    empty = [name for name in source.classes if name not in found]
     if source.fixed_classes or not empty or len(empty) == len(source.classes):
         return list(source.classes)
     source.notes.append(f"classes without any object, left out: {', '.join(empty)}")
-    return [name for name in source.classes if counts[name]]
+    return [name for name in source.classes if name in found]
 
 
 def match_classes(source, recipe, classes):
@@ -197,13 +185,11 @@ def make_records(source, entries, classes, recipe, split, known=None):
     """
     notes = source.notes if split == "train" else ()
     if known is not None:
+        names = {None, *known, *source.similar}
         entries = [
-            entry._replace(
-                objects=[item for item in entry.objects if item.name is None or item.name in known
-                         or item.name in source.similar]
-            )
+            entry._replace(objects=[item for item in entry.objects if item.name in names])
             for entry in entries
-        ]  # fmt: skip
+        ]
         notes = source.notes
     records = pack(entries, classes, source.category_ids, source.similar, notes)
     if records.problems:

@@ -8,7 +8,7 @@ import numpy as np
 
 from data.checks import refuse_impossible
 from data.images import image_size
-from data.text import UserError, some
+from data.text import UserError, some, with_progress
 
 # The label of a region that is ignored for every class.
 ANY_CLASS = -1
@@ -50,6 +50,44 @@ class Source:
     similar: dict = field(default_factory=dict)
     notes: list = field(default_factory=list)  # sentences that the user should read
     problems: list = field(default_factory=list)  # a line for each thing that could not be read
+
+
+def box_around(x, y):
+    """The corners (left, top, right, bottom) of the box around points."""
+    return min(x), min(y), max(x), max(y)
+
+
+def object_names(splits):
+    """The names of the classes that have objects, in alphabetical order."""
+    entries = (entry for part in splits.values() for entry in part)
+    return sorted({item.name for entry in entries for item in entry.objects} - {None})
+
+
+def read_entries(folder, files, parse, problems):
+    """The entries of annotation files, of which each has one image: split -> entries.
+
+    files: split -> files; a file may be in several. parse(folder, file, problems) -> Entry.
+    """
+    parsed = {}
+    for file in with_progress({file: None for part in files.values() for file in part}, "files"):
+        try:
+            parsed[file] = parse(folder, file, problems)
+        except UserError as problem:
+            problems.append(str(problem))
+    return {
+        split: [parsed[file] for file in part if file in parsed] for split, part in files.items()
+    }
+
+
+def entries_by_name(objects, find_image, problems):
+    """The entries of a file that names many images: name -> Objects. find_image(name) -> path."""
+    entries = []
+    for name, items in objects.items():
+        try:
+            entries.append(Entry(find_image(name), None, name, items))
+        except UserError as problem:
+            problems.append(str(problem))
+    return entries
 
 
 @dataclass(frozen=True)
@@ -114,21 +152,22 @@ def pack(entries, classes, category_ids=None, similar=None, notes=(), problems=(
     entries, unreadable = with_sizes(entries)
     sizes = np.array([entry.size for entry in entries], np.int32).reshape(-1, 2)
     corners, labels, ignore, areas, image = object_arrays(entries, classes, similar or {})
-    refuse_impossible(corners, sizes[image], [entries[i].path for i in image])
+    paths = [str(entry.path) for entry in entries]
+    refuse_impossible(corners, sizes[image], [paths[i] for i in image])
     boxes, kept, clipped = clip_boxes(corners, sizes[image])
     what = "dropped boxes of no area or outside their image"
-    notes = (*notes, *count_note(what, entries, image[~kept]))
+    notes = (*notes, *count_note(what, [paths[i] for i in image[~kept]]))
     # A few boxes reach beyond the border in every dataset, by a pixel or so.
     if clipped.sum() > len(boxes) / 20:
         what = "clipped boxes beyond the border of their image (rotated photos?)"
-        notes = (*notes, *count_note(what, entries, image[clipped]))
+        notes = (*notes, *count_note(what, [paths[i] for i in image[clipped]]))
 
     width, height = (boxes[:, 2:] - boxes[:, :2]).T
     areas = np.where(np.isnan(areas), width * height, areas)
     counts = np.bincount(image[kept], minlength=len(entries))
     ids = category_ids or {}
     return Records(
-        paths=np.array([str(entry.path).encode() for entry in entries], dtype=bytes),
+        paths=np.array([path.encode() for path in paths], dtype=bytes),
         sizes=sizes,
         image_ids=np.array([entry.image_id for entry in entries]),
         offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
@@ -200,12 +239,10 @@ def with_sizes(entries):
     return known, problems
 
 
-def count_note(what, entries, images):
+def count_note(what, paths):
     """A list of one note, which counts what happened to images and names them, or an empty list.
 
-    images are numbers of entries, one each time that it happened.
+    paths: that of an image each time that it happened.
     """
-    if not len(images):
-        return []
-    names = {Path(entries[i].path).name for i in images}
-    return [f"{what}: {len(images)}, of {some(names)}"]
+    names = {Path(path).name for path in paths}
+    return [f"{what}: {len(paths)}, of {some(names)}"] if paths else []

@@ -73,7 +73,6 @@ def draw_once(root):
 
 
 def draw_dataset(root):
-    """Draw all images, and write both annotation files."""
     print(f"drawing the shapes dataset into {root}")
     # A folder that is renamed when it is complete is never taken for complete when it is not.
     unfinished = root.with_name(f"{root.name}.unfinished-{os.getpid()}")

@@ -91,22 +91,21 @@ def train_val_split(entries, val_share=VAL_SHARE):
 
 def group_copies(entries):
     """The entries in groups, so that files that are equal byte for byte are in one group."""
+    groups = defaultdict(list)
     by_size = defaultdict(list)
     for entry in entries:
-        try:
-            by_size[os.path.getsize(entry.path)].append(entry)
-        except OSError:
-            by_size[entry.path].append(entry)
-    groups = []
-    for same_size in by_size.values():
-        if len(same_size) == 1:
-            groups.append(same_size)
-            continue
-        by_content = defaultdict(list)
+        by_size[file_size(entry.path)].append(entry)
+    for size, same_size in by_size.items():
         for entry in same_size:
-            by_content[content_hash(entry.path)].append(entry)
-        groups += by_content.values()
-    return groups
+            # Files are only read if there are several of one size.
+            content = content_hash(entry.path) if len(same_size) > 1 else None
+            groups[size, content].append(entry)
+    return list(groups.values())
+
+
+def file_size(path):
+    """The size of a file in bytes; without a file, the path, which is no other's."""
+    return os.path.getsize(path) if os.path.isfile(path) else path
 
 
 def content_hash(path):

@@ -8,7 +8,7 @@ from layers.boxes import paired_iou
 # A prior reaches an object if their IoU is at least this, which is what matching asks for.
 REACHED = 0.5
 # The sizes of objects, in pixels as the network sees them, that are reported separately.
-SIDE_RANGES = ((0, 16), (16, 32), (32, 96), (96, 9999))
+SIDE_RANGES = ((0, 16), (16, 32), (32, 96), (96, np.inf))
 
 
 def describe(train_dataset, val_dataset, recipe, levels):
@@ -79,7 +79,8 @@ def reach_lines(boxes, levels, resizable=True):
         chosen = (sides >= smallest) & (sides < largest)
         if chosen.any():
             share = (best[chosen] >= REACHED).mean()
-            parts.append(f"{smallest} to {largest} px: {share:.0%} of {chosen.sum()}")
+            size = f"{smallest} to {largest} px" if largest < np.inf else f"over {smallest} px"
+            parts.append(f"{size}: {share:.0%} of {chosen.sum()}")
     yield (
         f"objects are {low:.0f} to {high:.0f} px large as the network sees them, "
         f"half of them over {middle:.0f}"

@@ -2,10 +2,13 @@
 
 import codecs
 import json
+import os
+import re
 
 from tqdm import tqdm
 
 SHOW_PROGRESS_FROM = 5000  # items: fewer are read in a few seconds
+END_SIZE = 100_000  # bytes at either end of a file; COCO's categories, which come last, have 5,000
 MAX_PIXEL_VALUE = 1e9  # no image is larger; what is more comes from a broken file
 
 
@@ -31,13 +34,15 @@ def read_text(path):
         ) from None
 
 
-def read_head(path, size):
-    """The first bytes of a file, or none if it cannot be read.
+def read_head(path, size, from_end=False):
+    """The first bytes of a file, or its last ones, or none if it cannot be read.
 
     UTF-16 is stripped of its mark and its zero bytes, so that ASCII words are found in it.
     """
     try:
         with open(path, "rb") as file:
+            if from_end:
+                file.seek(max(os.path.getsize(path) - size, 0))
             data = file.read(size)
     except OSError:
         return b""
@@ -51,6 +56,15 @@ def first_lines(path):
     return read_head(path, 1 << 16).decode(errors="replace").splitlines()[:20]
 
 
+def has_keys(path, *keys):
+    """Whether a JSON file has all these keys, regular expressions, near its start or its end.
+
+    The file is not searched as a whole: those of COCO have up to 450 MB.
+    """
+    ends = read_head(path, END_SIZE) + read_head(path, END_SIZE, from_end=True)
+    return all(re.search(rf'"({key})"\s*:'.encode(), ends) for key in keys)
+
+
 def read_lines(path):
     """Yield (line number, stripped line) for every line that is not blank."""
     for number, line in enumerate(read_text(path).splitlines(), start=1):
@@ -59,7 +73,6 @@ def read_lines(path):
 
 
 def read_json(path):
-    """The content of a JSON file."""
     text = read_text(path)
     try:
         return json.loads(text)

@@ -104,7 +104,7 @@ class RetinaNetAugmentation(Resize):
         return cv2.flip(image, 1), target | dict(boxes=boxes)
 
 
-class SSDAugmentation:
+class SSDAugmentation(Stretch):
     """Expands, crops, mirrors, resizes and distorts images (SSD, Sec. 2.2 and 3.6).
 
     In the paper it raises mAP on VOC07 from 65.5 to 74.3, and with expansion to 77.2.
@@ -116,12 +116,8 @@ class SSDAugmentation:
     """
 
     def __init__(self, size, colour):
-        self.size = size
+        super().__init__(size)
         self.colour = tuple(round(value) for value in colour)
-
-    def output_size(self, height, width, random=None):
-        """The size (height, width) that an image is resized to."""
-        return self.size
 
     def needed_size(self, height, width):
         """The smallest size (height, width) to which an image may be decoded: the smallest crop is

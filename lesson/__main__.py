@@ -102,7 +102,7 @@ def evaluate_best():
     recipe = RETINANET | dict(workers=0, precision="float32")
     found = detect_all(models[max(models)], dataset, recipe, device)
     matches = match_detections(dataset.classes, dataset.records, found)
-    point, by_class = best_operating_points(dataset.classes, dataset.records, found)
+    point, by_class = best_operating_points(matches)
     return draw_curve(matches[CURVE_CLASS], CURVE_CLASS, by_class[CURVE_CLASS]) | {
         "run.threshold": f"{point.threshold:.2f}",
         "run.folder": run_folder("retinanet").name,

@@ -51,26 +51,21 @@ def published_prior(family, stride, size, ratio):
         size = int(size + 1e-6)
     width = size / sqrt(ratio)
     height = size * sqrt(ratio)
-    if family.startswith("torchvision"):
-        corners = (-width / 2, -height / 2, width / 2, height / 2)
-        return tuple(float(round(corner)) for corner in corners)
-    if family == "mmdetection":
-        return (-width / 2, -height / 2, width / 2, height / 2)
-    # Unlike those above, odtk's priors stand on the centre of their cell, not on its corner.
-    centre = stride / 2
-    extra = 1  # the last pixel is inside the box
     if family == "odtk 19.04":
         # It rounded the sides of a prior of the stride's size, and scaled them.
         side = round(stride / sqrt(ratio))
         width = side * size / stride
         height = round(side * ratio) * size / stride
-        extra = 0
-    return (
-        centre - width / 2,
-        centre - height / 2,
-        centre + width / 2 + extra,
-        centre + height / 2 + extra,
-    )
+    corners = [-width / 2, -height / 2, width / 2, height / 2]
+    if family.startswith("torchvision"):
+        corners = [float(round(corner)) for corner in corners]
+    if family.startswith("odtk"):
+        # Its priors stand on the centre of their cell, those of others on its corner.
+        corners = [corner + stride / 2 for corner in corners]
+    if family == "odtk":
+        # The last pixel is inside the box.
+        corners[2:] = [corner + 1 for corner in corners[2:]]
+    return tuple(corners)
 
 
 def ssd_sizes(model, family, ours):

@@ -3,6 +3,7 @@ import shutil
 
 import pytest
 
+from data.folder import Folder
 from data.formats import coco
 from data.reading import read_folder
 from data.text import UserError
@@ -152,10 +153,10 @@ def test_single_files_are_read_as_train_and_val(tmp_path):
     write_coco(tmp_path, OBJECTS[:1], split="val")
     files = [tmp_path / f"annotations/instances_{split}2017.json" for split in ("train", "val")]
     folders = [tmp_path / "train2017", tmp_path / "val2017"]
-    source = coco.read_files(folders[0], files[0], folders[1], files[1])
+    source = coco.read_files(*files, *folders)
     assert {split: len(entries) for split, entries in source.splits.items()} == dict(train=2, val=1)
     assert source.splits["val"][0].path == str(tmp_path / "val2017/0.jpg")
-    assert list(coco.read_files(folders[0], files[0]).splits) == ["all"]
+    assert list(coco.read_files(files[0], images=folders[0]).splits) == ["all"]
 
 
 def test_two_files_that_number_classes_differently_are_an_error(tmp_path):
@@ -189,3 +190,15 @@ def test_roboflow_s_export_is_read_as_it_is(tmp_path):
     assert classes == ["apple"] and records.boxes.tolist() == [[1, 2, 31, 42]]
     assert records.path(0) == str(tmp_path / "valid/a_jpg.rf.1.jpg")
     assert "classes without any object, left out: fruits" in records.notes
+
+
+@pytest.mark.parametrize("order", (0, 1, 2))
+def test_a_long_file_is_recognised_by_its_ends_alone(tmp_path, monkeypatch, order):
+    content = write_coco(tmp_path, [[(1, 2, 30, 40, 0)] * 50] * 50)
+    keys = ("images", "annotations", "categories")
+    keys = keys[order:] + keys[:order]
+    change(tmp_path, {key: content[key] for key in keys})
+    monkeypatch.setattr("data.text.END_SIZE", 2500)
+    assert coco.recognise(Folder(tmp_path)) == [FILE]
+    change(tmp_path, dict(info="x" * 3000) | content | dict(licenses="x" * 3000))
+    assert coco.recognise(Folder(tmp_path)) == []

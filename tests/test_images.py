@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.images import image_files, image_size, read_image
+from data.images import image_size, read_image
 from data.text import UserError
 
 PICTURE = np.zeros((40, 60, 3), np.uint8)
@@ -72,13 +72,6 @@ def test_a_truncated_image_is_named(tmp_path):
 def test_a_missing_image_is_named(tmp_path):
     with pytest.raises(UserError, match="none.jpg: cannot be read"):
         read_image(tmp_path / "none.jpg")
-
-
-def test_images_are_found_in_subfolders(tmp_path):
-    (tmp_path / "sub").mkdir()
-    for name in ("b.PNG", "sub/a.jpg", "notes.txt"):
-        (tmp_path / name).write_bytes(b"")
-    assert image_files(tmp_path) == [str(tmp_path / "b.PNG"), str(tmp_path / "sub/a.jpg")]
 
 
 def test_a_million_pixels_wide_are_read_and_resized(tmp_path):

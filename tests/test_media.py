@@ -40,6 +40,7 @@ def photos(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_image(tmp_path / "photos/a.jpg")
     write_image(tmp_path / "photos/sub/b.png")
+    (tmp_path / "photos/notes.txt").write_text("text")
     write_video(tmp_path / "photos/clip.mp4")
     return tmp_path / "photos"
 
@@ -59,6 +60,12 @@ def test_two_images_of_one_name_keep_both_copies(photos, tmp_path):
     write_image(photos / "sub/a.jpg")
     [source] = find_inputs(["photos/a.jpg", "photos/sub/a.jpg"], tmp_path / "out")
     assert len(set(source.copies)) == 2
+
+
+def test_two_videos_with_other_endings_keep_both_copies(photos, tmp_path):
+    (photos / "clip.mkv").write_bytes((photos / "clip.mp4").read_bytes())
+    inputs = find_inputs(["photos/clip.mkv", "photos/clip.mp4"], tmp_path / "out")
+    assert copies(inputs) == [str(tmp_path / "out" / n) for n in ("clip.mkv.mp4", "clip.mp4")]
 
 
 def test_a_file_named_like_a_camera_is_the_file(tmp_path, monkeypatch):

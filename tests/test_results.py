@@ -1,7 +1,20 @@
 import base64
+import json
+import math
 import re
 
-from utils.evaluation.results import report_page
+from utils.evaluation.evaluate import OperatingPoint
+from utils.evaluation.results import json_value, report_page
+
+
+def test_what_is_not_a_number_is_null_and_a_name_stays_as_it_is():
+    point = OperatingPoint(math.nan, 0.5, 0.5, 0.5)
+    values = dict(per_class={"NaN": dict(AP=math.nan)}, point=point, notes=["NaN"])
+    assert json.loads(json.dumps(json_value(values))) == dict(
+        per_class={"NaN": dict(AP=None)},
+        point=dict(threshold=None, precision=0.5, recall=0.5, f1=0.5),
+        notes=["NaN"],
+    )
 
 
 def test_a_page_holds_the_conditions_the_table_and_the_pictures(tmp_path):

@@ -45,3 +45,10 @@ def test_small_objects_are_sent_to_the_finer_level(tmp_path):
         assert ("--finest-stride 4" in " ".join(lines)) == expected
     finer = prior_levels((16, 32), finest=4)
     assert "--finest-stride" not in " ".join(summary.reach_lines(np.array([[0, 0, 4, 4.0]]), finer))
+
+
+def test_sizes_without_a_limit_are_said_to_be_over_the_last(tmp_path):
+    boxes = np.array([[0, 0, 9, 9], [0, 0, 200, 200.0]])
+    assert "0 to 16 px: 0% of 1, over 96 px: 100% of 1" in " ".join(
+        summary.reach_lines(boxes, LEVELS)
+    )

@@ -13,7 +13,6 @@ import os
 import subprocess
 import sys
 import time
-from argparse import BooleanOptionalAction
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -276,17 +275,15 @@ def main():
     parts = [*PARTS, "all"]
     parser.add_argument("parts", nargs="*", choices=parts, default=["all"], help="which parts: all")
     parser.add_argument("--device", help="cpu or cuda; a GPU where there is one")
-    only_gpu = "measure compiled networks and losses too, which is the default on a GPU"
-    parser.add_argument("--compile", action=BooleanOptionalAction, help=only_gpu)
     parser.add_argument("--seconds", type=float, default=15, help="least time of a comparison: 15")
     parser.add_argument("--json", type=Path, help="write all figures to this new file")
     flags = parser.parse()
     must_be_new(flags.json)
     flags.device = parallel.start(flags.device)
-    has_gpu = flags.device.type == "cuda"
-    if flags.compile is None:
-        flags.compile = has_gpu
-    name = torch.cuda.get_device_name() if has_gpu else f"{torch.get_num_threads()} CPU threads"
+    # Compiling takes minutes, and is worth them on a GPU.
+    flags.compile = flags.device.type == "cuda"
+    threads = f"{torch.get_num_threads()} CPU threads"
+    name = torch.cuda.get_device_name() if flags.compile else threads
     print(f"torch {torch.__version__} on {name}")
     report = Report(flags.device, flags.seconds)
     for part, measure in PARTS.items():

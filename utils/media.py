@@ -15,7 +15,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from data.images import image_files, read_image
+from data.images import EXTENSIONS, read_image
 from data.text import UserError
 from utils import draw
 
@@ -23,15 +23,13 @@ from utils import draw
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 VIDEO_ENDINGS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
-# The videos that can be written, by their endings; others become .mp4.
+# The videos that can be written, by their endings; the copies of others end with .mp4 as well.
 CODECS = {".mp4": "mp4v", ".mov": "mp4v", ".avi": "MJPG"}
 DEFAULT_FPS = 25.0  # for a camera that does not tell its frame rate
 AHEAD = 4  # the most items that are read ahead, or wait to be written
 
 
 class Frame(NamedTuple):
-    """An image to detect objects on."""
-
     image: np.ndarray  # [H, W, 3] RGB
     source: dict  # its name in the results: image, or video and frame
     save: callable  # writes a picture in its place
@@ -82,27 +80,24 @@ class VideoInput:
         self.source = source
         self.copies = [copy]
         self.problems = []
-        self.reader = None
+        self.reader = ()
         self.writer = None
         try:
             self.reader = VideoReader(source, every)
+            self.writer = VideoWriter(copy, self.reader.fps / every)
         except UserError as problem:
             # Without its camera there is nothing to do, but other files may follow a broken one.
             if str(source).isdecimal():
                 raise
             self.problems.append(str(problem))
-        else:
-            self.writer = VideoWriter(copy, self.reader.fps / every)
 
     def __len__(self):
-        return len(self.reader) if self.reader else 0
+        return len(self.reader)
 
     def __iter__(self):
-        if not self.reader:
-            return
         for number, image in self.reader:
             yield Frame(image, dict(video=str(self.source), frame=number), self.writer.write)
-        if self.reader.problem:
+        if self.writer and self.reader.problem:
             self.problems.append(self.reader.problem)
 
     def close(self):
@@ -120,32 +115,35 @@ def open_inputs(files, output, every=1, truth=None):
 
     Copies are named as the images are, or as their places in a folder that was named.
     """
-    images = {}
-    videos = {}
+    copies = {}
     for path, place in files:
-        copies = images if path.is_file() and not is_video(path) else videos
         # Of two files with the same name, the second is copied with the folders of its path.
         if copies.get(place, path) != path:
             place = Path(*path.parts[1:]) if path.is_absolute() else path
         copies[place] = path
-    inputs = []
-    if images:
-        files = [(path, output / place) for place, path in images.items()]
-        inputs.append(ImageInput(files, truth or {}))
+    # What is no file is the number of a camera.
+    videos = {
+        place: path
+        for place, path in copies.items()
+        if path.suffix.lower() in VIDEO_ENDINGS or not path.is_file()
+    }
+    images = [(path, output / place) for place, path in copies.items() if place not in videos]
+    inputs = [ImageInput(images, truth or {})] if images else []
     for place, path in videos.items():
-        ending = place.suffix if place.suffix in CODECS else ".mp4"
-        copy = output / place.with_suffix(ending)
-        inputs.append(VideoInput(path, copy, every))
+        # In the place of its ending, .mp4 might be the name of another video's copy.
+        ending = "" if place.suffix.lower() in CODECS else ".mp4"
+        inputs.append(VideoInput(path, output / f"{place}{ending}", every))
     return inputs
 
 
 def files_of(name):
-    """What a name stands for: a file, a folder, a camera or a glob, as in named_files()."""
+    """The same of one name: a file, a folder, a camera or a glob."""
     path = Path(name)
     if path.is_file():
         return [(path, Path(path.name))]
     if path.is_dir():
-        files = sorted([*map(Path, image_files(path)), *filter(is_video, path.rglob("*"))])
+        endings = (*EXTENSIONS, *VIDEO_ENDINGS)
+        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in endings)
         if not files:
             raise UserError(f"{path}: no images in this folder and no videos")
         return [(file, file.relative_to(path)) for file in files]
@@ -156,11 +154,6 @@ def files_of(name):
     if not files:
         raise UserError(f"{name}: no such file or folder")
     return [(file, Path(file.name)) for file in files]
-
-
-def is_video(path):
-    """Whether a file is a video, by the ending of its name."""
-    return Path(path).suffix.lower() in VIDEO_ENDINGS
 
 
 class VideoReader:
@@ -193,22 +186,16 @@ class VideoReader:
         # A broken frame cannot be grabbed, but there may be good ones after it.
         while self.capture.grab() or number < self.frame_count:
             if number % self.every == 0:
-                frame = self.retrieve()
-                if frame is None:
-                    missing += 1
-                else:
-                    yield number, frame
+                is_whole, frame = self.capture.retrieve()
+                missing += not is_whole
+                if is_whole:
+                    yield number, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
             number += 1
         self.capture.release()
         if missing:
             self.problem = f"{self.source}: {missing} of {len(self)} frames cannot be read"
         elif self.is_camera:
             self.problem = f"camera {self.source} gave no more frames after {number}"
-
-    def retrieve(self):
-        """The frame that was grabbed last, [H, W, 3] RGB; None if it is broken."""
-        is_whole, frame = self.capture.retrieve()
-        return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB) if is_whole else None
 
 
 class VideoWriter:
@@ -227,7 +214,7 @@ class VideoWriter:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise UserError(f"{self.path}: cannot be written ({error.strerror})") from None
-            codec = cv2.VideoWriter.fourcc(*CODECS[self.path.suffix])
+            codec = cv2.VideoWriter.fourcc(*CODECS[self.path.suffix.lower()])
             size = image.shape[1::-1]
             self.writer = cv2.VideoWriter(str(self.path), codec, self.fps, size)
             if not self.writer.isOpened():

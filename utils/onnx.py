@@ -201,10 +201,9 @@ def load_onnx(path):
 
 def unreadable_errors():
     """The errors of onnxruntime about a file that it cannot run; they have no common base class."""
-    state = import_optional("onnxruntime").capi.onnxruntime_pybind11_state
-    names = ("Fail", "InvalidProtobuf", "InvalidGraph", "InvalidArgument", "NotImplemented",
-             "NoSuchFile", "NoModel", "RuntimeException", "EPFail", "EngineError")  # fmt: skip
-    return tuple(getattr(state, name) for name in names)
+    state = vars(import_optional("onnxruntime").capi.onnxruntime_pybind11_state)
+    classes = (value for value in state.values() if isinstance(value, type))
+    return tuple(kind for kind in classes if issubclass(kind, Exception))
 
 
 def import_optional(name):

@@ -1,26 +1,22 @@
 """Cityscapes (https://www.cityscapes-dataset.com): a json file of polygons for each image."""
 
-from collections import defaultdict
-
-from data.folder import folder_split
-from data.records import Entry, Object, Source
-from data.text import UserError, read_head, read_json, to_number
+from data.folder import by_split, folder_split
+from data.records import Entry, Object, Source, box_around, read_entries
+from data.text import UserError, has_keys, read_json, to_number
 
 # The classes whose objects are annotated one by one; road, sky and the like have no boxes.
 CLASSES = ("person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")
-FILES = r"(.*/)?[^/]*_polygons\.json"
+# gtCoarse has rough polygons of images most of which gtFine does not have.
+FILES = r"(?!.*Coarse)(.*/)?[^/]*_polygons\.json"
 LAYOUT = "expected gtFine/train/*/*_gtFine_polygons.json and leftImg8bit/train/*/*.png, val alike"
 
 
 def recognise(folder):
-    """The files of a folder that are of this format."""
     return folder.of_format(folder.matching(FILES), is_polygons)
 
 
 def is_polygons(path):
-    """Whether a file has the keys of a file of polygons."""
-    text = read_head(path, 100_000)
-    return b'"imgHeight"' in text and b'"objects"' in text
+    return has_keys(path, "imgHeight", "objects")
 
 
 def read(folder):
@@ -28,26 +24,13 @@ def read(folder):
 
     A group, such as persons who are not told apart, is to be ignored.
     """
-    # Where the user named the format, files that do not look like it are read and reported.
-    found = recognise(folder) or folder.matching(FILES)
-    # gtCoarse has rough polygons of images most of which gtFine does not have.
-    files = [file for file in found if "Coarse" not in file]
-    if not files:
-        raise UserError(f"no polygons in {folder.root.absolute()}; {LAYOUT}")
-    splits = defaultdict(list)
+    files = folder.annotations(FILES, is_polygons, "polygons", LAYOUT)
     problems = []
-    for file in files:
-        try:
-            entry = parse_polygons(folder, file)
-        except UserError as problem:
-            problems.append(str(problem))
-            continue
-        splits[folder_split(file) or "all"].append(entry)
-    return Source(list(CLASSES), dict(splits), fixed_classes=True, problems=problems)
+    splits = read_entries(folder, by_split(files, folder_split), parse_polygons, problems)
+    return Source(list(CLASSES), splits, fixed_classes=True, problems=problems)
 
 
-def parse_polygons(folder, file):
-    """The Entry of one file."""
+def parse_polygons(folder, file, problems):
     path = folder.path(file)
     content = read_json(path)
     try:
@@ -66,9 +49,8 @@ def parse_polygons(folder, file):
 
 def object_of_polygon(item):
     """The Object of a polygon, as the box around it."""
-    x = [to_number(point[0]) for point in item["polygon"]]
-    y = [to_number(point[1]) for point in item["polygon"]]
+    x, y = zip(*((to_number(point[0]), to_number(point[1])) for point in item["polygon"]))
+    left, top, right, bottom = box_around(x, y)
     name = item["label"].removesuffix("group")
-    is_group = item["label"].endswith("group")
     # Points are whole pixels, and the last pixel belongs to the object.
-    return Object(min(x), min(y), max(x) + 1, max(y) + 1, name, is_group)
+    return Object(left, top, right + 1, bottom + 1, name, name != item["label"])

@@ -1,89 +1,53 @@
 """COCO's format (https://cocodataset.org/#format-data): a json file for each split."""
 
-import mmap
-import os
 import re
-from collections import defaultdict
-from pathlib import Path
+from functools import partial
 
 from torchvision.models import get_model_weights
 
-from data.folder import Folder, file_split, parent_of
-from data.records import Entry, Object, Source
-from data.text import UserError, read_json, to_number, with_progress
+from data.folder import by_split, file_split, named_parts, parent_of
+from data.records import Entry, Object, Source, box_around
+from data.text import UserError, has_keys, read_json, to_number, with_progress
 
 LAYOUT = "expected annotations/instances_train2017.json and images in train2017/, val alike"
 KEYS = ("images", "annotations", "categories")
 # The official files of other tasks, whose images and categories look like those of detection.
-OTHER_TASKS = r"(.*/)?(person_keypoints|captions|panoptic|stuff|image_info)_[^/]*\.json"
+FILES = r"(?!(.*/)?(person_keypoints|captions|panoptic|stuff|image_info)_)([^/]*/){0,3}[^/]*\.json"
+# Names by which a file that has lost its keys is still known.
+USUAL_FILES = r"(.*/)?(instances_[^/]*|[^/]*coco|train|val)\.json"
 
 
 def recognise(folder):
-    """The files of a folder that are of this format."""
-    found = [file for file in folder.matching(r"(.*/)?[^/]*\.json") if file.count("/") < 4]
-    others = set(folder.matching(OTHER_TASKS))
-    return [file for file in found if file not in others and is_coco(folder.path(file))]
-
-
-def is_coco(path):
-    """Whether a file has COCO's three keys. It is searched without being read into memory, as the
-    official files have up to 450 MB."""
-    try:
-        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return all(data.find(f'"{key}"'.encode()) >= 0 for key in KEYS)
-    except (OSError, ValueError):
-        return False
+    # Each of the lists shows at one end of a file: its key does, or those of its items.
+    keys = ("images|file_name", "annotations|image_id", "categories|category_id")
+    return [file for file in folder.matching(FILES) if has_keys(folder.path(file), *keys)]
 
 
 def read(folder):
     """The Source of all files of this format in a folder. The name of a file, or of its folder,
     says which split it is."""
-    files = recognise(folder)
+    # Where the user named the format, broken files are read and reported.
+    files = recognise(folder) or folder.matching(USUAL_FILES)
     if not files:
-        broken = folder.matching(r"(.*/)?(instances_[^/]*|[^/]*coco|train|val)\.json")
-        if broken:
-            # It raises an error that says what is missing or wrong.
-            load_coco(folder.path(broken[0]))
-        where = folder.root.absolute()
-        hint = f"get COCO with: python -m tools.download coco --root {folder.root}"
-        raise UserError(f"no COCO annotations in {where}; {LAYOUT}; {hint}")
-    by_split = defaultdict(list)
+        raise UserError(
+            f"no COCO annotations in {folder.root.absolute()}; {LAYOUT}; "
+            f"get COCO with: python -m tools.download coco --root {folder.root}"
+        )
+    splits = by_split(files, file_split)
     notes = []
-    for file in files:
-        by_split[file_split(file) or "all"].append(file)
-    for split, options in by_split.items():
+    for split, options in splits.items():
         years = {year: file for file in options for year in re.findall(r"20(?:14|17)", file)}
         # The images of 2014 are those of 2017 in other splits.
         if len(years) == len(options) == 2:
-            by_split[split] = [years["2017"]]
+            splits[split] = [years["2017"]]
             notes.append(f"not used: {years['2014']}")
-    parts = [
-        (split, file, load_coco(folder.path(file)))
-        for split in by_split
-        for file in by_split[split]
-    ]
-    return merge(parts, folder, notes)
+    parts = [(split, folder.path(file), folder, file) for split in splits for file in splits[split]]
+    return merge(parts, notes)
 
 
-def read_files(images, annotations, val_images=None, val_annotations=None):
+def read_files(annotations, val_annotations=None, images=None, val_images=None):
     """The Source of one or two annotation files and the folders of their images."""
-    parts = [("train" if val_annotations else "all", annotations, images)]
-    if val_annotations:
-        parts.append(("val", val_annotations, val_images or images))
-    sources = []
-    for split, file, image_folder in parts:
-        folder = Folder(image_folder or Path(file).parent)
-        relative = os.path.relpath(file, folder.root).replace(os.sep, "/")
-        sources.append(merge([(split, relative, load_coco(file))], folder, []))
-    source = sources[0]
-    for other in sources[1:]:
-        check_categories(source.category_ids, other.category_ids, val_annotations)
-        source.classes += [name for name in other.classes if name not in source.classes]
-        source.category_ids |= other.category_ids
-        source.splits |= other.splits
-        source.notes += other.notes
-        source.problems += other.problems
-    return source
+    return merge(named_parts(annotations, val_annotations, images, val_images))
 
 
 def load_coco(path):
@@ -99,20 +63,28 @@ def load_coco(path):
     return content
 
 
-def merge(parts, folder, notes):
-    """The Source of annotation files, (split, file, content) each, whose categories must agree."""
+def merge(parts, notes=()):
+    """The Source of annotation files, (split, path, Folder of images, file) each, whose categories
+    must agree."""
     ids = {}
-    splits = defaultdict(list)
+    splits = {}
     problems = []
-    for split, file, content in parts:
-        categories = read_categories(content, folder.path(file))
-        names = {number: name for name, number in categories.items()}
-        check_categories(ids, categories, folder.path(file))
+    for split, path, folder, file in parts:
+        content = load_coco(path)
+        categories = read_categories(content, path)
+        check_categories(ids, categories, path)
         ids |= categories
-        splits[split] += coco_entries(content, names, folder, file, split, problems)
+        names = {number: name for name, number in categories.items()}
+        objects = coco_objects(content, names, path, problems)
+        # In a folder beside the file, or one with the name of the split, images are found first.
+        beside = f"{parent_of(file)}/{split}/.".lstrip("/")
+        find_image = partial(folder.find_image, beside=beside, split=split)
+        entries = coco_entries(content, objects, find_image, path, problems)
+        splits[split] = splits.get(split, []) + entries
     # In the order of their ids, which may be numbers in one file and text in another.
     classes = sorted(ids, key=lambda name: (str(type(ids[name])), ids[name]))
-    return Source(classes, dict(splits), ids, is_official(classes), notes=notes, problems=problems)
+    fixed = is_official(classes)
+    return Source(classes, splits, ids, fixed, notes=list(notes), problems=problems)
 
 
 def is_official(classes):
@@ -151,9 +123,9 @@ def check_categories(known, categories, path):
             raise UserError(f"{path}: category {number} {name!r} has another id in another file")
 
 
-def coco_entries(content, names, folder, file, split, problems):
-    """The entries of one annotation file; what cannot be used becomes a problem."""
-    path = folder.path(file)
+def coco_objects(content, names, path, problems):
+    """The objects of one annotation file: id of the image -> Objects. What cannot be used becomes
+    a problem. names: id -> name of each category."""
     objects = {}
     for place, image in enumerate(content["images"]):
         number = image.get("id")
@@ -162,9 +134,8 @@ def coco_entries(content, names, folder, file, split, problems):
             state = "is there twice" if is_id else "is missing"
             raise UserError(f"{path}: images[{place}]: its id {state}: {str(number)[:40]}")
         objects[number] = []
-    for place, item in enumerate(with_progress(content["annotations"], file)):
+    for place, item in enumerate(with_progress(content["annotations"], path)):
         image, category = item.get("image_id"), item.get("category_id")
-        where = f"{path}: annotations[{place}]"
         try:
             if category not in names:
                 raise ValueError(f"no category has the id {str(category)[:40]}")
@@ -172,22 +143,22 @@ def coco_entries(content, names, folder, file, split, problems):
                 raise ValueError(f"no image has the id {str(image)[:40]}")
             objects[image].append(object_of_annotation(item, names[category]))
         except (ValueError, TypeError) as error:
-            problems.append(f"{where}: {error}")
+            problems.append(f"{path}: annotations[{place}]: {error}")
+    return objects
 
+
+def coco_entries(content, objects, find_image, path, problems):
+    """The entries of one annotation file; an image that is not found becomes a problem."""
     entries = []
-    # In a folder beside the file, or one with the name of the split, images are found first.
-    beside = f"{parent_of(file)}/{split}/.".lstrip("/")
     for place, image in enumerate(content["images"]):
         try:
             name = image.get("file_name")
             if not isinstance(name, str):
                 raise UserError(f"{path}: images[{place}] has no file_name")
-            picture = folder.find_image(name, beside, split)
             size = size_of_image(image)
+            entries.append(Entry(find_image(name), size, image["id"], objects[image["id"]]))
         except UserError as problem:
             problems.append(str(problem))
-            continue
-        entries.append(Entry(picture, size, image["id"], objects[image["id"]]))
     return entries
 
 
@@ -200,19 +171,16 @@ def size_of_image(image):
 def object_of_annotation(item, name):
     """The Object of an annotation; without a bbox, its box is that around its segmentation."""
     box = item.get("bbox")
-    if box is None and isinstance(item.get("segmentation"), list) and item["segmentation"]:
-        box = box_around(item["segmentation"])
-    if not isinstance(box, (list, tuple)) or len(box) != 4:
+    polygons = item.get("segmentation")
+    if box is None and isinstance(polygons, list) and polygons:
+        numbers = [to_number(value) for polygon in polygons for value in polygon]
+        corners = box_around(numbers[::2], numbers[1::2])
+    elif isinstance(box, list) and len(box) == 4:
+        left, top, width, height = map(to_number, box)
+        corners = (left, top, left + width, top + height)
+    else:
         raise ValueError("its bbox is not [left, top, width, height]")
-    left, top, width, height = map(to_number, box)
     area = item.get("area")
     area = float(area) if isinstance(area, (int, float)) and 0 < area < 1e12 else None
     ignore = bool(item.get("iscrowd") or item.get("ignore"))
-    return Object(left, top, left + width, top + height, name, ignore, area)
-
-
-def box_around(polygons):
-    """(left, top, width, height) of the box around polygons [x, y, x, y, ...]."""
-    numbers = [to_number(value) for polygon in polygons for value in polygon]
-    x, y = numbers[::2], numbers[1::2]
-    return min(x), min(y), max(x) - min(x), max(y) - min(y)
+    return Object(*corners, name, ignore, area)

@@ -1,19 +1,20 @@
 """KITTI's object detection (https://www.cvlibs.net/datasets/kitti): a text file for each image."""
 
-from data.folder import stem_of
-from data.records import Entry, Object, Source
-from data.text import UserError, first_lines, read_lines, to_number
+from data.folder import by_split, folder_split, stem_of
+from data.records import Entry, Object, Source, read_entries
+from data.text import first_lines, read_lines, to_number
 
 CLASSES = ("Car", "Pedestrian", "Cyclist")
 # KITTI's evaluation does not count a detection of these as a mistake: type -> the class.
 SIMILAR = {"Van": "Car", "Person_sitting": "Pedestrian"}
-TYPES = (*CLASSES, *SIMILAR, "Truck", "Tram", "Misc")
-FILES = r"(.*/)?label_2/[^/]*\.txt"
+OTHERS = (*SIMILAR, "Truck", "Tram", "Misc")
+TYPES = (*CLASSES, *OTHERS)
+# The images in testing have no labels.
+FILES = r"(?!testing/)(.*/)?label_2/[^/]*\.txt"
 LAYOUT = "expected training/image_2 and training/label_2"
 
 
 def recognise(folder):
-    """The files of a folder that are of this format."""
     return folder.of_format(folder.matching(FILES), is_kitti)
 
 
@@ -28,53 +29,40 @@ def is_kitti(path):
 
 
 def read(folder):
-    """The Source of training/image_2 and training/label_2; the images in testing have no labels.
+    """The Source of training/image_2 and training/label_2.
 
     Its classes are Car, Pedestrian and Cyclist, unless the user asks for others. Regions of
     DontCare are ignored for every class.
     """
-    # Where the user named the format, files that do not look like it are read and reported.
-    found = recognise(folder) or folder.matching(FILES)
-    files = [file for file in found if not file.startswith("testing/")]
-    if not files:
-        raise UserError(f"no KITTI labels in {folder.root.absolute()}; {LAYOUT}")
-    entries = []
+    files = folder.annotations(FILES, is_kitti, "KITTI labels", LAYOUT)
     problems = []
-    for file in files:
-        objects = read_objects(folder.path(file), problems)
-        picture = folder.find_by_stem(file)
-        if picture is None:
-            problems.append(f"{folder.path(file)}: no image has its name")
-            continue
-        entries.append(Entry(picture, None, stem_of(file), objects))
-    others = tuple(name for name in TYPES if name not in CLASSES)
+    splits = read_entries(folder, by_split(files, folder_split), parse_labels, problems)
     return Source(
         list(CLASSES),
-        dict(all=entries),
+        splits,
         fixed_classes=True,
-        other_classes=others,
+        other_classes=OTHERS,
         similar=SIMILAR,
         problems=problems,
     )
 
 
-def read_objects(path, problems):
-    """The objects of one file. A line holds type, truncation, occlusion, angle, left, top, right,
+def parse_labels(folder, file, problems):
+    """The Entry of one file. A line holds type, truncation, occlusion, angle, left, top, right,
     bottom, and seven numbers in 3D."""
+    path = folder.path(file)
     objects = []
     for line, text in read_lines(path):
         name, *words = text.split()
         try:
-            corners = [to_number(word) for word in words[3:7]]
-            if len(corners) < 4:
-                raise ValueError("too few columns")
+            left, top, right, bottom = map(to_number, words[3:7])
         except ValueError:
             problems.append(f"{path}, line {line}: no left, top, right, bottom in columns 5 to 8")
             continue
         if name == "DontCare":
-            objects.append(Object(*corners, None, True))
+            objects.append(Object(left, top, right, bottom, None, True))
         elif name in TYPES:
-            objects.append(Object(*corners, name))
+            objects.append(Object(left, top, right, bottom, name))
         else:
             problems.append(f"{path}, line {line}: {name!r} is not one of {', '.join(TYPES)}")
-    return objects
+    return Entry(folder.find_by_stem(file), None, stem_of(file), objects)

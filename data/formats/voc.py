@@ -4,9 +4,9 @@ import re
 import xml.etree.ElementTree as ElementTree
 from collections import defaultdict
 
-from data.folder import folder_split, parent_of, stem_of
-from data.records import Entry, Object, Source, count_note
-from data.text import UserError, read_head, read_lines, to_number, with_progress
+from data.folder import by_split, folder_split, parent_of, stem_of
+from data.records import Entry, Object, Source, count_note, object_names, read_entries
+from data.text import UserError, read_head, read_lines, to_number
 
 CLASSES = (
     "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike "
@@ -14,7 +14,11 @@ CLASSES = (
 ).split()
 # The lists that published detectors are trained and tested on. Only the test set of 2007 has public
 # annotations.
-OFFICIAL_LISTS = (("trainval", "VOC2007"), ("trainval", "VOC2012"), ("test", "VOC2007"))
+OFFICIAL_LISTS = (
+    "VOC2007/ImageSets/Main/trainval.txt", "VOC2012/ImageSets/Main/trainval.txt",
+    "VOC2007/ImageSets/Main/test.txt",
+)  # fmt: skip
+SIDES = ("xmin", "ymin", "xmax", "ymax")
 FILES = r"(.*/)?[^/]*\.xml"
 LAYOUT = (
     "expected VOCdevkit/VOC2007 and VOCdevkit/VOC2012, or Annotations/*.xml and JPEGImages/, "
@@ -23,7 +27,6 @@ LAYOUT = (
 
 
 def recognise(folder):
-    """The files of a folder that are of this format."""
     return folder.of_format(folder.matching(FILES), is_voc)
 
 
@@ -34,40 +37,20 @@ def is_voc(path):
 
 def read(folder):
     """The Source of VOC2007 and VOC2012, or of any other folder of such annotations and images."""
-    # Where the user named the format, files that do not look like it are read and reported.
-    files = recognise(folder) or folder.matching(FILES)
-    if not files:
-        raise UserError(
-            f"no VOC annotations in {folder.root.absolute()}; {LAYOUT}; "
-            f"get VOC with: python -m tools.download voc --root {folder.root}"
-        )
+    layout = f"{LAYOUT}; get VOC with: python -m tools.download voc --root {folder.root}"
+    files = folder.annotations(FILES, is_voc, "VOC annotations", layout)
     notes = []
     problems = []
     listed = list_annotations(folder, files, notes, problems)
-    splits = {}
-    # A file can be in several splits, as trainval holds train and val.
-    parsed = {}
-    for split, chosen in listed.items():
-        splits[split] = []
-        for file in with_progress(chosen, split):
-            try:
-                parsed[file] = parsed.get(file) or parse_annotation(folder, file)
-                splits[split].append(parsed[file])
-            except UserError as problem:
-                problems.append(str(problem))
+    splits = read_entries(folder, listed, parse_annotation, problems)
     is_official = any("VOC20" in file for file in files)
     if not is_official:
         notes += images_without_xml(folder, splits, files)
-    found = {item.name for entry in parsed.values() for item in entry.objects}
+    found = object_names(splits)
     # A part of VOC keeps the whole list of classes, so that its labels are those of all of VOC.
-    fixed = found <= set(CLASSES) and (is_official or len(found) >= 15)
-    return Source(
-        list(CLASSES) if fixed else sorted(found),
-        splits,
-        fixed_classes=fixed,
-        notes=notes,
-        problems=sorted(set(problems)),
-    )
+    fixed = set(found) <= set(CLASSES) and (is_official or len(found) >= 15)
+    classes = list(CLASSES) if fixed else found
+    return Source(classes, splits, fixed_classes=fixed, notes=notes, problems=problems)
 
 
 def list_annotations(folder, files, notes, problems):
@@ -86,29 +69,21 @@ def list_annotations(folder, files, notes, problems):
             else:
                 listed[split].append(file)
     if not listed:
-        for file in files:
-            listed[folder_split(file) or "all"].append(file)
-    else:
-        used = {file for chosen in listed.values() for file in chosen}
-        if len(used) < len(files):
-            notes.append(f"not used: {len(files) - len(used)} xml files that no list names")
+        return by_split(files, folder_split)
+    used = {file for chosen in listed.values() for file in chosen}
+    if len(used) < len(files):
+        notes.append(f"not used: {len(files) - len(used)} xml files that no list names")
     return listed
 
 
 def image_lists(folder, notes):
     """[(split, file)] of the lists of images; in VOC itself, only the official ones."""
     lists = folder.matching(r"(.*/)?ImageSets/Main/(train|val|trainval|test)\.txt")
-    years = [file for file in lists if "VOC20" in file]
-    if not years:
-        return [(stem_of(file), file) for file in lists]
-    chosen = []
-    for split, year in OFFICIAL_LISTS:
-        found = [file for file in years if file.endswith(f"{year}/ImageSets/Main/{split}.txt")]
-        if found:
-            chosen.append((split, found[0]))
-        else:
-            notes.append(f"{year}/ImageSets/Main/{split}.txt: not there, left out")
-    return chosen
+    if any("VOC20" in file for file in lists):
+        found = {name: [file for file in lists if file.endswith(name)] for name in OFFICIAL_LISTS}
+        notes += [f"{name}: not there, left out" for name, files in found.items() if not files]
+        lists = [files[0] for files in found.values() if files]
+    return [(stem_of(file), file) for file in lists]
 
 
 def nearest_xml(by_stem, name, path):
@@ -124,14 +99,14 @@ def images_without_xml(folder, splits, files):
     used = {entry.path for entries in splits.values() for entry in entries}
     stems = {stem_of(file).lower() for file in files}
     rest = [
-        Entry(file, None, None, [])
+        file
         for file in folder.images
         if folder.path(file) not in used and stem_of(file).lower() not in stems
     ]
-    return count_note("not used: images without an xml file", rest, range(len(rest)))
+    return count_note("not used: images without an xml file", rest)
 
 
-def parse_annotation(folder, file):
+def parse_annotation(folder, file, problems):
     """The Entry of one annotation.
 
     Coordinates are used as they are. VOC counts pixels from 1, most programs that write its format
@@ -152,20 +127,12 @@ def parse_annotation(folder, file):
         if not name or box is None:
             raise UserError(f"{path}: object {number} has no name or no bndbox")
         try:
-            corners = [
-                to_number(box.findtext(side) or "") for side in ("xmin", "ymin", "xmax", "ymax")
-            ]
+            corners = [to_number(box.findtext(side) or "") for side in SIDES]
         except ValueError as error:
-            raise UserError(
-                f"{path}: object {number}: its bndbox is not readable ({error})"
-            ) from None
+            what = f"object {number}: its bndbox is not readable ({error})"
+            raise UserError(f"{path}: {what}") from None
         objects.append(Object(*corners, name, (item.findtext("difficult") or "").strip() == "1"))
-    split = folder_split(file)
-    # An image with the stem of the annotation comes first: many programs leave a stale <filename>.
-    name = (root.findtext("filename") or "").strip() or stem_of(file)
-    picture = folder.find_by_stem(file, split, name)
-    if picture is None:
-        picture = folder.find_image(name, file, split)
+    picture = folder.find_by_stem(file, (root.findtext("filename") or "").strip())
     return Entry(picture, size_of_annotation(root), stem_of(file), objects)
 
 

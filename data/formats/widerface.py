@@ -1,9 +1,11 @@
 """WIDER FACE (http://shuoyang1213.me/WIDERFACE): a text file of all images and faces of a split."""
 
+from functools import partial
+
 from data.folder import file_split
 from data.images import EXTENSIONS
-from data.records import Entry, Object, Source
-from data.text import UserError, first_lines, read_text, to_number
+from data.records import Object, Source, entries_by_name
+from data.text import first_lines, read_text, to_number
 
 FILES = r"(.*/)?wider_face_(train|val)_bbx_gt\.txt"
 LAYOUT = "expected wider_face_split/wider_face_train_bbx_gt.txt and WIDER_train/images, val alike"
@@ -12,7 +14,6 @@ INVALID_FLAG = 3
 
 
 def recognise(folder):
-    """The files of a folder that are of this format."""
     return folder.of_format(folder.matching(FILES), is_faces)
 
 
@@ -24,21 +25,13 @@ def is_faces(path):
 
 def read(folder):
     """The Source of WIDER FACE, which has one class; invalid faces are ignored."""
-    # Where the user named the format, files that do not look like it are read and reported.
-    files = recognise(folder) or folder.matching(FILES)
-    if not files:
-        raise UserError(f"no wider_face_train_bbx_gt.txt in {folder.root.absolute()}; {LAYOUT}")
     splits = {}
     problems = []
-    for file in files:
+    for file in folder.annotations(FILES, is_faces, "lists of faces", LAYOUT):
         split = file_split(file)
-        entries = []
-        for name, objects in parse_faces(folder.path(file), problems).items():
-            try:
-                entries.append(Entry(folder.find_image(name, file, split), None, name, objects))
-            except UserError as problem:
-                problems.append(str(problem))
-        splits[split] = entries
+        faces = parse_faces(folder.path(file), problems)
+        find_image = partial(folder.find_image, beside=file, split=split)
+        splits[split] = entries_by_name(faces, find_image, problems)
     return Source(["face"], splits, fixed_classes=True, problems=problems)
 
 

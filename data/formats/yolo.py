@@ -10,7 +10,7 @@ import yaml
 
 from data.folder import folder_split, in_photo_folder, parent_of, split_in, stem_of
 from data.images import image_size
-from data.records import Entry, Object, Source, count_note
+from data.records import Entry, Object, Source, box_around, count_note, read_entries
 from data.text import UserError, first_lines, read_lines, read_text, to_number
 
 NAME_LISTS = r"(.*/)?(classes\.txt|obj\.names|[^/]*\.names|_darknet\.labels)"
@@ -20,7 +20,6 @@ LAYOUT = "expected images/train and labels/train (val alike), and data.yaml or c
 
 
 def recognise(folder):
-    """The label files of a folder that are of this format."""
     if not settings_file(folder) and not folder.matching(NAME_LISTS):
         return []
     return folder.of_format(label_files(folder), is_labels)
@@ -53,36 +52,36 @@ def read(folder):
     repeated = sorted(name for name, count in Counter(names).items() if count > 1)
     notes = [f"two classes are named {name!r}" for name in repeated]
     labels = by_stem(label_files(folder))
-    has_keypoints = bool(settings.get("kpt_shape"))
     images = listed_images(folder, settings) or unlisted_images(folder, labels, notes)
     rivals = by_stem(file for files in images.values() for file in files)
-    splits = {}
-    problems = []
-    line_lengths = Counter()
-    num_unlabelled = 0
-    for split, files in images.items():
-        splits[split] = []
-        for file in files:
-            stem = stem_of(file).lower()
+    has_keypoints = bool(settings.get("kpt_shape"))
+    lengths = Counter()
+    unlabelled = []
+
+    def parse(folder, file, problems):
+        stem = stem_of(file).lower()
+        label = label_of(folder, file, labels[stem], rivals[stem])
+        size = image_size(folder.path(file))
+        objects = []
+        if label is None:
+            unlabelled.append(file)
+        for line, text in read_lines(folder.path(label)) if label else ():
             try:
-                label = label_of(folder, file, labels[stem], rivals[stem])
-                num_unlabelled += label is None
-                size = image_size(folder.path(file))
-                rows = read_rows(folder.path(label), problems) if label else []
-                objects = objects_of_rows(rows, size, names, has_keypoints, problems)
-            except UserError as problem:
-                problems.append(str(problem))
-                continue
-            line_lengths.update(len(numbers) for _, numbers in rows)
-            splits[split].append(Entry(folder.path(file), size, stem_of(file), objects))
+                objects.append(object_of_line(text, size, names, has_keypoints))
+            except ValueError as problem:
+                problems.append(f"{folder.path(label)}, line {line}: {problem}")
+            lengths[len(text.split())] += 1
+        return Entry(folder.path(file), size, stem_of(file), objects)
+
+    problems = []
+    splits = read_entries(folder, images, parse, problems)
     if not any(splits.values()) and not problems:
         raise UserError(f"no images in {folder.root.absolute()}; {LAYOUT}")
     if not has_keypoints:
-        refuse_keypoints(folder, line_lengths)
-    if num_unlabelled:
-        notes.append(
-            f"images without a label file, taken for images without objects: {num_unlabelled}"
-        )
+        refuse_keypoints(folder, lengths)
+    if unlabelled:
+        what = "images without a label file, taken for images without objects"
+        notes.append(f"{what}: {len(unlabelled)}")
     return Source(list(dict.fromkeys(names)), splits, notes=notes, problems=problems)
 
 
@@ -90,10 +89,7 @@ def settings_file(folder):
     """data.yaml, or another yaml file with class names in it, or None."""
     found = outermost_first(folder.matching(r"(.*/)?[^/]*\.ya?ml"))
     usual = [file for file in found if stem_of(file) in ("data", "dataset")]
-    for file in usual + found:
-        if "names" in read_text(folder.path(file)):
-            return file
-    return None
+    return next((file for file in usual + found if "names" in read_text(folder.path(file))), None)
 
 
 def outermost_first(files):
@@ -121,10 +117,8 @@ def class_names(folder, settings):
     names = settings.get("names")
     if isinstance(names, dict):
         if sorted(map(str, names)) != sorted(map(str, range(len(names)))):
-            raise UserError(
-                f"{folder.path(settings['file'])}: the numbers of names are not 0 to "
-                f"{len(names) - 1}"
-            )
+            path = folder.path(settings["file"])
+            raise UserError(f"{path}: the numbers of names are not 0 to {len(names) - 1}")
         names = [names[key] for key in sorted(names, key=int)]
     if isinstance(names, list) and names:
         return [str(name).strip() for name in names]
@@ -164,11 +158,13 @@ def images_at(folder, place, settings):
         rest = "/".join(parts[start:])
         for candidate in dict.fromkeys((f"{home}/{rest}".strip("/"), rest)):
             if candidate in folder.files:
-                return listed_in(folder, candidate)
+                lines = read_lines(folder.path(candidate))
+                paths = [folder.find_image(line, candidate) for _, line in lines]
+                return [os.path.relpath(path, folder.root).replace(os.sep, "/") for path in paths]
             inside = [file for file in folder.images if file.startswith(f"{candidate}/")]
             if candidate and inside:
                 return inside
-    if not parts or set(place) <= set("./\\"):
+    if not parts:
         return list(folder.images)
     outside = os.path.join(folder.root, home, place)
     if os.path.isdir(outside):
@@ -176,12 +172,6 @@ def images_at(folder, place, settings):
             f"{folder.path(settings['file'])}: {place} lies outside the folder: use --root"
         )
     return []
-
-
-def listed_in(folder, file):
-    """The images that a list names; one that does not exist is an error."""
-    images = [folder.find_image(line, file) for _, line in read_lines(folder.path(file))]
-    return [os.path.relpath(path, folder.root).replace(os.sep, "/") for path in images]
 
 
 def unlisted_images(folder, labels, notes):
@@ -203,11 +193,11 @@ def unlisted_images(folder, labels, notes):
         ]
         is_copy = file in folder.masks or photos and file not in photos
         if is_copy and not own_labels(file, labels[stem]):
-            left_out.append(Entry(file, None, None, []))
+            left_out.append(file)
         else:
             splits[split or "all"].append(file)
     what = "not used: masks, and images elsewhere with the names of those in images/"
-    notes += count_note(what, left_out, range(len(left_out)))
+    notes += count_note(what, left_out)
     return splits
 
 
@@ -247,37 +237,20 @@ def own_labels(image, labels):
     return [file for file in labels if file.split("/")[-2:-1] == image.split("/")[-2:-1]]
 
 
-def read_rows(path, problems):
-    """[(where, numbers)] of the lines of a label file; where is its path and the line."""
-    rows = []
-    for line, text in read_lines(path):
-        try:
-            rows.append((f"{path}, line {line}", [to_number(word) for word in text.split()]))
-        except ValueError:
-            problems.append(f"{path}, line {line}: expected class cx cy w h, found {text[:60]!r}")
-    return rows
-
-
-def objects_of_rows(rows, size, names, has_keypoints, problems):
-    """The objects of the lines of a label file; what is wrong with a line becomes a problem."""
-    objects = [object_of_row(row, size, names, has_keypoints, problems) for row in rows]
-    return [item for item in objects if item]
-
-
-def object_of_row(row, size, names, has_keypoints, problems):
-    """The Object of a line, or None if it is a problem."""
-    where, (number, *values) = row
+def object_of_line(text, size, names, has_keypoints):
+    """The Object of a line in a label file; ValueError says what is wrong with it."""
+    try:
+        number, *values = map(to_number, text.split())
+    except ValueError:
+        raise ValueError(f"expected class cx cy w h, found {text[:60]!r}") from None
     is_polygon = len(values) > 5 and not has_keypoints
     if len(values) < 4 or is_polygon and len(values) % 2:
-        problems.append(f"{where}: expected class cx cy w h, found {len(values) + 1} numbers")
-        return None
+        raise ValueError(f"expected class cx cy w h, found {len(values) + 1} numbers")
     if not 0 <= number < len(names) or number != int(number):
         hint = "; do the numbers start at 1?" if number == len(names) else ""
-        problems.append(f"{where}: class {number:g}, but there are {len(names)} names{hint}")
-        return None
+        raise ValueError(f"class {number:g}, but there are {len(names)} names{hint}")
     if is_polygon:
-        left, right = min(values[::2]), max(values[::2])
-        top, bottom = min(values[1::2]), max(values[1::2])
+        left, top, right, bottom = box_around(values[::2], values[1::2])
     else:
         x, y, w, h = values[:4]
         left, top, right, bottom = x - w / 2, y - h / 2, x + w / 2, y + h / 2
@@ -285,16 +258,16 @@ def object_of_row(row, size, names, has_keypoints, problems):
     return Object(left * width, top * height, right * width, bottom * height, names[int(number)])
 
 
-def refuse_keypoints(folder, line_lengths):
+def refuse_keypoints(folder, lengths):
     """Raise an error if all lines are equally long and longer than a box.
 
-    Polygons differ in their numbers of points, so these are probably boxes with keypoints.
+    Polygons differ in their numbers of points, so these are probably boxes with keypoints. lengths:
+    number of words -> number of lines.
     """
-    lengths = set(line_lengths)
-    if len(lengths) != 1 or min(lengths) <= 9 or sum(line_lengths.values()) < 3:
+    if len(lengths) != 1 or min(lengths) <= 9 or lengths.total() < 3:
         return
     raise UserError(
-        f"{folder.root}: every label has {lengths.pop()} numbers. If they are a box and keypoints, "
+        f"{folder.root}: every label has {min(lengths)} numbers. If they are a box and keypoints, "
         "say their kpt_shape in data.yaml, as kpt_shape: [17, 3]; if polygons, add a line of "
         "another length, or write boxes"
     )

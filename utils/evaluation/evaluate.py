@@ -11,7 +11,7 @@ from data.dataset import EvalBatches
 from utils import parallel
 from utils.build import build_loader
 from utils.evaluation.errors import Errors, breakdown, breakdown_lines, find_errors
-from utils.evaluation.metrics import ap_at_101_recalls, compute_metrics, match_detections
+from utils.evaluation.metrics import ap_at_101_recalls, compute_metrics
 from utils.predict import predict, to_original
 
 BOOTSTRAP_ROUNDS = 200
@@ -28,8 +28,6 @@ class OperatingPoint(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """The result of an evaluation."""
-
     metrics: dict  # name -> value, the most important first
     per_class: dict  # class name -> its metrics
     interval: tuple  # (low, high) of the first metric, or None
@@ -65,7 +63,7 @@ def evaluate(model, dataset, recipe, device):
     metrics, per_class, matches = compute_metrics(
         recipe.metric, dataset.classes, dataset.records, detections
     )
-    points = best_operating_points(dataset.classes, dataset.records, detections)
+    points = best_operating_points(matches)
     return Evaluation(metrics, per_class, interval(matches), *points, detections)
 
 
@@ -112,25 +110,27 @@ def collect_detections(predict_batch, dataset, recipe, device):
     return detections
 
 
-def best_operating_points(classes, records, detections):
-    """The OperatingPoint with the best F1 of all classes together, and class name -> its own."""
-    matches = match_detections(classes, records, detections)
+def best_operating_points(matches):
+    """The OperatingPoint with the best F1 of all classes together, and class name -> its own.
+
+    matches: class name -> Matches, whose first IoU threshold is 0.5.
+    """
     columns = {
-        name: (match.scores, match.hits[0], match.counts[0]) for name, match in matches.items()
+        name: (match.scores, match.hits[0], match.counts[0], match.objects)
+        for name, match in matches.items()
     }
-    per_class = {
-        name: best_f1(*columns[name], match.objects.sum()) for name, match in matches.items()
-    }
-    scores, hits, counts = (np.concatenate(parts) for parts in zip(*columns.values()))
-    num_objects = sum(match.objects.sum() for match in matches.values())
-    return best_f1(scores, hits, counts, num_objects), per_class
+    together = [np.concatenate(parts) for parts in zip(*columns.values())]
+    per_class = {name: best_f1(*values) for name, values in columns.items()}
+    return best_f1(*together), per_class
 
 
-def best_f1(scores, hits, counts, num_objects):
+def best_f1(scores, hits, counts, objects):
     """The OperatingPoint with the best F1; all nan if there is no object or no hit.
 
-    hits and counts [D]: whether a detection is right, and whether it counts at all.
+    hits and counts [D]: whether a detection is right, and whether it counts at all. objects: their
+    numbers, which are added up.
     """
+    num_objects = np.sum(objects)
     order = np.argsort(-scores[counts], kind="stable")
     scores = scores[counts][order]
     hits = hits[counts][order]

@@ -127,7 +127,6 @@ def ground_truth(classes, records):
 
 
 def coco_detections(detections, truth):
-    """The detections as a COCO object."""
     tables = []
     for image, image_detections in detections.items():
         boxes = image_detections["boxes"]
@@ -152,16 +151,12 @@ def mean_precision(precision):
 
 
 def voc_metrics(classes, records, detections, eleven_points=False):
-    """VOC's average precision of each class at an IoU of 0.5, and their mean.
-
-    They come as compute_metrics() returns them. VOC2007 reads the precision at eleven recalls,
-    later years take the area below the curve.
-    """
+    """VOC's average precision of each class at an IoU of 0.5, and their mean, as compute_metrics()
+    returns them."""
     matches = match_detections(classes, records, detections)
     per_class = {}
     for name, (_, _, hits, counts, objects) in matches.items():
-        counted_hits = hits[0][counts[0]]
-        precision = average_precision(counted_hits, objects.sum(), eleven_points)
+        precision = average_precision(hits[0][counts[0]], objects.sum(), eleven_points)
         per_class[name] = dict(AP50=precision)
     known = [values["AP50"] for values in per_class.values() if not math.isnan(values["AP50"])]
     return dict(mAP=float(np.mean(known)) if known else math.nan), per_class, matches

@@ -2,6 +2,7 @@
 
 import html
 import json
+import math
 
 import numpy as np
 
@@ -42,42 +43,40 @@ def save_results(folder, dataset, evaluation, described, replace=False):
     """
     detections = evaluation.detections
     threshold = evaluation.operating_point.threshold
-    results = json.dumps(coco_format(dataset, detections))
-    metrics = json.dumps(described | plain_values(evaluation), indent=1)
+    records = dataset.records
+    rows = [
+        row
+        for image, image_detections in detections.items()
+        for row in coco_rows(records.image_id(image), records.category_ids, image_detections)
+    ]
+    # Detections have a file of their own, and errors are only shown.
+    values = evaluation._asdict()
+    del values["detections"], values["errors"]
+    metrics = json.dumps(json_value(described | values), indent=1)
     sheet = prediction_sheet(dataset, detections, threshold)
     mistakes = mistake_sheet(dataset, detections, evaluation.errors)
 
-    write(folder / "detections.json", results, replace)
-    write(folder / "metrics.json", metrics.replace("NaN", "null"), replace)
+    write(folder / "detections.json", json.dumps(rows), replace)
+    write(folder / "metrics.json", metrics, replace)
     draw.save_picture(folder / "predictions.jpg", sheet, replace)
     if mistakes is not None:
         draw.save_picture(folder / "mistakes.jpg", mistakes, replace)
     quality = folder / "quality.png"
-    draw_quality(quality, dataset.classes, dataset.records, evaluation.errors, threshold)
-    page = report_page(described, table(evaluation, dataset.records), folder)
+    draw_quality(quality, dataset.classes, records, evaluation.errors, threshold)
+    page = report_page(described, table(evaluation, records), folder)
     write(folder / "report.html", page, replace)
     return [folder / name for name in RESULTS if (folder / name).exists()]
 
 
-def coco_format(dataset, detections):
-    """Detections in COCO's result format, with the dataset's own image and category ids."""
-    records = dataset.records
-    results = []
-    for image, image_detections in detections.items():
-        results += coco_rows(records.image_id(image), records.category_ids, image_detections)
-    return results
-
-
-def plain_values(evaluation):
-    """The fields of an Evaluation that metrics.json holds, as dicts and lists."""
-    values = evaluation._asdict()
-    # Detections have a file of their own, and errors are only shown.
-    del values["detections"], values["errors"]
-    values["operating_point"] = evaluation.operating_point._asdict()
-    values["class_operating_points"] = {
-        name: point._asdict() for name, point in evaluation.class_operating_points.items()
-    }
-    return values
+def json_value(value):
+    """A value as JSON can hold it: named tuples as dicts, and None in place of nan."""
+    if hasattr(value, "_asdict"):
+        value = value._asdict()
+    if isinstance(value, dict):
+        return {name: json_value(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [json_value(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def report_page(described, text, folder):
