@@ -27,6 +27,12 @@ def describe(train_dataset, val_dataset, recipe, levels):
         f"\n{recipe.iterations} iterations of {recipe.batch} images are {passes:.0f} passes over "
         "the training images"
     )
+    strength = getattr(train_dataset.transform, "strength", 1.0)
+    if strength < 1:
+        yield (
+            f"images are expanded, cropped and distorted with a probability of {strength:.2f}; "
+            "the more passes, the larger it is"
+        )
     if passes > 200:
         yield (
             f"advice: so many are rarely worth their time; --recipe {recipe.model}_custom is made "

@@ -139,17 +139,12 @@ def focal_loss(logits, labels, alpha, gamma):
 
     A label is a class, BACKGROUND or IGNORED.
     """
-    # Nearly all logits are of absent classes: every logit is charged as if its class were absent,
-    # and the few whose class is present are then charged for that instead.
-    is_used = labels != IGNORED
-    loss = ((1 - alpha) * cost_if_absent(logits, gamma).sum(dim=-1) * is_used).sum()
-
-    positive = labels >= 0
-    true_logit = logits.gather(-1, labels.clamp(min=0)[..., None])[..., 0]
+    classes = torch.arange(logits.shape[-1], device=logits.device)
+    is_present = labels[..., None] == classes
     # Where the class is present, 1 - p takes the place of p, and the sigmoid of -x is 1 - p.
-    cost_if_present = alpha * cost_if_absent(-true_logit, gamma)
-    charged_already = (1 - alpha) * cost_if_absent(true_logit, gamma)
-    return loss + ((cost_if_present - charged_already) * positive).sum()
+    cost = cost_if_absent(torch.where(is_present, -logits, logits), gamma)
+    alpha_t = torch.where(is_present, alpha, 1 - alpha)
+    return (alpha_t * cost * (labels != IGNORED)[..., None]).sum()
 
 
 def cost_if_absent(logits, gamma):

@@ -31,7 +31,7 @@ def scene(guesses, moved=(0, 0)):
 
 
 RIGHT = (0, 1, 2)
-RECIPE = RECIPES["retinanet_custom"]
+RECIPE = RECIPES["retinanet_custom"] | dict(fit_priors=False, lr=0.005)
 HEALTHY = [dict(iteration=20, lr=0.01, relative_step=0.005)]
 
 

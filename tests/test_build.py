@@ -1,6 +1,13 @@
 from data.dataset import Collate
+from data.records import Entry, pack
 from tests.test_dataset import sample
-from utils.build import build_detector, build_levels, build_optimizer, sizes_to_compile
+from utils.build import (
+    build_detector,
+    build_levels,
+    build_optimizer,
+    make_datasets,
+    sizes_to_compile,
+)
 from utils.recipes import RECIPES
 
 
@@ -22,6 +29,15 @@ def test_the_base_has_its_share_of_the_learning_rate_unless_it_is_random():
         assert len(factors) == len(list(model.parameters()))
         assert {factors[one] for one in base} == {expected}
         assert {factor for one, factor in factors.items() if one not in base} == {1.0}
+
+
+def test_short_trainings_augment_less_and_published_ones_in_full():
+    strengths = []
+    for name, num_images in (("ssd300_scratch", 20_000), ("ssd300_voc", 16_551)):
+        records = pack([Entry(f"{i}.jpg", (48, 64), i, []) for i in range(num_images)], ["any"])
+        dataset, _ = make_datasets(RECIPES[name], ["any"], records, None)
+        strengths.append(dataset.transform.strength)
+    assert strengths == [6000 * 8 / 20_000 / 100, 1.0]
 
 
 def test_batches_for_a_compiled_network_have_few_sizes():

@@ -69,15 +69,19 @@ def test_without_a_gpu_own_data_start_smaller_unless_said_otherwise():
     assert fitted("--root", "mine", "--depth", "50", has_gpu=False)[0].depth == 50
 
 
-@pytest.mark.parametrize("has_gpu, channels", ((True, 256), (False, 64)))
-def test_random_weights_get_a_recipe_of_their_own(has_gpu, channels):
+@pytest.mark.parametrize("has_gpu", (True, False))
+def test_own_data_are_learned_alike_from_random_and_from_loaded_weights(has_gpu):
     recipe, reason = fitted("--root", "mine", "--weights", "none", images=300, has_gpu=has_gpu)
     assert reason.startswith("recipe retinanet_scratch: own data") and recipe.iterations == 3000
-    assert recipe.optimizer == "adamw" and recipe.head_norm == "group"
-    assert recipe.channels == channels, "without a GPU, the heads are lighter"
+    assert recipe.optimizer == "adamw" and recipe.head_norm == "group" and recipe.fit_priors
+    assert recipe.channels == 64 and not recipe.frozen_norm and not recipe.frozen_stages
     pretrained, _ = fitted("--root", "mine", images=300, has_gpu=has_gpu)
-    assert pretrained.optimizer == "sgd" and pretrained.channels == 256
-    assert recipe.fit_priors and not pretrained.fit_priors
+    assert pretrained == recipe | dict(weights="imagenet")
+
+
+def test_milestones_that_are_typed_replace_the_cosine():
+    recipe, _ = fitted("--root", "mine", "--milestones", "100", "200")
+    assert recipe.schedule == "milestones" and recipe.milestones == (100, 200)
 
 
 def test_the_weights_are_those_that_were_found_before_the_data_were_read():
@@ -92,7 +96,7 @@ def test_so_does_an_ssd_of_random_weights():
     assert ssd.model == "ssd512" and "ssd512_scratch" in reason
     assert ssd.vgg_norm == "batch" and ssd.fit_priors
     pretrained, _ = fitted("--root", "mine", "--model", "ssd512")
-    assert pretrained.vgg_norm == "none" and not pretrained.fit_priors
+    assert pretrained.vgg_norm == "none" and pretrained.optimizer == "sgd"
 
 
 @pytest.mark.parametrize("model", ("ssd300", "ssd512"))

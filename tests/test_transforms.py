@@ -255,6 +255,18 @@ def test_an_image_of_objects_to_ignore_alone_can_be_cropped():
         SSDAugmentation((300, 300), COLOUR)(image, target, RANDOM)
 
 
+def test_strength_is_how_often_an_image_is_expanded_cropped_or_distorted():
+    """Mirroring always has a probability of 0.5: without the rest, there are two results."""
+    image, target = sample()
+    mirrored = cv2.flip(image, 1)
+    for passes, expected in ((0, 100), (10, 73)):
+        augmented = SSDAugmentation(image.shape[:2], COLOUR, passes)
+        seen = [augmented(image, target, RANDOM)[0] for _ in range(100)]
+        plain = [np.array_equal(one, image) or np.array_equal(one, mirrored) for one in seen]
+        # Three chances of a tenth, of which some draws change nothing that shows.
+        assert expected <= sum(plain) <= expected + 25 * (passes > 0)
+
+
 def test_a_single_pixel_wide_image_passes():
     image = np.zeros((1, 400, 3), np.uint8)
     seen, _ = SSDAugmentation((300, 300), COLOUR)(image, sample(boxes=())[1], RANDOM)

@@ -1,5 +1,6 @@
 """From the words in a recipe to the objects they name."""
 
+import math
 import os
 from dataclasses import asdict, dataclass, replace
 
@@ -156,13 +157,14 @@ def build_levels(recipe):
     return tuple(level._replace(**rules) for level in levels)
 
 
-def build_transform(recipe, augment=False):
-    """What the detector's images go through, from the file to the batch."""
+def build_transform(recipe, augment=False, passes=math.inf):
+    """What the detector's images go through, from the file to the batch. passes: over all images,
+    which SSD's augmentation depends on."""
     conventions = recipe.conventions
     if recipe.model in SSD_SIDES:
         size = (SSD_SIDES[recipe.model],) * 2
         if augment:
-            return SSDAugmentation(size, pixel_mean(recipe))
+            return SSDAugmentation(size, pixel_mean(recipe), passes)
         return Stretch(size, conventions.resize)
     if augment:
         return RetinaNetAugmentation(recipe.jitter or recipe.resize, recipe.max_size)
@@ -172,7 +174,8 @@ def build_transform(recipe, augment=False):
 def make_datasets(recipe, classes, train_records, val_records):
     """What is trained on and what is validated on, never augmented, or None -> two
     Datasets."""
-    train_transform = build_transform(recipe, augment=recipe.augment)
+    passes = recipe.iterations * recipe.batch / len(train_records)
+    train_transform = build_transform(recipe, recipe.augment, passes)
     train_dataset = Dataset(classes, train_records, train_transform, recipe.seed)
     val_dataset = None
     if val_records is not None:

@@ -169,6 +169,8 @@ def with_flags(recipe, flags):
         # The range of short sides follows the one that was given.
         scale = given["resize"] / recipe.resize
         changes["jitter"] = tuple(round(side * scale) for side in recipe.jitter)
+    if "milestones" in given:
+        changes["schedule"] = "milestones"
     if "batch" in given and "lr" not in given:
         # The learning rate follows the batch (Goyal et al., 2017).
         changes["lr"] = recipe.lr * given["batch"] / recipe.batch
