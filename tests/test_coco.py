@@ -192,6 +192,14 @@ def test_roboflow_s_export_is_read_as_it_is(tmp_path):
     assert "classes without any object, left out: fruits" in records.notes
 
 
+def test_files_of_other_tasks_are_known_by_their_own_names_alone(tmp_path):
+    content = write_coco(tmp_path, OBJECTS)
+    (tmp_path / "stuff_photos").mkdir()
+    for name in ("stuff_photos/boxes.json", "annotations/stuff_val2017.json"):
+        (tmp_path / name).write_text(json.dumps(content))
+    assert coco.recognise(Folder(tmp_path)) == [FILE, "stuff_photos/boxes.json"]
+
+
 @pytest.mark.parametrize("order", (0, 1, 2))
 def test_a_long_file_is_recognised_by_its_ends_alone(tmp_path, monkeypatch, order):
     content = write_coco(tmp_path, [[(1, 2, 30, 40, 0)] * 50] * 50)

@@ -12,7 +12,8 @@ from data.text import UserError, has_keys, read_json, to_number, with_progress
 LAYOUT = "expected annotations/instances_train2017.json and images in train2017/, val alike"
 KEYS = ("images", "annotations", "categories")
 # The official files of other tasks, whose images and categories look like those of detection.
-FILES = r"(?!(.*/)?(person_keypoints|captions|panoptic|stuff|image_info)_)([^/]*/){0,3}[^/]*\.json"
+OTHER_TASKS = r"(person_keypoints|captions|panoptic|stuff|image_info)_"
+FILES = rf"([^/]*/){{0,3}}(?!{OTHER_TASKS})[^/]*\.json"
 # Names by which a file that has lost its keys is still known.
 USUAL_FILES = r"(.*/)?(instances_[^/]*|[^/]*coco|train|val)\.json"
 

@@ -1,6 +1,6 @@
 """KITTI's object detection (https://www.cvlibs.net/datasets/kitti): a text file for each image."""
 
-from data.folder import by_split, folder_split, stem_of
+from data.folder import stem_of
 from data.records import Entry, Object, Source, read_entries
 from data.text import first_lines, read_lines, to_number
 
@@ -36,7 +36,7 @@ def read(folder):
     """
     files = folder.annotations(FILES, is_kitti, "KITTI labels", LAYOUT)
     problems = []
-    splits = read_entries(folder, by_split(files, folder_split), parse_labels, problems)
+    splits = read_entries(folder, dict(all=files), parse_labels, problems)
     return Source(
         list(CLASSES),
         splits,
