@@ -1,8 +1,11 @@
 """The weights that a training starts from: random, ImageNet's for the base, or a detector's."""
 
+import hashlib
 from dataclasses import replace
+from http.client import HTTPException
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import torch
 from torchvision.models import get_model_weights
@@ -14,6 +17,7 @@ from utils import checkpoint
 from utils.build import SSD_SIDES, Conventions, with_our_images
 
 FOLDER = Path("weights")  # where fetched files are kept
+TORCH_HUB = "https://download.pytorch.org/"
 # The fields of a recipe that the weights of a base decide, and those of its whole detector.
 BASE_FIELDS = ("model", "depth", "vgg_norm")
 DETECTOR_FIELDS = (
@@ -67,6 +71,8 @@ def load_weights(model, classes, recipe, weights):
         return ["weights      random"]
     if weights.state is not None:
         lines = load_matching(model, classes, weights.state, weights.classes)
+        if not weights.has_heads:
+            return [f"weights      {recipe.weights}, in the base"]
         return [f"weights      {recipe.weights}", *lines]
     path = locate(recipe)
     load_base = load_vgg if recipe.model in SSD_SIDES else load_resnet
@@ -143,17 +149,27 @@ def checkpoint_path(name):
 
 def fetch_url(url):
     """The path of a file at a URL, fetched into weights/ if it is not there."""
-    path = FOLDER / url.rsplit("/", 1)[-1]
+    name = Path(urlsplit(url).path).name
+    # torchvision's names end with the first digits of a hash, which is then compared. Other files
+    # of equal names, best.pth say, are told apart by a hash of the whole URL.
+    hash_prefix = None
+    if url.startswith(TORCH_HUB):
+        hash_prefix = Path(name).stem.rsplit("-", 1)[-1]
+    else:
+        name = f"{hashlib.sha256(url.encode()).hexdigest()[:8]}-{name}"
+    path = FOLDER / name
     if not path.exists():
         print(f"fetching {path}")
-        # torchvision's names end with the first digits of a hash, which is then compared.
-        end = path.stem.rsplit("-", 1)[-1]
-        prefix = end if len(end) == 8 and "torch" in url else None
         try:
             FOLDER.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix)
-        except (OSError, RuntimeError, ValueError) as error:
-            reason = getattr(error, "reason", error)
+            torch.hub.download_url_to_file(url, str(path), hash_prefix)
+            with path.open("rb") as file:
+                is_page = file.read(1) == b"<"
+            if is_page:
+                path.unlink()
+                raise ValueError("what came is a web page")
+        except (OSError, RuntimeError, ValueError, HTTPException) as error:
+            reason = str(getattr(error, "reason", error)) or type(error).__name__
             raise UserError(
                 f"{path} is missing and cannot be fetched from {url} ({reason}): put it there, or, "
                 "to train from scratch, use --weights none"

@@ -1,14 +1,17 @@
 """Published files where ours are expected: eval, detect, and the command that converts them."""
 
 from dataclasses import asdict
+from http.client import BadStatusLine, InvalidURL
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torchvision import models
 from torchvision.models import detection, resnet18
 
 from data.dataset import Collate
+from data.reading import read_records
 from data.text import UserError
 from detect import Detector
 from published import weights as pretrained
@@ -17,6 +20,7 @@ from published.load import load_detector, open_checkpoint
 from published.weights import checkpoint_path
 from retinanet import RetinaNet
 from ssd import SSD
+from tests.conftest import write_coco
 from tests.figures import figures, published_state
 from tools import convert
 from utils.build import Conventions, build_detector, describe_conventions, with_our_images
@@ -183,11 +187,80 @@ def test_a_url_is_fetched_once_or_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "download_url_to_file", download)
     for _ in range(2):
         path = checkpoint_path("https://host/some/x.pth")
-        assert path == Path("weights/x.pth") and path.read_bytes() == b"content"
+        assert path.match("weights/*-x.pth") and path.read_bytes() == b"content"
     assert asked == ["https://host/some/x.pth"]
+    assert checkpoint_path("https://host/other/x.pth?download=1") != path
+    assert asked[1:] == ["https://host/other/x.pth?download=1"]
+    official = checkpoint_path("https://download.pytorch.org/models/x-0123abcd.pth")
+    assert official == Path("weights/x-0123abcd.pth"), "as it is called where it is put by hand"
     assert checkpoint_path("there/x.pth") == Path("there/x.pth")
     with pytest.raises(UserError, match="cannot be fetched from https://host/missing.pth"):
         checkpoint_path("https://host/missing.pth")
+
+
+@pytest.mark.parametrize("answer", ("page", "status", "address"))
+def test_what_is_no_file_of_weights_is_one_line_and_is_not_kept(answer, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def download(url, path, hash_prefix=None):
+        if answer == "status":
+            raise BadStatusLine("nonsense")
+        if answer == "address":
+            raise InvalidURL("nonnumeric port")
+        Path(path).write_bytes(b"<!DOCTYPE html>")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", download)
+    for _ in range(2):
+        with pytest.raises(UserError, match="cannot be fetched from https://host/x.pth"):
+            checkpoint_path("https://host/x.pth")
+    assert not list(tmp_path.glob("weights/*"))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"))
+def test_an_iteration_from_each_of_imagenet_s_resnets_changes_them(name, tmp_path, monkeypatch):
+    """The files are made by rule, as torchvision publishes them, with ImageNet's classes."""
+    torch.manual_seed(0)
+    network = getattr(models, name)(weights=None)
+    iterate_from(network.state_dict(), "retinanet", int(name[6:]), tmp_path, monkeypatch)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("model", ("ssd300", "ssd512"))
+def test_an_iteration_from_imagenet_s_vgg_changes_it(model, tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    state = models.vgg16(weights=None).features.state_dict()
+    state = {f"features.{name}": value for name, value in state.items()}
+    iterate_from(state, model, 50, tmp_path, monkeypatch)
+
+
+def iterate_from(state, model, depth, folder, monkeypatch):
+    """Train an iteration from a file where ImageNet's weights are kept, by the recipe for own
+    data."""
+    from train import train
+    from utils.build import make_datasets
+
+    monkeypatch.setattr(pretrained, "FOLDER", folder / "weights")
+    recipe = RECIPES[f"{model}_custom"] | dict(depth=depth, iterations=1, warmup=0, batch=1)
+    recipe |= dict(dataset="coco", root=str(folder / "data"), workers=0)
+    recipe |= dict(resize=64, jitter=(), max_size=96)
+    published = pretrained.get_model_weights(f"resnet{depth}").IMAGENET1K_V1
+    if model != "retinanet":
+        published = pretrained.get_model_weights("vgg16").IMAGENET1K_FEATURES
+    path = folder / "weights" / Path(published.url).name
+    path.parent.mkdir()
+    torch.save(state, path)
+    write_coco(folder / "data", [[(10, 20, 30, 40, 1)], [(0, 0, 50, 50, 0)]])
+    (folder / "run").mkdir()
+    datasets = make_datasets(recipe, *read_records(recipe | dict(val_share=0.0)))
+    weights = pretrained.find_weights(recipe)
+    train(recipe, folder / "run", torch.device("cpu"), *datasets, weights=weights)
+    learned = torch.load(folder / "run/last.pth", weights_only=True)["model"]
+    first = next(value for value in learned.values() if value.ndim == 4)
+    loaded = next(value for value in state.values() if value.ndim == 4)
+    if model.startswith("ssd"):
+        loaded = loaded * SSD(2).std
+    assert 0 < (first - loaded).norm() < 0.1 * loaded.norm()
 
 
 @pytest.mark.parametrize("program", CONVENTIONS)
