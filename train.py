@@ -79,7 +79,7 @@ def resumed_run(flags, device):
     stored = resolve.resumed_recipe(flags, checkpoint.recipe_of(content, path))
     with parallel.rank0_first():
         classes, train_records, val_records = read_records(stored, content["classes"])
-    recipe = resolve.in_iterations(stored, len(train_records))
+    recipe = resolve.in_iterations(stored, len(train_records), flags.warmup)
     print(resolve.describe_recipe(recipe))
     if content.get("iteration", 0) >= recipe.iterations:
         print(f"all {recipe.iterations} iterations are done; a larger --iters goes on")

@@ -23,9 +23,10 @@ def describe(train_dataset, val_dataset, recipe, levels):
         yield f"\nval\n{len(val_dataset)} images, {objects} objects"
         yield from val_dataset.records.notes
     passes = recipe.iterations * recipe.batch / len(train_dataset)
+    shown = f"{passes:.1f}" if passes < 10 else f"{passes:.0f}"
     yield (
-        f"\n{recipe.iterations} iterations of {recipe.batch} images are {passes:.0f} passes over "
-        "the training images"
+        f"\n{recipe.iterations} iterations of {recipe.batch} images are {shown} passes over the "
+        "training images"
     )
     strength = getattr(train_dataset.transform, "strength", 1.0)
     if strength < 1:

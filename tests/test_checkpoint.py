@@ -1,5 +1,6 @@
 import copy
 import datetime
+import math
 import pickle
 import sys
 from collections import deque
@@ -200,3 +201,27 @@ def test_an_optimizer_of_other_parameters_is_refused():
     saved = torch.optim.SGD(torch.nn.Linear(2, 2, bias=False).parameters(), lr=1).state_dict()
     with pytest.raises(ValueError, match="its optimizer has other parameters"):
         checkpoint.optimizer_state(optimizer, saved)
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    (
+        ("iteration", 2.5),
+        ("iteration", "7"),
+        ("iteration", -9),
+        ("best", math.nan),
+        ("best", [1.0]),
+        ("stale", None),
+        ("random", 3),
+        ("plateau", []),
+    ),
+)
+def test_a_training_s_state_of_another_kind_is_one_line(name, value, tmp_path):
+    model, _ = build_detector(RECIPE, 1)
+    content = checkpoint.detector_content(model, RECIPE, ["a"], iteration=7)
+    content |= dict(optimizer={}, plateau={}, best=0.5, stale=0, random=torch.get_rng_state())
+    torch.save(content, tmp_path / "last.pth")
+    assert checkpoint.load_training(tmp_path / "last.pth")["iteration"] == 7
+    torch.save(content | {name: value}, tmp_path / "last.pth")
+    with pytest.raises(UserError, match=f"last.pth: {name} .* is not what a training saves"):
+        checkpoint.load_training(tmp_path / "last.pth")

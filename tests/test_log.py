@@ -58,10 +58,11 @@ def test_curves_are_drawn_of_any_log(tmp_path):
 def test_after_a_few_iterations_it_is_said_once_how_long_it_will_take(
     tmp_path, capsys, monkeypatch, iterations, hint
 ):
-    clock = iter(range(0, 10**6, 60))
-    monkeypatch.setattr("time.time", lambda: next(clock))
+    now = [0]
+    monkeypatch.setattr("utils.log.time.perf_counter", lambda: now[0])
     log = Log(tmp_path, RECIPES["shapes"] | dict(iterations=iterations), per_epoch=5, start=7)
     for iteration in range(8, 60):
+        now[0] += 6
         log.step(iteration, dict(box_loss=1.0, class_loss=1.0, lr=0.1), OPTIMIZER)
     printed = capsys.readouterr()
     (line,) = [line for line in (printed.out + printed.err).splitlines() if "about" in line]
@@ -76,16 +77,29 @@ def test_after_a_few_iterations_it_is_said_once_how_long_it_will_take(
 def test_without_a_terminal_each_line_says_where_it_stands_and_how_long_the_rest_takes(
     tmp_path, capsys, monkeypatch
 ):
-    clock = iter(range(0, 10_000, 30))
-    monkeypatch.setattr("utils.log.time.time", lambda: next(clock))
+    now = [0]
+    monkeypatch.setattr("utils.log.time.perf_counter", lambda: now[0])
     log = Log(tmp_path, RECIPES["shapes"] | dict(iterations=21, log_every=3), per_epoch=100)
     for iteration in range(1, 7):
+        now[0] += 12
         log.step(iteration, dict(box_loss=1.0, class_loss=2.0, lr=0.1), OPTIMIZER)
     log.close()
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("iteration")]
     assert lines[0].startswith("iteration 3 of 21: ") and lines[0].endswith("to go")
     # 15 iterations are left after the sixth, which at 5 since the first took 60 s in all.
     assert lines[1].endswith("  0 h 03 min to go")
+
+
+def test_the_loss_of_an_epoch_is_the_mean_of_all_its_iterations(tmp_path, monkeypatch):
+    """Also of those that the log has no line of."""
+    log = Log(tmp_path, RECIPES["shapes"] | dict(iterations=8, log_every=2), per_epoch=4)
+    shown = []
+    monkeypatch.setattr(log, "show", lambda *point, **values: shown.append((point, values)))
+    for iteration in range(1, 9):
+        values = dict(box_loss=torch.tensor(100.0 * (iteration == 1)), class_loss=1.0, lr=0.1)
+        log.step(iteration, values, OPTIMIZER)
+    epochs = [(number, values) for (window, number), values in shown if window == "loss of epochs"]
+    assert epochs == [(1, dict(loss=26.0)), (2, dict(loss=1.0))]
 
 
 def test_what_is_no_finite_number_is_none_in_the_log(tmp_path):

@@ -229,7 +229,7 @@ def test_a_named_gpu_is_that_one_alone(monkeypatch, named, all_of_them):
 
 def test_a_gpu_that_is_not_there_is_one_line_with_how_many_there_are(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(UserError, match="--device cuda:1: there is no GPU 1: PyTorch sees 1"):
+    with pytest.raises(UserError, match="--device cuda:1: there is no GPU 1; PyTorch sees 1 GPUs"):
         parallel.start("1")
 
 

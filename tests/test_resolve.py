@@ -1,5 +1,6 @@
 """Which recipe it is, and that what was typed is never silently something else."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -79,6 +80,24 @@ def test_own_data_are_learned_alike_from_random_and_from_loaded_weights(has_gpu)
     assert pretrained == recipe | dict(weights="imagenet")
 
 
+def test_the_longest_side_follows_the_short_one():
+    recipe, _ = fitted("--root", "mine", "--resize", "1280")
+    assert recipe.max_size == 2134 and recipe.jitter == (1024, 1280)
+    assert fitted("--root", "mine", "--resize", "1280", "--max-size", "900")[0].max_size == 900
+
+
+def test_in_few_epochs_the_learning_rate_arrives():
+    few = ("--root", "mine", "--recipe", "retinanet_coco", "--epochs", "20", "--batch", "8")
+    recipe, _ = fitted(*few, images=100)
+    assert recipe.iterations == 240 and recipe.warmup == 24
+    assert fitted(*few, "--warmup", "99", images=100)[0].warmup == 99
+
+
+def test_a_relative_path_is_found_again_from_another_folder():
+    recipe, _ = fitted("--root", "mine")
+    assert recipe.root == str(Path.cwd() / "mine") and recipe.images == ""
+
+
 def test_milestones_that_are_typed_replace_the_cosine():
     recipe, _ = fitted("--root", "mine", "--milestones", "100", "200")
     assert recipe.schedule == "milestones" and recipe.milestones == (100, 200)
@@ -154,7 +173,11 @@ def stored(*arguments, **changes):
 def test_what_is_typed_of_the_data_replaces_all_that_was_stored():
     before = dict(dataset="coco", annotations="a.json", images="i", val_annotations="b.json")
     recipe = stored("--root", "new", **before)
-    assert (recipe.dataset, recipe.root, recipe.annotations) == ("auto", "new", "")
+    assert (recipe.dataset, recipe.root, recipe.annotations) == (
+        "auto",
+        str(Path("new").absolute()),
+        "",
+    )
     assert recipe.images == recipe.val_annotations == ""
     recipe = stored("--annotations", "c.csv", **before)
     assert (recipe.dataset, recipe.annotations, recipe.val_annotations) == ("csv", "c.csv", "")

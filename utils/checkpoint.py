@@ -63,6 +63,12 @@ def load_training(path):
     content = load(path)
     if "optimizer" not in content:
         raise UserError("this checkpoint holds no optimizer to go on with: resume from last.pth")
+    kinds = dict(iteration=int, best=float, stale=int, random=torch.Tensor, plateau=dict)
+    for name, kind in kinds.items():
+        value = content.get(name)
+        is_number = kind in (int, float)
+        if not isinstance(value, kind) or is_number and not -1 <= value < 1 << 60:
+            raise UserError(f"{path}: {name} {str(value)[:60]!r} is not what a training saves")
     return content
 
 

@@ -40,7 +40,7 @@ class Log:
         self.per_epoch = per_epoch
         self.silent = parallel.rank() > 0
         self.has_failed = False
-        self.epoch_losses = []
+        self.epoch_loss = 0.0
         self.relative_steps = []
         self.start = start
         self.start_time = None
@@ -85,13 +85,15 @@ class Log:
         self.bar.update(1)
         if is_line:
             self.write_step(iteration, {name: float(value) for name, value in values.items()})
-        if iteration % self.per_epoch == 0 and self.epoch_losses:
-            loss = sum(self.epoch_losses) / len(self.epoch_losses)
+        # A sum on the device, which is asked for once in an epoch.
+        self.epoch_loss = self.epoch_loss + values["box_loss"] + values["class_loss"]
+        if iteration % self.per_epoch == 0:
+            loss = float(self.epoch_loss) / self.per_epoch
             self.show("loss of epochs", iteration // self.per_epoch, loss=loss)
-            self.epoch_losses = []
+            self.epoch_loss = 0.0
         # The first iteration is slow.
         if iteration == self.start + 1:
-            self.start_time = time.time()
+            self.start_time = time.perf_counter()
         if iteration == self.start + 11:
             self.tell_duration(iteration)
 
@@ -104,7 +106,6 @@ class Log:
         measured = dict(images_per_second=round(speed, 1), data_wait=round(waiting, 3))
         self.write(iteration, values | measured)
         losses = {name: values[name] for name in ("box_loss", "class_loss")}
-        self.epoch_losses.append(sum(losses.values()))
         self.show("loss", iteration, **losses, total=sum(losses.values()))
         self.show("learning rate", iteration, lr=values["lr"])
         self.show("images per second", iteration, speed=speed)
@@ -136,7 +137,7 @@ class Log:
     def seconds_left(self, iteration):
         """How long the rest will take, at the mean speed since the first iteration."""
         done = iteration - self.start - 1
-        return (time.time() - self.start_time) / done * (self.recipe.iterations - iteration)
+        return (time.perf_counter() - self.start_time) / done * (self.recipe.iterations - iteration)
 
     def evaluation(self, iteration, evaluation, dataset):
         """Write the metrics of an evaluation; its time does not count as that of the training."""
@@ -216,14 +217,15 @@ def entries_with_ends(path):
     if not path.exists():
         return
     end = 0
-    for line in path.read_bytes().splitlines(keepends=True):
-        end += len(line)
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue
-        if line.endswith(b"\n") and isinstance(entry, dict) and "iteration" in entry:
-            yield entry, end
+    with open(path, "rb") as file:
+        for line in file:
+            end += len(line)
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue
+            if line.endswith(b"\n") and isinstance(entry, dict) and "iteration" in entry:
+                yield entry, end
 
 
 def forget_after(path, iteration):

@@ -74,7 +74,11 @@ def start(name=None):
             device = choose_gpu(device)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f"--device {name}: {str(error).splitlines()[0]}") from None
+        reason = str(error).splitlines()[0][:120]
+        raise UserError(
+            f"--device {name}: {reason}; PyTorch sees {torch.cuda.device_count()} GPUs, which are "
+            "cuda:0, cuda:1, ..., and cpu"
+        ) from None
     return device
 
 
@@ -83,9 +87,8 @@ def choose_gpu(device):
     number = device.index
     if number is None:
         number = int(os.environ.get("LOCAL_RANK", 0))
-    count = torch.cuda.device_count()
-    if number >= count:
-        raise RuntimeError(f"there is no GPU {number}: PyTorch sees {count}")
+    if number >= torch.cuda.device_count():
+        raise RuntimeError(f"there is no GPU {number}")
     # Before anything else, or every process would take memory of the first GPU as well.
     torch.cuda.set_device(number)
     return torch.device("cuda", number) if dist.is_initialized() else device

@@ -52,7 +52,8 @@ def resolve_recipe(flags, asked, classes, num_images, device, weights):
     if weights.has_heads and flags.fit_priors is None:
         # For the classes that it has learned, a detector needs no other priors.
         recipe |= dict(fit_priors=not set(classes) <= set(weights.classes))
-    return in_iterations(recipe | learned, num_images), reason
+    recipe = in_iterations(recipe | learned, num_images, flags.warmup)
+    return with_whole_paths(recipe), reason
 
 
 def fitted_recipe(recipe, dataset, has_heads):
@@ -77,7 +78,13 @@ def resumed_recipe(flags, stored):
                 f"--resume with --{name.replace('_', '-')} {typed}: the checkpoint has "
                 f"{getattr(stored, name)}; to start another training from it, use --weights"
             )
-    return with_flags(stored, flags)
+    return with_whole_paths(with_flags(stored, flags))
+
+
+def with_whole_paths(recipe):
+    """The recipe with paths from which eval.py and --resume find the data in any folder."""
+    paths = {name: getattr(recipe, name) for name in SOURCE if name != "dataset"}
+    return recipe | {name: str(Path(path).absolute()) for name, path in paths.items() if path}
 
 
 def base_recipe(flags, model=None):
@@ -165,10 +172,11 @@ def with_flags(recipe, flags):
     # ssd.pytorch's --visdom takes a truth value.
     if str(given.get("visdom")).lower() in ("true", "false"):
         changes["visdom"] = "localhost:8097" if given["visdom"].lower() == "true" else ""
-    if "resize" in given and "jitter" not in given and recipe.jitter:
-        # The range of short sides follows the one that was given.
+    if "resize" in given:
+        # The range of short sides and the longest side follow, unless they were given as well.
         scale = given["resize"] / recipe.resize
-        changes["jitter"] = tuple(round(side * scale) for side in recipe.jitter)
+        jitter = tuple(round(side * scale) for side in recipe.jitter)
+        changes = dict(jitter=jitter, max_size=round(recipe.max_size * scale)) | changes
     if "milestones" in given:
         changes["schedule"] = "milestones"
     if "batch" in given and "lr" not in given:
@@ -222,14 +230,19 @@ def schedule_changes(given, recipe, factor):
     )
 
 
-def in_iterations(recipe, num_images):
-    """The recipe with its epochs counted in iterations, of which each takes one batch of images."""
+def in_iterations(recipe, num_images, warmup=None):
+    """The recipe with its epochs counted in iterations, of which each takes one batch of images.
+
+    A warm-up that was not typed takes at most a tenth of them.
+    """
     if not recipe.epochs:
         return recipe
     per_epoch = max(num_images // recipe.batch, 1)
+    iterations = recipe.epochs * per_epoch
     milestones = tuple(epoch * per_epoch for epoch in recipe.milestone_epochs)
     return recipe | dict(
-        iterations=recipe.epochs * per_epoch,
+        iterations=iterations,
+        warmup=min(recipe.warmup, iterations // 10) if warmup is None else warmup,
         epochs=0,
         milestone_epochs=(),
         milestones=milestones or recipe.milestones,

@@ -61,10 +61,10 @@ class Plateau:
         )
 
     def load_state_dict(self, state):
-        self.factor = state["factor"]
-        self.best = state["best"]
-        self.stale_epochs = state["stale_epochs"]
-        self.sum = state["sum"]
+        self.factor = float(state["factor"])
+        self.best = float(state["best"])
+        self.stale_epochs = int(state["stale_epochs"])
+        self.sum = float(state["sum"])
 
 
 class FiniteCheck:

@@ -151,7 +151,7 @@ def run_script(main):
         print(f"error: {OUT_OF_MEMORY}", file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
-        print("stopped before the training began", file=sys.stderr)
+        print("stopped", file=sys.stderr)
         code = 128 + signal.SIGINT
     finally:
         # Processes that load images wait for a signal that they ignore: they would never end.
