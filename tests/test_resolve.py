@@ -180,7 +180,8 @@ def test_what_is_typed_of_the_data_replaces_all_that_was_stored():
     )
     assert recipe.images == recipe.val_annotations == ""
     recipe = stored("--annotations", "c.csv", **before)
-    assert (recipe.dataset, recipe.annotations, recipe.val_annotations) == ("csv", "c.csv", "")
+    c_csv = str(Path("c.csv").absolute())
+    assert (recipe.dataset, recipe.annotations, recipe.val_annotations) == ("csv", c_csv, "")
     assert stored("--batch", "2", **before).annotations == "a.json"
 
 
