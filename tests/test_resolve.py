@@ -182,7 +182,7 @@ def test_what_is_typed_of_the_data_replaces_all_that_was_stored():
     recipe = stored("--annotations", "c.csv", **before)
     c_csv = str(Path("c.csv").absolute())
     assert (recipe.dataset, recipe.annotations, recipe.val_annotations) == ("csv", c_csv, "")
-    assert stored("--batch", "2", **before).annotations == "a.json"
+    assert stored("--batch", "2", **before).annotations.endswith("a.json")
 
 
 def test_a_recipe_file_may_import_another_beside_it(tmp_path):
