@@ -1,5 +1,7 @@
 """From records to batches: samples, which of them go together, and how they become one tensor."""
 
+from multiprocessing.pool import ThreadPool
+
 import numpy as np
 import torch
 
@@ -19,6 +21,18 @@ class Dataset(torch.utils.data.Dataset):
         self.records = records
         self.transform = transform
         self.seed = seed
+        self.kept_images = None
+
+    def keep_images(self):
+        """Decode all images now and keep them in memory; processes that load them share it."""
+        # OpenCV lets other threads work while it decodes.
+        with ThreadPool() as pool:
+            self.kept_images = pool.map(self.decode, range(len(self)))
+
+    def decode(self, index):
+        """An image [H, W, 3] uint8, as large as its transform needs it or larger."""
+        size = self.records.sizes[index]
+        return read_image(self.records.path(index), size, self.transform.needed_size(*size))
 
     def __len__(self):
         return len(self.records)
@@ -30,7 +44,8 @@ class Dataset(torch.utils.data.Dataset):
         size (height, width) that its batch may have.
         """
         epoch, index, pad_to = key
-        image, target = self.read(index, self.transform.needed_size(*self.records.sizes[index]))
+        image = self.kept_images[index] if self.kept_images else self.decode(index)
+        target = self.target(index, image)
         image, target = self.transform(image, target, self.random(epoch, index))
         return image, target | dict(pad_to=pad_to)
 
@@ -43,22 +58,22 @@ class Dataset(torch.utils.data.Dataset):
         height, width = self.records.sizes[index]
         return self.transform.output_size(height, width, self.random(epoch, index))
 
-    def read(self, index, needed_size=None):
-        """The image and its target before any transform.
+    def read(self, index):
+        """The whole image and its target before any transform."""
+        image = read_image(self.records.path(index), self.records.sizes[index], None)
+        return image, self.target(index, image)
 
-        The image may be decoded smaller than it is, but at least as large as needed_size (height,
-        width). The boxes are scaled with it.
-        """
+    def target(self, index, image):
+        """The objects of an image, their boxes in pixels of what was decoded of it."""
         records = self.records
         rows = records.objects(index)
         boxes = records.boxes[rows]
         size = records.sizes[index]
-        image = read_image(records.path(index), size, needed_size)
         if image.shape[:2] != tuple(size):
             y_scale, x_scale = np.divide(image.shape[:2], size)
             boxes = (boxes * [x_scale, y_scale, x_scale, y_scale]).astype(np.float32)
         target = dict(boxes=boxes, labels=records.labels[rows], ignore=records.ignore[rows])
-        return image, target | dict(index=index)
+        return target | dict(index=index)
 
 
 class TrainBatches(torch.utils.data.Sampler):

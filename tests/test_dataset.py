@@ -53,14 +53,25 @@ def test_boxes_follow_an_image_that_is_decoded_smaller(tmp_path, transform):
     write_coco(tmp_path, [[(100, 200, 300, 400, 1)]], height=801, width=1199)
     large = Dataset(*read_split("coco", tmp_path), transform)
     image, target = large[0, 0, (0, 0)]
-    read, whole = large.read(0, (100, 100)), large.read(0)
-    assert read[0].shape[:2] == (101, 150) and whole[0].shape[:2] == (801, 1199)
+    small, whole = large.decode(0), large.read(0)
+    assert small.shape[:2] == (101, 150) and whole[0].shape[:2] == (801, 1199)
     np.testing.assert_allclose(
-        read[1]["boxes"] / (150, 101, 150, 101),
+        large.target(0, small)["boxes"] / (150, 101, 150, 101),
         whole[1]["boxes"] / (1199, 801, 1199, 801),
         rtol=1e-5,
     )
     assert image.shape[0] <= 48 and (target["boxes"][:, 2] <= image.shape[1]).all()
+
+
+def test_images_that_are_kept_are_decoded_once_and_give_the_same_samples(dataset, monkeypatch):
+    keys = [(epoch, index, (0, 0)) for epoch in range(2) for index in range(len(dataset))]
+    expected = [dataset[key] for key in keys]
+    dataset.keep_images()
+    monkeypatch.setattr("data.dataset.read_image", None)
+    for (image, target), key in zip(expected, keys, strict=True):
+        kept_image, kept_target = dataset[key]
+        assert np.array_equal(kept_image, image)
+        assert all(np.array_equal(kept_target[name], target[name]) for name in target)
 
 
 class Sizes:

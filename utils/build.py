@@ -177,6 +177,8 @@ def make_datasets(recipe, classes, train_records, val_records):
     passes = recipe.iterations * recipe.batch / len(train_records)
     train_transform = build_transform(recipe, recipe.augment, passes)
     train_dataset = Dataset(classes, train_records, train_transform, recipe.seed)
+    if recipe.cache:
+        train_dataset.keep_images()
     val_dataset = None
     if val_records is not None:
         val_dataset = Dataset(classes, val_records, build_transform(recipe), recipe.seed)

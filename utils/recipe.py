@@ -203,6 +203,7 @@ class Recipe:
 
     # The computer.
     workers: int = option(4, "processes that load images", aliases=["--num-workers"])
+    cache: bool = option(False, "keep decoded images in memory, 3 bytes a pixel")
     precision: str = option("auto", "auto: bf16 or fp16 where it is fast", choices=PRECISIONS)
 
     def __or__(self, changes):
