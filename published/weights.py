@@ -24,6 +24,9 @@ DETECTOR_FIELDS = (
     *BASE_FIELDS, "finest_stride", "channels", "head_convs", "head_norm",
     "prior_sizes", "prior_scales", "prior_ratios", "base_priors",
 )  # fmt: skip
+# Batch norm with less was frozen when its weights were trained, and cannot learn: where a channel is
+# always 0, so is the variance that its gradient is divided by.
+MIN_LIVE_EPSILON = 1e-6
 # The first tensor of a ResNet or a VGG.
 BASE_TENSORS = {"conv1.weight", "features.0.weight", "0.weight"}
 # torchvision's detectors that were trained on COCO.
@@ -53,16 +56,19 @@ def find_weights(recipe):
         return Weights({})
     content, _ = open_checkpoint(path, content)
     learned = checkpoint.recipe_of(content, path)
+    frozen = {}
+    if learned.conventions.norm_epsilon < MIN_LIVE_EPSILON:
+        frozen["frozen_norm"] = True
     if recipe.only_base:
         changes = {name: getattr(learned, name) for name in BASE_FIELDS}
         kept = {name: getattr(learned.conventions, name) for name in ("mean", "norm_epsilon")}
         changes["conventions"] = replace(Conventions(), **kept)
         base = {n: value for n, value in content["model"].items() if n.startswith("base.")}
-        return Weights(changes, base)
+        return Weights(changes | frozen, base)
     changes = {name: getattr(learned, name) for name in DETECTOR_FIELDS}
     # Priors and network remain the source program's; images go through our faster pipeline.
     changes["conventions"] = with_our_images(learned.conventions)
-    return Weights(changes, content["model"], content["classes"])
+    return Weights(changes | frozen, content["model"], content["classes"])
 
 
 def load_weights(model, classes, recipe, weights):

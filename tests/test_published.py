@@ -147,6 +147,20 @@ def test_only_the_base_of_a_detector_can_be_loaded(tmp_path):
     assert torch.equal(model.box_head[0].weight, head)
 
 
+@pytest.mark.parametrize("epsilon, is_frozen", ((1e-30, True), (1e-5, False)))
+@pytest.mark.parametrize("only_base", (False, True))
+def test_norms_without_an_epsilon_stay_frozen(epsilon, is_frozen, only_base, tmp_path):
+    """As torchvision's first RetinaNet has them. They would divide by the variance of a channel
+    that is always 0."""
+    source = RECIPES["shapes"] | dict(conventions=Conventions(norm_epsilon=epsilon))
+    detector, _ = build_detector(source, 2)
+    content = dict(model=detector.state_dict(), recipe=asdict(source), classes=["a", "b"])
+    torch.save(content, tmp_path / "detector.pth")
+    recipe = RECIPES["retinanet_custom"] | dict(weights=str(tmp_path / "detector.pth"))
+    weights = pretrained.find_weights(recipe | dict(only_base=only_base))
+    assert (recipe | weights.changes).frozen_norm == is_frozen
+
+
 def test_a_fine_tuned_detector_keeps_priors_and_network_but_sees_our_images():
     own = with_our_images(CONVENTIONS["torchvision v1"])
     assert own == Conventions(fitted_stride=True, norm_epsilon=1e-30, p6_from="p5")
