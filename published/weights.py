@@ -24,8 +24,8 @@ DETECTOR_FIELDS = (
     *BASE_FIELDS, "finest_stride", "channels", "head_convs", "head_norm",
     "prior_sizes", "prior_scales", "prior_ratios", "base_priors",
 )  # fmt: skip
-# Batch norm with less was frozen when its weights were trained, and cannot learn: where a channel is
-# always 0, so is the variance that its gradient is divided by.
+# Batch norm with less was frozen when its weights were trained, and cannot learn: where a channel
+# is always 0, so is the variance that its gradient is divided by.
 MIN_LIVE_EPSILON = 1e-6
 # The first tensor of a ResNet or a VGG.
 BASE_TENSORS = {"conv1.weight", "features.0.weight", "0.weight"}
