@@ -21,6 +21,7 @@ from tqdm import tqdm
 from data.dataset import Dataset, TrainBatches
 from data.reading import read_records
 from data.text import UserError
+from published.weights import Weights
 from utils import options, parallel
 from utils.build import build_loader, build_transform, eval_dataset
 from utils.evaluation.evaluate import collect_detections
@@ -140,7 +141,7 @@ def main():
     device = parallel.start(flags.device)
     asked = asked_recipe(flags)
     classes, train_records, _ = read_records(asked)
-    recipe, _ = resolve_recipe(flags, asked, classes, len(train_records), device, learned={})
+    recipe, _ = resolve_recipe(flags, asked, classes, len(train_records), device, Weights({}))
     recipe = reference_recipe(recipe, flags.lr)
     augmented = build_transform(recipe, augment=recipe.augment)
     train_dataset = Dataset(classes, train_records, augmented, recipe.seed)
