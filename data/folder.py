@@ -10,8 +10,8 @@ from data.images import EXTENSIONS, looks_like_mask
 from data.text import UserError
 
 SPLIT_WORDS = dict(
-    train="train", training="train", val="val", valid="val", validation="val", dev="val",
-    test="test", testing="test", trainval="trainval",
+    train="train", training="train", trainval="trainval", test="test", testing="test",
+    val="val", valid="val", validation="val", validate="val", dev="val",
 )  # fmt: skip
 # What the formats call the folders of their photos, and those of their annotations.
 PHOTO_FOLDERS = {"images", "jpegimages", "image_2", "leftimg8bit"}

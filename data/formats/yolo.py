@@ -8,10 +8,10 @@ from collections import Counter, defaultdict
 from data.folder import folder_split, in_photo_folder, stem_of
 from data.formats.data_yaml import (
     NAME_LISTS,
+    choose_settings,
     class_names,
     listed_images,
-    read_settings,
-    settings_file,
+    settings_files,
 )
 from data.images import image_size
 from data.records import Entry, Object, Source, box_around, count_note, read_entries
@@ -21,7 +21,7 @@ LAYOUT = "expected images/train and labels/train (val alike), and data.yaml or c
 
 
 def recognise(folder):
-    if not settings_file(folder) and not folder.matching(NAME_LISTS):
+    if not settings_files(folder) and not folder.matching(NAME_LISTS):
         return []
     return folder.of_format(label_files(folder), is_labels)
 
@@ -48,12 +48,13 @@ def read(folder):
     polygon, class x y x y ..., whose box is the one around it. If data.yaml has a kpt_shape, it may
     be a box followed by keypoints, which are left out.
     """
-    settings = read_settings(folder)
-    names = class_names(folder, settings)
+    notes = []
+    settings = choose_settings(folder, notes)
+    names = class_names(folder, settings, notes)
     repeated = sorted(name for name, count in Counter(names).items() if count > 1)
-    notes = [f"two classes are named {name!r}" for name in repeated]
+    notes += [f"two classes are named {name!r}" for name in repeated]
     labels = by_stem(label_files(folder))
-    images = listed_images(folder, settings) or unlisted_images(folder, labels, notes)
+    images = images_by_split(folder, settings, labels, notes)
     rivals = by_stem(file for files in images.values() for file in files)
     has_keypoints = bool(settings.get("kpt_shape"))
     lengths = Counter()
@@ -84,6 +85,16 @@ def read(folder):
         what = "images without a label file, taken for images without objects"
         notes.append(f"{what}: {len(unlabelled)}")
     return Source(list(dict.fromkeys(names)), splits, notes=notes, problems=problems)
+
+
+def images_by_split(folder, settings, labels, notes):
+    """The images of each split, as data.yaml or lists say, or else the names of folders."""
+    images = listed_images(folder, settings, notes)
+    if not images:
+        return unlisted_images(folder, labels, notes)
+    rest = set(folder.images).difference(*images.values())
+    notes += count_note("not used: images that data.yaml or the lists do not name", rest)
+    return images
 
 
 def unlisted_images(folder, labels, notes):
