@@ -210,10 +210,13 @@ def test_labels_are_not_those_of_a_farther_image_of_their_name(tmp_path):
 def test_labels_of_two_images_that_are_equally_near_are_a_problem(tmp_path):
     write(tmp_path / "classes.txt", "x")
     write(tmp_path / "labels/1.txt", "0 0.5 0.5 0.5 0.5")
-    for folder in ("photos", "drawings"):
-        write_image(tmp_path / f"{folder}/1.jpg")
+    for seed, folder in enumerate(("photos", "drawings")):
+        write_image(tmp_path / f"{folder}/1.jpg", seed=seed)
     problems = read_folder("yolo", tmp_path).problems
     assert "1.txt: two images could be meant: drawings/1.jpg and photos/1.jpg" in problems[0]
+    write_image(tmp_path / "drawings/1.jpg")
+    # Copies of one picture have the same objects.
+    assert [len(entry.objects) for entry in read_folder("yolo", tmp_path).splits["all"]] == [1, 1]
 
 
 def test_of_a_polygon_the_box_is_taken(tmp_path):
@@ -283,6 +286,13 @@ def yolo_folder(root):
     from data.folder import Folder
 
     return Folder(root)
+
+
+def test_label_files_alone_are_recognised_so_that_the_missing_names_are_said(tmp_path):
+    write_image(tmp_path / "images/a.jpg")
+    write(tmp_path / "labels/a.txt", "0 0.5 0.5 0.5 0.5")
+    with pytest.raises(UserError, match="no class names in .*: no data.yaml"):
+        read_folder("auto", tmp_path)
 
 
 def test_without_class_names_there_is_one_clear_error(tmp_path):

@@ -23,6 +23,11 @@ LAYOUT = "expected images/train and labels/train (val alike), and data.yaml or c
 def recognise(folder):
     if not settings_files(folder) and not folder.matching(NAME_LISTS):
         return []
+    return unnamed_labels(folder)
+
+
+def unnamed_labels(folder):
+    """The label files of a folder, whether their classes have names or not."""
     return folder.of_format(label_files(folder), is_labels)
 
 
@@ -143,7 +148,7 @@ def label_of(folder, image, labels, rivals):
     if own or len(labels) != 1:
         return own[0] if len(own) == 1 else None
     rivals = [rival for rival in rivals if folder_split(rival) == split]
-    return labels[0] if folder.nearest(rivals, labels[0]) == image else None
+    return labels[0] if image in folder.nearest(rivals, labels[0]) else None
 
 
 def own_labels(image, labels):
