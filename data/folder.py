@@ -1,5 +1,6 @@
 """The files of a dataset, listed once: which are photos, and which photo an annotation means."""
 
+import filecmp
 import os
 import posixpath
 import re
@@ -10,8 +11,8 @@ from data.images import EXTENSIONS, looks_like_mask
 from data.text import UserError
 
 SPLIT_WORDS = dict(
-    train="train", training="train", val="val", valid="val", validation="val", dev="val",
-    test="test", testing="test", trainval="trainval",
+    train="train", training="train", trainval="trainval", test="test", testing="test",
+    val="val", valid="val", validation="val", validate="val", dev="val",
 )  # fmt: skip
 # What the formats call the folders of their photos, and those of their annotations.
 PHOTO_FOLDERS = {"images", "jpegimages", "image_2", "leftimg8bit"}
@@ -93,19 +94,21 @@ class Folder:
         photo_splits = {folder_split(file) for file in pictures if file not in masks}
         return [file for file in masks if photo_splits & {None, folder_split(file)}]
 
-    def find_image(self, name, beside, split=None):
-        """The path of the image that an annotation file, `beside`, names.
+    def find_image(self, name, beside, split=None, path=None):
+        """The path of the image that an annotation file, `beside`, names; without an ending, the
+        name is a stem. If the file itself lies elsewhere, give its path, for messages.
 
         Folders in the name may no longer exist, they may be separated by backslashes, and case is
         ignored. Of several images with that name the nearest is meant, and never one of another
         split.
         """
         parts = name_parts(name)
-        found = self.by_name.get(parts[-1], []) if parts else []
-        path = self.choose(found, parts, beside, split)
-        if path is None:
-            raise UserError(f"{self.path(beside)}: no such image: {name}")
-        return path
+        last = parts[-1] if parts else ""
+        found = self.by_name.get(last) or self.by_stem.get(last, [])
+        image = self.choose(found, parts, beside, split, path)
+        if image is None:
+            raise UserError(f"{path or self.path(beside)}: no such image: {name}")
+        return image
 
     def find_by_stem(self, beside, name=""):
         """The path of the image that has the stem of an annotation file, `beside`.
@@ -119,7 +122,7 @@ class Folder:
         path = self.choose(found, name_parts(name), beside, split)
         return path or self.find_image(name or stem_of(beside), beside, split)
 
-    def choose(self, found, name, beside, split):
+    def choose(self, found, name, beside, split, path=None):
         """The path of the one image that an annotation file means, or None if none was found.
 
         An image that lies where the parts of the name lead comes first. Then photos come before
@@ -132,15 +135,18 @@ class Folder:
         at_place = [file for file in found if lies_at(file, name, beside)]
         found = at_place or [file for file in found if file not in self.masks] or found
         found = [file for file in found if base_name(file) in name[-1:]] or found
-        return self.path(self.nearest(found, beside))
+        return self.path(self.nearest(found, beside, path)[0])
 
-    def nearest(self, found, beside):
-        """The image that lies nearest to an annotation file; an error if two are equally near."""
-        ranked = sorted((*distances(beside, file), file) for file in found)
-        if len(ranked) > 1 and ranked[0][:2] == ranked[1][:2]:
-            first, second = ranked[0][2], ranked[1][2]
-            raise UserError(f"{self.path(beside)}: two images could be meant: {first} and {second}")
-        return ranked[0][2]
+    def nearest(self, found, beside, path=None):
+        """The images that lie nearest to an annotation file, those in folders of photos first;
+        if there are several, they are copies of one another, otherwise it is an error."""
+        rank = {file: (*distances(beside, file), not in_photo_folder(file)) for file in found}
+        first, *others = sorted(file for file in found if rank[file] == min(rank.values()))
+        for other in others:
+            if not filecmp.cmp(self.path(first), self.path(other), shallow=False):
+                where = path or self.path(beside)
+                raise UserError(f"{where}: two images could be meant: {first} and {other}")
+        return [first, *others]
 
 
 def list_files(root):

@@ -8,7 +8,7 @@ from data.checks import examine, unreadable_images
 from data.folder import Folder
 from data.formats import cityscapes, coco, csv_file, kitti, labelme, voc, widerface, yolo
 from data.records import object_names, pack
-from data.splits import choose_splits, unique
+from data.splits import choose_splits, identity, unique
 from data.text import UserError, some
 
 FORMATS = dict(
@@ -77,10 +77,20 @@ def usable_source(recipe):
     if recipe.skip_bad:
         records = pack([entry for entry in entries if str(entry.path) not in unreadable], [])
         bad, _ = examine(records)
-        usable = {records.path(i) for i in range(len(records)) if i not in bad}
+        unusable = {*unreadable, *map(records.path, bad)}
+        # Where an object could not be read, the image would teach that it is background.
+        left_out = {
+            identity(entry)
+            for entry in entries
+            if str(entry.path) in unusable or not entry.is_complete
+        }
         for split, part in source.splits.items():
-            source.splits[split] = [entry for entry in part if str(entry.path) in usable]
-        source.notes.append(f"left out: {len(source.problems) + len(bad)} that cannot be read")
+            source.splits[split] = [entry for entry in part if identity(entry) not in left_out]
+        num_problems = len(source.problems) + len(bad)
+        source.notes.append(
+            f"left out: {len(left_out)} images that cannot be read or have an object that cannot "
+            f"({num_problems} problems, which python -m tools.check lists)"
+        )
         source.problems = []
     if source.problems:
         more = f" (and {len(source.problems) - 1} more)" if len(source.problems) > 1 else ""
@@ -125,14 +135,17 @@ def recognise_format(folder):
     if len(found) == 1:
         ((name, files),) = found.items()
         return name, [f"{folder.root} is read as --dataset {name}: {some(files, count=2)}"]
+    if not found and yolo.unnamed_labels(folder):
+        return "yolo", []
     if found:
         options = "; ".join(f"--dataset {name} ({some(files, 1)})" for name, files in found.items())
         raise UserError(f"{folder.root} could be read in {len(found)} ways; choose one: {options}")
     others = [file for file in folder.files if file not in {*folder.images, *folder.masks}]
+    likely = [file for file in others if file.lower().endswith((".json", ".xml", ".csv", ".txt"))]
     raise UserError(
         f"{folder.root.absolute()}: no annotations of a known format in its {len(folder.files)} "
         f"files, {len(folder.images)} of them images; known are {', '.join(FORMATS)}"
-        + (f"; the other files: {some(others, count=3)}" if others else "")
+        + (f"; the other files: {some(likely or others, count=3)}" if others else "")
     )
 
 

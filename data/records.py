@@ -33,6 +33,7 @@ class Entry(NamedTuple):
     size: tuple  # (height, width) in pixels; None if it is to be read from the image
     image_id: object  # the dataset's own number or name of the image
     objects: list
+    is_complete: bool = True  # False if something that is annotated on it could not be read
 
 
 @dataclass
@@ -70,8 +71,10 @@ def read_entries(folder, files, parse, problems):
     """
     parsed = {}
     for file in with_progress({file: None for part in files.values() for file in part}, "files"):
+        num_problems = len(problems)
         try:
-            parsed[file] = parse(folder, file, problems)
+            entry = parse(folder, file, problems)
+            parsed[file] = entry._replace(is_complete=len(problems) == num_problems)
         except UserError as problem:
             problems.append(str(problem))
     return {
@@ -79,15 +82,16 @@ def read_entries(folder, files, parse, problems):
     }
 
 
-def entries_by_name(objects, find_image, problems):
-    """The entries of a file that names many images: name -> Objects. find_image(name) -> path."""
-    entries = []
-    for name, items in objects.items():
+def with_images(entries, find_image, problems):
+    """The entries of a file that names many images, whose paths are names in it, with the paths of
+    their images; an image that is not found becomes a problem. find_image(name) -> path."""
+    found = []
+    for entry in entries:
         try:
-            entries.append(Entry(find_image(name), None, name, items))
+            found.append(entry._replace(path=find_image(entry.path)))
         except UserError as problem:
             problems.append(str(problem))
-    return entries
+    return found
 
 
 @dataclass(frozen=True)
@@ -244,5 +248,5 @@ def count_note(what, paths):
 
     paths: that of an image each time that it happened.
     """
-    names = {Path(path).name for path in paths}
+    names = [Path(path).name for path in set(paths)]
     return [f"{what}: {len(paths)}, of {some(names)}"] if paths else []

@@ -27,22 +27,25 @@ def choose_splits(splits, val_share=VAL_SHARE):
     splits: the dataset's own name of a split -> entries. With a val_share of 0, everything but
     test is trained on, and nothing is validated on.
     """
-    splits = {name: list(entries) for name, entries in splits.items() if entries}
+    num_listed = sum(map(len, splits.values()))
+    splits = {name: unique(entries) for name, entries in splits.items() if entries}
+    num_merged = num_listed - sum(map(len, splits.values()))
+    what = "images that a split names more than once, whose objects are put together"
+    notes = [f"{what}: {num_merged}"] if num_merged else []
     test = splits.pop("test", [])
     if val_share == 0:
         train = unique([entry for entries in splits.values() for entry in entries])
         splits = dict(train=train, val=[], test=test)
-        return splits, ["all images are trained on, none is validated on"]
+        return splits, [*notes, "all images are trained on, none is validated on"]
 
-    notes = []
     source = next((name for name in ("train", "trainval", "all", "val") if name in splits), None)
     train = splits.get(source, [])
     val = splits.get("val", []) if source != "val" else []
     if source is not None and not val and test:
         val = test
-        notes = ["there is no val: the images of test are validated on"]
+        notes += ["there is no val: the images of test are validated on"]
     if source is not None and same_files(train, val):
-        notes = ["train and val are the same images"]
+        notes += ["train and val are the same images"]
         val = []
     if source is not None and not val:
         train, val = train_val_split(train, val_share)
@@ -138,8 +141,16 @@ def same_files(entries, others):
 
 
 def unique(entries):
-    """The entries, with each file only once."""
-    return list({identity(entry): entry for entry in reversed(entries)}.values())[::-1]
+    """The entries, with each file only once and then with the objects of all its entries."""
+    merged = {}
+    for entry in entries:
+        first = merged.setdefault(identity(entry), entry)
+        if first is not entry:
+            known = set(first.objects)
+            objects = first.objects + [item for item in entry.objects if item not in known]
+            is_complete = first.is_complete and entry.is_complete
+            merged[identity(entry)] = first._replace(objects=objects, is_complete=is_complete)
+    return list(merged.values())
 
 
 def without(entries, others):

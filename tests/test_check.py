@@ -89,7 +89,7 @@ def test_training_goes_on_without_bad_files_only_where_asked(spoilt, tmp_path):
     assert (
         "error: " in (printed := run_script("train.py", *flags, code=2)) and "--skip-bad" in printed
     )
-    assert "left out: 6 that cannot be read" in run_script("train.py", *flags, "--skip-bad")
+    assert "(6 problems, which" in run_script("train.py", *flags, "--skip-bad")
 
 
 def test_a_picture_that_is_in_train_and_in_val_is_reported(tmp_path):

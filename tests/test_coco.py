@@ -136,8 +136,8 @@ def test_without_a_bbox_the_box_lies_around_the_segmentation(tmp_path):
         ),
         (
             '{"images": [], "annotations": [], '
-            '"categories": [{"id": 1, "name": "a"}, {"id": 2, "name": "a"}]}',
-            "categories.1.: its name or id, 'a', is there twice",
+            '"categories": [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]}',
+            "categories.1.: its id, 1, is there twice",
         ),
     ),
 )
@@ -146,6 +146,25 @@ def test_a_broken_file_is_named(tmp_path, text, message):
     (tmp_path / FILE).write_text(text)
     with pytest.raises(UserError, match=f"instances_train2017.json.*{message}"):
         read_folder("coco", tmp_path)
+
+
+def test_a_class_that_is_listed_twice_is_one_class_and_said(tmp_path):
+    content = write_coco(tmp_path, OBJECTS)
+    content["categories"].insert(0, dict(id=0, name="cat", supercategory="none"))
+    content["annotations"][1]["category_id"] = 0
+    change(tmp_path, content)
+    classes, records = read_split("coco", tmp_path)
+    assert classes == ["cat", "dog"] and records.category_ids == (1, 2)
+    assert records.labels.tolist() == [1, 0]
+    assert records.notes[0].endswith("2017.json: two categories are named 'cat' and are one class")
+
+
+def test_a_missing_image_is_named_with_the_file_that_names_it(tmp_path):
+    write_coco(tmp_path, OBJECTS)
+    (tmp_path / "train2017/1.jpg").unlink()
+    files = (tmp_path / FILE, None, tmp_path / "train2017")
+    for source in (read_folder("coco", tmp_path), coco.read_files(*files)):
+        assert source.problems == [f"{tmp_path / FILE}: no such image: 1.jpg"]
 
 
 def test_single_files_are_read_as_train_and_val(tmp_path):

@@ -1,9 +1,10 @@
 import pytest
 
 from data.formats import csv_file
-from data.reading import read_folder
+from data.reading import read_folder, read_records
 from data.text import UserError
 from tests.conftest import read_split, write_image
+from utils.recipes import RECIPES
 
 ROWS = ["images/a.jpg,1,2,30,40,dog", "images/a.jpg,5.5,6,20,30.25,cat", "images/b.jpg,,,,,"]
 
@@ -34,6 +35,39 @@ def test_tensorflow_s_columns_in_any_order(folder):
     header = "filename,width,height,class,xmin,ymin,xmax,ymax"
     write(folder / "train_labels.csv", header, "a.jpg,96,64,dog,1,2,30,40")
     assert read_split("csv", folder)[1].boxes.tolist() == [[1, 2, 30, 40]]
+
+
+def test_the_image_s_size_in_a_table_is_compared_with_the_image(folder):
+    header = "filename,width,height,class,xmin,ymin,xmax,ymax"
+    write(folder / "train_labels.csv", header, "a.jpg,192,128,dog,1,2,30,40")
+    message = "a.jpg: 96 x 64 pixels, but its annotation says 192 x 128"
+    with pytest.raises(UserError, match=message):
+        read_records(RECIPES["shapes"] | dict(dataset="csv", root=str(folder)))
+
+
+@pytest.mark.parametrize(
+    "header", ("image,x,y,w,h,label", "image_name,bbox_x,bbox_y,bbox_width,bbox_height,label_name",
+               "image,x_min,y_min,width,height,class")
+)  # fmt: skip
+def test_the_size_of_a_box_instead_of_its_second_corner_is_read_and_said(folder, header):
+    write(folder / "train.csv", header, "a.jpg,1,2,30,40,dog")
+    records = read_split("csv", folder)[1]
+    assert records.boxes.tolist() == [[1, 2, 31, 42]] and not records.problems
+    assert records.notes[0].endswith(f"train.csv: {header}: boxes are left, top, width, height")
+
+
+@pytest.mark.parametrize("header", ("image,cx,cy,w,h,label", "photo,x1,y1,x2,y2,class"))
+def test_columns_that_are_not_known_are_never_read_as_corners(folder, header):
+    write(folder / "train.csv", header, "a.jpg,20,20,30,30,dog")
+    with pytest.raises(UserError, match="train.csv: its columns are .*, expected path,x1,y1,x2,y2"):
+        csv_file.read_files(folder / "train.csv")
+    with pytest.raises(UserError):
+        read_folder("csv", folder)
+
+
+def test_an_image_is_found_by_its_name_without_an_ending(folder):
+    write(folder / "train.csv", "image_id,class_name,x_min,y_min,x_max,y_max", "a,dog,1,2,30,40")
+    assert read_split("csv", folder)[1].path(0) == str(folder / "images/a.jpg")
 
 
 @pytest.mark.parametrize("encoding", ("utf-8", "utf-8-sig", "utf-16"))

@@ -111,7 +111,7 @@ def test_a_mask_is_drawn_for_a_photo_of_its_own_split(tmp_path):
 
 
 def test_two_photos_of_one_stem_that_are_equally_near_are_an_error(tmp_path):
-    for folder in ("x", "y"):
-        write_image(tmp_path / folder / "a.jpg")
+    for seed, folder in enumerate(("x", "y")):
+        write_image(tmp_path / folder / "a.jpg", seed=seed)
     with pytest.raises(UserError, match="a.xml: two images could be meant: x/a.jpg and y/a.jpg"):
         Folder(tmp_path).find_by_stem("a.xml")

@@ -299,12 +299,39 @@ def test_files_of_another_program_in_folders_of_their_own_are_not_read(name, tmp
     assert len(source.splits["all"]) == 60 and not source.problems
 
 
-def test_an_image_of_one_name_in_two_equally_near_folders_is_an_error(tmp_path):
+@pytest.mark.parametrize("name", ("coco", "voc"))
+def test_of_an_image_at_the_top_and_one_in_images_the_latter_is_meant(name, tmp_path):
+    write_image(tmp_path / "a.jpg", seed=1)
+    write_image(tmp_path / "images/a.jpg")
+    if name == "coco":
+        write(tmp_path / "annotations/instances_default.json", coco_json("a.jpg"))
+    else:
+        write(tmp_path / "annotations/a.xml", XML.format("a.jpg"))
+    source = read_folder("auto", tmp_path)
+    (entry,) = source.splits["all"]
+    assert entry.path == str(tmp_path / "images/a.jpg") and not source.problems
+
+
+def test_copies_of_an_image_in_equally_near_folders_are_that_image(tmp_path):
     for folder in ("a", "b"):
         write_image(tmp_path / folder / "1.jpg")
     write(tmp_path / "boxes.json", coco_json("1.jpg"))
+    source = read_folder("coco", tmp_path)
+    assert len(source.splits["all"]) == 1 and not source.problems
+
+
+def test_a_table_of_other_things_is_no_second_format(tmp_path):
+    kaggle_voc(tmp_path)
+    write(tmp_path / "log.csv", "epoch,train_loss,val_loss,precision,recall,map\n1,2,3,4,5,6\n")
+    assert "read as --dataset voc" in read_folder("auto", tmp_path).notes[0]
+
+
+def test_an_image_of_one_name_in_two_equally_near_folders_is_an_error(tmp_path):
+    for seed, folder in enumerate(("a", "b")):
+        write_image(tmp_path / folder / "1.jpg", seed=seed)
+    write(tmp_path / "boxes.json", coco_json("1.jpg"))
     (problem,) = read_folder("coco", tmp_path).problems
-    assert "two images could be meant: a/1.jpg and b/1.jpg" in problem
+    assert problem == f"{tmp_path}/boxes.json: two images could be meant: a/1.jpg and b/1.jpg"
     write(tmp_path / "boxes.json", coco_json("b/1.jpg"))
     assert read_folder("coco", tmp_path).splits["all"][0].path == str(tmp_path / "b/1.jpg")
 

@@ -1,10 +1,13 @@
+import json
+
+import numpy as np
 import pytest
 
 import train
 from data.reading import read_records
 from data.text import UserError
 from data.transforms import RetinaNetAugmentation, SSDAugmentation
-from tests.conftest import write_coco
+from tests.conftest import write_coco, write_image
 from utils.build import build_transform, eval_dataset
 from utils.recipes import RECIPES
 
@@ -38,6 +41,46 @@ def test_every_split_is_what_its_name_says(recipe):
     assert (len(train_records), len(val_records)) == (12, 3)
     counts = [len(eval_dataset(recipe, split, ["cat", "dog"])) for split in ("train", "val", "all")]
     assert counts == [12, 3, 15]
+
+
+def broken_yolo(root):
+    (root / "classes.txt").write_text("cat")
+    for i in range(6):
+        write_image(root / f"{i}.jpg", seed=i)
+        (root / f"{i}.txt").write_text(f"0 .5 .5 .4 .4\n{i // 4} .3 .3 .2 .2\n")
+
+
+def broken_csv(root):
+    rows = []
+    for i in range(6):
+        write_image(root / f"{i}.jpg", seed=i)
+        rows += [f"{i}.jpg,1,2,30,40,cat", f"{i}.jpg,5,6,{'x' if i >= 4 else 20},30,cat"]
+    (root / "train.csv").write_text("\n".join(rows))
+
+
+def broken_coco(root):
+    content = write_coco(root, [[(1, 1, 9, 9, 0), (20, 20, 9, 9, 0)]] * 6)
+    for item in content["annotations"][9::2]:
+        item["bbox"] = None
+    (root / "annotations/instances_train2017.json").write_text(json.dumps(content))
+
+
+def broken_widerface(root):
+    lines = []
+    for i in range(6):
+        write_image(root / f"{i}.jpg", seed=i)
+        lines += [f"{i}.jpg", "2", "1 2 30 40 0 0 0 0 0 0", f"5 6 {'x' if i >= 4 else 9} 9 0 0 0 0"]
+    (root / "wider_face_train_bbx_gt.txt").write_text("\n".join(lines))
+
+
+@pytest.mark.parametrize("layout", (broken_yolo, broken_csv, broken_coco, broken_widerface))
+def test_an_image_with_an_object_that_cannot_be_read_is_left_out(tmp_path, layout):
+    layout(tmp_path)
+    recipe = RECIPES["shapes"] | dict(dataset="auto", root=str(tmp_path), skip_bad=True)
+    _, *splits = read_records(recipe)
+    assert all((np.diff(records.offsets) == 2).all() for records in splits)
+    assert sum(map(len, splits)) == 4
+    assert any(note.startswith("left out: 2 images") for note in splits[0].notes)
 
 
 def test_labels_are_numbered_as_the_detector_s_classes(recipe):

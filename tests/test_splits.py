@@ -1,5 +1,6 @@
 """No image is ever in train and in val, however a dataset says what they are."""
 
+import json
 import os
 import shutil
 
@@ -72,6 +73,17 @@ def test_a_link_is_the_image_that_it_leads_to(tmp_path, link):
     link(tmp_path / "b.jpg", tmp_path / "c.jpg")
     given = dict(train=entries("a", "b", folder=tmp_path), val=entries("c", folder=tmp_path))
     assert names(choose_splits(given)[0]["train"]) == ["a"]
+
+
+@pytest.mark.parametrize("val_share", (0, 0.2))
+def test_an_image_that_is_listed_twice_has_the_objects_of_both(tmp_path, val_share):
+    content = write_coco(tmp_path, [[(i, 1, 9, 9, 0)] for i in range(8)])
+    for image in content["images"]:
+        image["file_name"] = f"{image['id'] // 2}.jpg"
+    (tmp_path / "annotations/instances_train2017.json").write_text(json.dumps(content))
+    splits, notes = choose_splits(read_folder("coco", tmp_path).splits, val_share)
+    objects = [len(entry.objects) for entry in splits["train"] + splits["val"]]
+    assert objects == [2] * 4 and notes[0].endswith("put together: 4")
 
 
 def test_other_splits_are_said_to_be_unused():

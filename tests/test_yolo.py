@@ -58,12 +58,110 @@ def test_data_yaml_says_where_the_images_are(tmp_path, place):
     assert [entry.path for entry in splits["val"]] == [str(tmp_path / "valid/images/a.jpg")]
 
 
+def write_set(root, folder, count=2):
+    for i in range(count):
+        name = f"{folder.replace('/', '_')}{i}"
+        write_image(root / f"{folder}/images/{name}.jpg")
+        write(root / f"{folder}/labels/{name}.txt", "0 0.5 0.5 0.5 0.5")
+
+
+def counts(source):
+    return {split: len(entries) for split, entries in source.splits.items()}
+
+
+@pytest.mark.parametrize("home", ("", "set/"))
+@pytest.mark.parametrize("renamed", ("val", "validate", "my_validation"))
+def test_a_split_that_is_not_where_data_yaml_says_is_found_by_its_name(tmp_path, home, renamed):
+    write_set(tmp_path, f"{home}train", count=3)
+    write_set(tmp_path, f"{home}{renamed}")
+    write(tmp_path / f"{home}data.yaml", "train: ../train/images\nval: ../valid/images\nnames: [x]")
+    source = read_folder("yolo", tmp_path)
+    assert counts(source) == dict(train=3, val=2)
+    note = f"data.yaml: no images of val at ../valid/images; those in {home}{renamed} are taken"
+    assert source.notes[0].endswith(note)
+
+
+@pytest.mark.parametrize("home", ("", "set/"))
+@pytest.mark.parametrize("split, word", (("val", "valid"), ("test", "test")))
+def test_no_other_images_take_the_part_of_a_missing_split(tmp_path, home, split, word):
+    write_set(tmp_path, f"{home}train", count=3)
+    write_image(tmp_path / f"{home}images/picture.jpg")
+    write_image(tmp_path / f"{home}runs/{word}/drawn.jpg")
+    place = f"../{word}/images"
+    write(tmp_path / f"{home}data.yaml", f"train: ../train/images\n{split}: {place}\nnames: [x]")
+    source = read_folder("yolo", tmp_path)
+    assert counts(source) == dict(train=3)
+    assert source.notes[0].endswith(f"data.yaml: no images of {split} at {place}")
+
+
+def test_a_missing_train_is_an_error(tmp_path):
+    write_set(tmp_path, "valid")
+    write(tmp_path / "data.yaml", "train: ../train/images\nval: ../valid/images\nnames: [x]")
+    with pytest.raises(
+        UserError, match="data.yaml: no images of train at ../train/images: correct"
+    ):
+        read_folder("yolo", tmp_path)
+
+
+def test_where_no_place_is_right_the_folders_names_say_the_splits(tmp_path):
+    for split in ("train", "valid", "test"):
+        write_set(tmp_path, f"set/{split}")
+    write(tmp_path / "set/data.yaml", "path: /x\ntrain: a\nval: b\ntest: c\nnames: [x]")
+    source = read_folder("yolo", tmp_path)
+    assert counts(source) == dict(train=2, val=2, test=2) and len(source.notes) == 3
+
+
+def test_a_path_in_data_yaml_leads_to_its_places(tmp_path):
+    for folder in ("train", "split/train"):
+        write_set(tmp_path, folder)
+    write(tmp_path / "data.yaml", "path: split\ntrain: train/images\nnames: [x]")
+    source = read_folder("yolo", tmp_path)
+    assert all("/split/train/" in entry.path for entry in source.splits["train"])
+    assert source.notes[0].endswith("do not name: 2, of train0.jpg, train1.jpg")
+
+
+def test_of_several_data_yaml_the_one_whose_images_are_there_is_taken_and_named(tmp_path):
+    for folder in ("a", "b"):
+        write_set(tmp_path, f"{folder}/train")
+        write(tmp_path / f"{folder}/data.yaml", f"train: ../train/images\nnames: [{folder}]")
+    write(tmp_path / "data.yaml", "train: /home/me/elsewhere\nnames: [class_1]")
+    source = read_folder("yolo", tmp_path)
+    assert source.classes == ["a"] and counts(source) == dict(train=2)
+    note = "classes and splits are those of a/data.yaml; not used: b/data.yaml, data.yaml (--root"
+    assert source.notes[0].startswith(note)
+    assert source.notes[1].endswith("do not name: 2, of b_train0.jpg, b_train1.jpg")
+
+
+def test_of_several_lists_of_names_the_one_that_is_taken_is_named(tmp_path):
+    write_set(tmp_path, "train")
+    write(tmp_path / "classes.txt", "x\n")
+    write(tmp_path / "old/classes.txt", "y\n")
+    notes = read_folder("yolo", tmp_path).notes
+    assert notes == ["class names are those of classes.txt; not used: old/classes.txt"]
+
+
+def test_images_that_no_list_names_are_counted(tmp_path):
+    write_set(tmp_path, "photos", count=4)
+    write(tmp_path / "classes.txt", "x")
+    write(tmp_path / "train.txt", "photos/images/photos0.jpg\n")
+    write(tmp_path / "test.txt", "photos/images/photos1.jpg\n")
+    source = read_folder("yolo", tmp_path)
+    assert counts(source) == dict(train=1, test=1)
+    note = (
+        "not used: images that data.yaml or the lists do not name: 2, of photos2.jpg, photos3.jpg"
+    )
+    assert source.notes == [note]
+
+
 def test_one_folder_for_both_is_read_as_one(tmp_path):
     write_image(tmp_path / "images/train2017/a.jpg")
     write(tmp_path / "labels/train2017/a.txt", "0 0.5 0.5 0.5 0.5")
     text = "path: ../coco128\ntrain: images/train2017\nval: images/train2017\nnames: [x]"
     write(tmp_path / "data.yaml", text)
     assert list(read_folder("yolo", tmp_path).splits) == ["all"]
+    write_set(tmp_path, "test")
+    write(tmp_path / "data.yaml", f"{text}\ntest: test/images")
+    assert counts(read_folder("yolo", tmp_path)) == dict(all=1, test=2)
 
 
 def test_cvat_s_list_names_images_relative_to_a_folder_above(tmp_path):
@@ -112,10 +210,13 @@ def test_labels_are_not_those_of_a_farther_image_of_their_name(tmp_path):
 def test_labels_of_two_images_that_are_equally_near_are_a_problem(tmp_path):
     write(tmp_path / "classes.txt", "x")
     write(tmp_path / "labels/1.txt", "0 0.5 0.5 0.5 0.5")
-    for folder in ("photos", "drawings"):
-        write_image(tmp_path / f"{folder}/1.jpg")
+    for seed, folder in enumerate(("photos", "drawings")):
+        write_image(tmp_path / f"{folder}/1.jpg", seed=seed)
     problems = read_folder("yolo", tmp_path).problems
     assert "1.txt: two images could be meant: drawings/1.jpg and photos/1.jpg" in problems[0]
+    write_image(tmp_path / "drawings/1.jpg")
+    # Copies of one picture have the same objects.
+    assert [len(entry.objects) for entry in read_folder("yolo", tmp_path).splits["all"]] == [1, 1]
 
 
 def test_of_a_polygon_the_box_is_taken(tmp_path):
@@ -185,6 +286,13 @@ def yolo_folder(root):
     from data.folder import Folder
 
     return Folder(root)
+
+
+def test_label_files_alone_are_recognised_so_that_the_missing_names_are_said(tmp_path):
+    write_image(tmp_path / "images/a.jpg")
+    write(tmp_path / "labels/a.txt", "0 0.5 0.5 0.5 0.5")
+    with pytest.raises(UserError, match="no class names in .*: no data.yaml"):
+        read_folder("auto", tmp_path)
 
 
 def test_without_class_names_there_is_one_clear_error(tmp_path):

@@ -6,7 +6,7 @@ from functools import partial
 from torchvision.models import get_model_weights
 
 from data.folder import by_split, file_split, named_parts, parent_of
-from data.records import Entry, Object, Source, box_around
+from data.records import Entry, Object, Source, box_around, with_images
 from data.text import UserError, has_keys, read_json, to_number, with_progress
 
 LAYOUT = "expected annotations/instances_train2017.json and images in train2017/, val alike"
@@ -69,23 +69,23 @@ def merge(parts, notes=()):
     must agree."""
     ids = {}
     splits = {}
+    notes = list(notes)
     problems = []
     for split, path, folder, file in parts:
         content = load_coco(path)
-        categories = read_categories(content, path)
+        names = read_categories(content, path, notes)
+        categories = {name: number for number, name in names.items()}
         check_categories(ids, categories, path)
         ids |= categories
-        names = {number: name for name, number in categories.items()}
-        objects = coco_objects(content, names, path, problems)
         # In a folder beside the file, or one with the name of the split, images are found first.
         beside = f"{parent_of(file)}/{split}/.".lstrip("/")
-        find_image = partial(folder.find_image, beside=beside, split=split)
-        entries = coco_entries(content, objects, find_image, path, problems)
-        splits[split] = splits.get(split, []) + entries
+        find_image = partial(folder.find_image, beside=beside, split=split, path=path)
+        entries = coco_entries(content, names, path, problems)
+        splits[split] = splits.get(split, []) + with_images(entries, find_image, problems)
     # In the order of their ids, which may be numbers in one file and text in another.
     classes = sorted(ids, key=lambda name: (str(type(ids[name])), ids[name]))
     fixed = is_official(classes)
-    return Source(classes, splits, ids, fixed, notes=list(notes), problems=problems)
+    return Source(classes, splits, ids, fixed, notes=notes, problems=problems)
 
 
 def is_official(classes):
@@ -98,22 +98,23 @@ def names_by_id():
     return get_model_weights("retinanet_resnet50_fpn").COCO_V1.meta["categories"]
 
 
-def read_categories(content, path):
-    """The categories of one file, as name -> id."""
-    categories = {}
+def read_categories(content, path, notes):
+    """The categories of one file, as id -> name. Two of one name are one class: Roboflow lists a
+    class that is named like its project so."""
+    names = {}
     for place, item in enumerate(content["categories"]):
         name = item.get("name")
         number = item.get("id")
         if not isinstance(name, str) or not isinstance(number, (int, str)):
             raise UserError(f"{path}: categories[{place}] has no name or no id")
-        if name in categories or number in categories.values():
-            raise UserError(
-                f"{path}: categories[{place}]: its name or id, {name!r}, is there twice"
-            )
-        categories[name] = number
-    if not categories:
+        if number in names:
+            raise UserError(f"{path}: categories[{place}]: its id, {number!r}, is there twice")
+        if name in names.values():
+            notes.append(f"{path}: two categories are named {name!r} and are one class")
+        names[number] = name
+    if not names:
         raise UserError(f"{path}: it lists no categories")
-    return categories
+    return names
 
 
 def check_categories(known, categories, path):
@@ -124,43 +125,34 @@ def check_categories(known, categories, path):
             raise UserError(f"{path}: category {number} {name!r} has another id in another file")
 
 
-def coco_objects(content, names, path, problems):
-    """The objects of one annotation file: id of the image -> Objects. What cannot be used becomes
+def coco_entries(content, names, path, problems):
+    """The entries of one annotation file, whose paths are names in it. What cannot be used becomes
     a problem. names: id -> name of each category."""
-    objects = {}
+    entries = {}
     for place, image in enumerate(content["images"]):
-        number = image.get("id")
+        number, name = image.get("id"), image.get("file_name")
         is_id = isinstance(number, (int, str))
-        if not is_id or number in objects:
+        if not is_id or number in entries:
             state = "is there twice" if is_id else "is missing"
             raise UserError(f"{path}: images[{place}]: its id {state}: {str(number)[:40]}")
-        objects[number] = []
+        entries[number] = Entry(name, size_of_image(image), number, [])
+        if not isinstance(name, str):
+            problems.append(f"{path}: images[{place}] has no file_name")
     for place, item in enumerate(with_progress(content["annotations"], path)):
         image, category = item.get("image_id"), item.get("category_id")
+        entry = None
         try:
+            if image not in entries:
+                raise ValueError(f"no image has the id {str(image)[:40]}")
+            entry = entries[image]
             if category not in names:
                 raise ValueError(f"no category has the id {str(category)[:40]}")
-            if image not in objects:
-                raise ValueError(f"no image has the id {str(image)[:40]}")
-            objects[image].append(object_of_annotation(item, names[category]))
+            entry.objects.append(object_of_annotation(item, names[category]))
         except (ValueError, TypeError) as error:
             problems.append(f"{path}: annotations[{place}]: {error}")
-    return objects
-
-
-def coco_entries(content, objects, find_image, path, problems):
-    """The entries of one annotation file; an image that is not found becomes a problem."""
-    entries = []
-    for place, image in enumerate(content["images"]):
-        try:
-            name = image.get("file_name")
-            if not isinstance(name, str):
-                raise UserError(f"{path}: images[{place}] has no file_name")
-            size = size_of_image(image)
-            entries.append(Entry(find_image(name), size, image["id"], objects[image["id"]]))
-        except UserError as problem:
-            problems.append(str(problem))
-    return entries
+            if entry:
+                entries[image] = entry._replace(is_complete=False)
+    return [entry for entry in entries.values() if isinstance(entry.path, str)]
 
 
 def size_of_image(image):

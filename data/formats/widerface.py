@@ -4,7 +4,7 @@ from functools import partial
 
 from data.folder import file_split
 from data.images import EXTENSIONS
-from data.records import Object, Source, entries_by_name
+from data.records import Entry, Object, Source, with_images
 from data.text import first_lines, read_text, to_number
 
 FILES = r"(.*/)?wider_face_(train|val)_bbx_gt\.txt"
@@ -31,19 +31,19 @@ def read(folder):
         split = file_split(file)
         faces = parse_faces(folder.path(file), problems)
         find_image = partial(folder.find_image, beside=file, split=split)
-        splits[split] = entries_by_name(faces, find_image, problems)
+        splits[split] = with_images(faces, find_image, problems)
     return Source(["face"], splits, fixed_classes=True, problems=problems)
 
 
 def parse_faces(path, problems):
-    """The faces of each image: its name -> Objects.
+    """The entries of one list, whose paths are names in it.
 
     Each image has a line with its name, one with a count, and as many lines of faces. An image
     without faces has a count of 0, which in some releases is followed by a line of zeros all the
     same; in others it has a count of 1 and the line of zeros.
     """
     lines = read_text(path).splitlines()
-    faces = {}
+    entries = []
     place = 0
     while place < len(lines):
         name = lines[place].strip()
@@ -57,11 +57,13 @@ def parse_faces(path, problems):
         place += 1
         last = place + int(count)
         rows = range(place, last)
-        faces[name] = [face for i in rows if (face := read_face(lines[i], path, i, problems))]
+        num_problems = len(problems)
+        faces = [face for i in rows if (face := read_face(lines[i], path, i, problems))]
+        entries.append(Entry(name, None, name, faces, len(problems) == num_problems))
         place = last
         if count == "0" and place < len(lines) and set(lines[place].split()) == {"0"}:
             place += 1
-    return faces
+    return entries
 
 
 def read_face(line, path, place, problems):

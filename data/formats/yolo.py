@@ -3,25 +3,31 @@
 A line is `class cx cy w h` in normalised coordinates: 0 to 1 across the image.
 """
 
-import os
 from collections import Counter, defaultdict
 
-import yaml
-
-from data.folder import folder_split, in_photo_folder, parent_of, split_in, stem_of
+from data.folder import folder_split, in_photo_folder, stem_of
+from data.formats.data_yaml import (
+    NAME_LISTS,
+    choose_settings,
+    class_names,
+    listed_images,
+    settings_files,
+)
 from data.images import image_size
 from data.records import Entry, Object, Source, box_around, count_note, read_entries
-from data.text import UserError, first_lines, read_lines, read_text, to_number
+from data.text import UserError, first_lines, read_lines, to_number
 
-NAME_LISTS = r"(.*/)?(classes\.txt|obj\.names|[^/]*\.names|_darknet\.labels)"
-# The splits that data.yaml, or lists of files, may have.
-SPLITS = ("train", "val", "valid", "validation", "test")
 LAYOUT = "expected images/train and labels/train (val alike), and data.yaml or classes.txt"
 
 
 def recognise(folder):
-    if not settings_file(folder) and not folder.matching(NAME_LISTS):
+    if not settings_files(folder) and not folder.matching(NAME_LISTS):
         return []
+    return unnamed_labels(folder)
+
+
+def unnamed_labels(folder):
+    """The label files of a folder, whether their classes have names or not."""
     return folder.of_format(label_files(folder), is_labels)
 
 
@@ -47,12 +53,13 @@ def read(folder):
     polygon, class x y x y ..., whose box is the one around it. If data.yaml has a kpt_shape, it may
     be a box followed by keypoints, which are left out.
     """
-    settings = read_settings(folder)
-    names = class_names(folder, settings)
+    notes = []
+    settings = choose_settings(folder, notes)
+    names = class_names(folder, settings, notes)
     repeated = sorted(name for name, count in Counter(names).items() if count > 1)
-    notes = [f"two classes are named {name!r}" for name in repeated]
+    notes += [f"two classes are named {name!r}" for name in repeated]
     labels = by_stem(label_files(folder))
-    images = listed_images(folder, settings) or unlisted_images(folder, labels, notes)
+    images = images_by_split(folder, settings, labels, notes)
     rivals = by_stem(file for files in images.values() for file in files)
     has_keypoints = bool(settings.get("kpt_shape"))
     lengths = Counter()
@@ -85,93 +92,14 @@ def read(folder):
     return Source(list(dict.fromkeys(names)), splits, notes=notes, problems=problems)
 
 
-def settings_file(folder):
-    """data.yaml, or another yaml file with class names in it, or None."""
-    found = outermost_first(folder.matching(r"(.*/)?[^/]*\.ya?ml"))
-    usual = [file for file in found if stem_of(file) in ("data", "dataset")]
-    return next((file for file in usual + found if "names" in read_text(folder.path(file))), None)
-
-
-def outermost_first(files):
-    """The files in order, those in the fewest folders first."""
-    return sorted(files, key=lambda file: (file.count("/"), file))
-
-
-def read_settings(folder):
-    """The content of data.yaml, and as "file" the file itself; empty if there is none."""
-    file = settings_file(folder)
-    if file is None:
-        return {}
-    path = folder.path(file)
-    try:
-        content = yaml.safe_load(read_text(path))
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise UserError(f"{path}: not valid yaml ({' '.join(str(error).split())[:200]})") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: not a list of names and folders")
-    return content | dict(file=file)
-
-
-def class_names(folder, settings):
-    """The names of the classes, in the order of their numbers."""
-    names = settings.get("names")
-    if isinstance(names, dict):
-        if sorted(map(str, names)) != sorted(map(str, range(len(names)))):
-            path = folder.path(settings["file"])
-            raise UserError(f"{path}: the numbers of names are not 0 to {len(names) - 1}")
-        names = [names[key] for key in sorted(names, key=int)]
-    if isinstance(names, list) and names:
-        return [str(name).strip() for name in names]
-    lists = outermost_first(folder.matching(NAME_LISTS))
-    if not lists:
-        raise UserError(
-            f"no class names in {folder.root.absolute()}: no data.yaml, classes.txt or obj.names"
-        )
-    return [line for _, line in read_lines(folder.path(lists[0]))]
-
-
-def listed_images(folder, settings):
-    """The images of each split that data.yaml, or lists such as train.txt, name; perhaps none."""
-    splits = {}
-    for word in SPLITS:
-        places = settings.get(word) or (f"{word}.txt" if f"{word}.txt" in folder.files else None)
-        if not places:
-            continue
-        places = places if isinstance(places, list) else [places]
-        files = [file for place in places for file in images_at(folder, str(place), settings)]
-        if files:
-            splits[split_in(word)] = files
-    if splits.get("train") and splits.get("train") == splits.get("val"):
-        return dict(all=splits["train"])
-    return splits
-
-
-def images_at(folder, place, settings):
-    """The images in a folder, or those that a list names; place is its path in data.yaml.
-
-    Programs that export data write paths relative to a folder above the one that the user has. So
-    folders are removed from the front of the path until it exists.
-    """
-    parts = [part for part in place.replace("\\", "/").split("/") if part not in ("", ".", "..")]
-    home = parent_of(settings.get("file", ""))
-    for start in range(len(parts) + 1):
-        rest = "/".join(parts[start:])
-        for candidate in dict.fromkeys((f"{home}/{rest}".strip("/"), rest)):
-            if candidate in folder.files:
-                lines = read_lines(folder.path(candidate))
-                paths = [folder.find_image(line, candidate) for _, line in lines]
-                return [os.path.relpath(path, folder.root).replace(os.sep, "/") for path in paths]
-            inside = [file for file in folder.images if file.startswith(f"{candidate}/")]
-            if candidate and inside:
-                return inside
-    if not parts:
-        return list(folder.images)
-    outside = os.path.join(folder.root, home, place)
-    if os.path.isdir(outside):
-        raise UserError(
-            f"{folder.path(settings['file'])}: {place} lies outside the folder: use --root"
-        )
-    return []
+def images_by_split(folder, settings, labels, notes):
+    """The images of each split, as data.yaml or lists say, or else the names of folders."""
+    images = listed_images(folder, settings, notes)
+    if not images:
+        return unlisted_images(folder, labels, notes)
+    rest = set(folder.images).difference(*images.values())
+    notes += count_note("not used: images that data.yaml or the lists do not name", rest)
+    return images
 
 
 def unlisted_images(folder, labels, notes):
@@ -220,7 +148,7 @@ def label_of(folder, image, labels, rivals):
     if own or len(labels) != 1:
         return own[0] if len(own) == 1 else None
     rivals = [rival for rival in rivals if folder_split(rival) == split]
-    return labels[0] if folder.nearest(rivals, labels[0]) == image else None
+    return labels[0] if image in folder.nearest(rivals, labels[0]) else None
 
 
 def own_labels(image, labels):

@@ -1,0 +1,185 @@
+"""What data.yaml, or lists of files, say of a dataset in the format of YOLO: the names of its
+classes and the images of its splits."""
+
+import os
+from collections import defaultdict
+
+import yaml
+
+from data.folder import parent_of, split_in, stem_of
+from data.text import UserError, read_lines, read_text, some
+
+NAME_LISTS = r"(.*/)?(classes\.txt|obj\.names|[^/]*\.names|_darknet\.labels)"
+# The splits that data.yaml, or lists of files, may have.
+SPLITS = ("train", "val", "valid", "validation", "test")
+
+
+def settings_files(folder):
+    """data.yaml and all other yaml files with class names in them, the likeliest first."""
+    found = outermost_first(folder.matching(r"(.*/)?[^/]*\.ya?ml"))
+    found.sort(key=lambda file: stem_of(file) not in ("data", "dataset"))
+    return [file for file in found if "names" in read_text(folder.path(file))]
+
+
+def outermost_first(files):
+    """The files in order, those in the fewest folders first."""
+    return sorted(files, key=lambda file: (file.count("/"), file))
+
+
+def choose_settings(folder, notes):
+    """The content of data.yaml, and as "file" the file itself; empty if there is none.
+
+    A file whose places are all missing, perhaps of another computer, is the last choice.
+    """
+    files = settings_files(folder)
+    if not files:
+        return {}
+    settings = read_settings(folder, files[0])
+    for file in files:
+        content = read_settings(folder, file)
+        places = split_places(folder, content)
+        if not places or any(images_at(folder, place, content) for _, place in places):
+            settings = content
+            break
+    others = set(files) - {settings["file"]}
+    if others:
+        notes.append(
+            f"classes and splits are those of {settings['file']}; not used: {some(others)} "
+            "(--root with a smaller folder reads another)"
+        )
+    return settings
+
+
+def read_settings(folder, file):
+    """The content of a yaml file, and as "file" the file itself."""
+    path = folder.path(file)
+    try:
+        content = yaml.safe_load(read_text(path))
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise UserError(f"{path}: not valid yaml ({' '.join(str(error).split())[:200]})") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: not a list of names and folders")
+    return content | dict(file=file)
+
+
+def class_names(folder, settings, notes):
+    """The names of the classes, in the order of their numbers."""
+    names = settings.get("names")
+    if isinstance(names, dict):
+        if sorted(map(str, names)) != sorted(map(str, range(len(names)))):
+            path = folder.path(settings["file"])
+            raise UserError(f"{path}: the numbers of names are not 0 to {len(names) - 1}")
+        names = [names[key] for key in sorted(names, key=int)]
+    if isinstance(names, list) and names:
+        return [str(name).strip() for name in names]
+    lists = outermost_first(folder.matching(NAME_LISTS))
+    if not lists:
+        raise UserError(
+            f"no class names in {folder.root.absolute()}: no data.yaml, classes.txt or obj.names"
+        )
+    names, *others = [[line for _, line in read_lines(folder.path(file))] for file in lists]
+    unused = [file for file, other in zip(lists[1:], others) if other != names]
+    if unused:
+        notes.append(f"class names are those of {lists[0]}; not used: {some(unused)}")
+    return names
+
+
+def split_places(folder, settings):
+    """[(split, place)] of the folders and lists that data.yaml names, or lists like train.txt."""
+    found = []
+    for word in SPLITS:
+        places = settings.get(word) or (f"{word}.txt" if f"{word}.txt" in folder.files else [])
+        places = places if isinstance(places, list) else [places]
+        found += [(split_in(word), str(place)) for place in places]
+    return found
+
+
+def listed_images(folder, settings, notes):
+    """The images of each split that data.yaml, or lists such as train.txt, name; perhaps none.
+
+    Where none are at a place, they are looked for in a folder that has the name of the split;
+    images of no other folder ever take their part.
+    """
+    splits = defaultdict(list)
+    missing = {}
+    for split, place in split_places(folder, settings):
+        files = images_at(folder, place, settings)
+        splits[split] += files
+        if not files:
+            path = folder.path(settings.get("file", place))
+            missing[split] = f"{path}: no images of {split} at {place}"
+    listed = {file for files in splits.values() for file in files}
+    for split, problem in missing.items():
+        renamed = {} if splits[split] else split_folders(folder, split, settings, listed)
+        if len(renamed) == 1:
+            ((place, splits[split]),) = renamed.items()
+            problem += f"; those in {place} are taken"
+        notes.append(problem)
+    splits = {split: files for split, files in splits.items() if files}
+    if splits and "train" in missing and "train" not in splits:
+        raise UserError(f"{missing['train']}: correct the place there, or remove it")
+    if splits.get("train") and splits["train"] == splits.get("val"):
+        splits["all"] = splits.pop("train")
+        del splits["val"]
+    return splits
+
+
+def split_folders(folder, split, settings, listed):
+    """The images that are not listed yet, by the folders with the name of a split: folder -> files.
+
+    Only folders beside data.yaml, or below, belong to the same dataset. Images without labels may
+    be drawings of what another program detected.
+    """
+    stems = {stem_of(file).lower() for file in folder.matching(r".*\.txt")}
+    home = parent_of(settings.get("file", ""))
+    folders = defaultdict(list)
+    for file in below(home, folder.images):
+        parts = parent_of(file).split("/")
+        while parts and not split_in(parts[-1]):
+            parts.pop()
+        is_free = file not in listed and stem_of(file).lower() in stems
+        if is_free and parts and split_in(parts[-1]) == split:
+            folders["/".join(parts)].append(file)
+    return folders
+
+
+def below(place, files):
+    """The files that lie in a folder, or in a folder in it; all of them if its name is empty."""
+    return [file for file in files if file.startswith(f"{place}/")] if place else list(files)
+
+
+def images_at(folder, place, settings):
+    """The images in a folder, or those that a list names; place is its path in data.yaml.
+
+    Programs that export data write paths relative to a folder above the one that the user has. So
+    folders are removed from the front of the path until it exists.
+    """
+    home = parent_of(settings.get("file", ""))
+    parts = path_parts(f"{settings.get('path') or ''}/{place}")
+    own = path_parts(place)
+    # Without its front, valid/images would be images of all splits.
+    num_kept = 2 if len(own) > 1 and split_in(own[-2]) else 1
+    for start in range(len(parts) - num_kept + 1):
+        rest = "/".join(parts[start:])
+        for candidate in dict.fromkeys((f"{home}/{rest}".strip("/"), rest)):
+            if candidate in folder.files:
+                lines = read_lines(folder.path(candidate))
+                paths = [folder.find_image(line, candidate) for _, line in lines]
+                return [os.path.relpath(path, folder.root).replace(os.sep, "/") for path in paths]
+            inside = below(candidate, folder.images)
+            if inside:
+                return inside
+    if not own:
+        return below(home, folder.images)
+    outside = os.path.join(folder.root, home, place)
+    if os.path.isdir(outside):
+        raise UserError(
+            f"{folder.path(settings['file'])}: {place} lies outside the folder: use --root"
+        )
+    return []
+
+
+def path_parts(path):
+    """The folders and the name in a path of data.yaml, without those that lead nowhere."""
+    parts = str(path).replace("\\", "/").split("/")
+    return [part for part in parts if part not in ("", ".", "..")]
