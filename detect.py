@@ -4,6 +4,7 @@ python detect.py weights/retinanet_shapes/best.pth data/shapes/val
 python detect.py best.pth photo.jpg folder/ "more/*.png" clip.mp4 --output found
 python detect.py best.pth 0                                       # camera 0, until Ctrl-C
 python detect.py best.pth --annotations photos.json               # with the truth in white
+python detect.py best.pth photos/ --labels yolo                   # a dataset, to be corrected
 """
 
 import json
@@ -13,14 +14,15 @@ from pathlib import Path
 from tqdm import tqdm
 
 from data.text import UserError
+from data.write import WRITERS, write_dataset
 from published.detector import Detector
 from published.weights import checkpoint_path
 from utils import options
 from utils.build import eval_dataset
 from utils.files import must_be_new, new_name, write
-from utils.media import Background, batches, named_files, open_inputs, read_ahead
+from utils.media import Background, ImageInput, batches, named_files, open_inputs, read_ahead
 from utils.options import Parser
-from utils.predict import coco_results, image_numbers, plain_results
+from utils.predict import coco_results, detected_records, image_numbers, plain_results
 from utils.resolve import given_fields, with_flags
 from utils.stop import run_script
 
@@ -29,7 +31,7 @@ CHANGES = ("resize", "max_size")  # fields of the recipe that a flag may change
 
 def main():
     flags = parse_flags()
-    must_be_new(flags.json, flags.coco_json)
+    must_be_new(flags.json, flags.coco_json, flags.output if flags.labels else None)
     # A name with a typing error is reported before the checkpoint is loaded.
     files = named_files(flags.inputs)
     given = given_fields(flags)
@@ -50,28 +52,27 @@ def main():
     files = files or named_files(dataset.records.path(i) for i in range(len(dataset)))
     inputs = open_inputs(files, output, flags.every, truth_of(dataset))
     must_be_new(*(copy for source in inputs for copy in source.copies))
+    if flags.labels and not all(isinstance(source, ImageInput) for source in inputs):
+        raise UserError("--labels is for images: save the frames of a video as images first")
     print(f"shown: detections with a score of at least {detector.score_threshold:.2f}")
 
     # A list that is filled step by step is not lost at Ctrl-C.
     results = []
     try:
         for source in inputs:
-            detect_input(source, detector, flags.batch, results)
+            detect_input(source, detector, flags.batch, results, is_drawn=not flags.labels)
     except KeyboardInterrupt:
         print("stopped; all that was written until now is kept", file=sys.stderr)
-    if flags.json:
-        write(flags.json, json.dumps(plain_results(results), indent=1))
-    if flags.coco_json:
-        write(flags.coco_json, json.dumps(coco_results(results, detector.classes, dataset)))
+    write_results(flags, output, results, detector.classes, dataset)
     count = sum(len(detections["scores"]) for _, detections in results)
-    print(f"{count} detections, drawn into {output}")
+    print(f"{count} detections, {'written' if flags.labels else 'drawn'} into {output}")
     problems = [problem for source in inputs for problem in source.problems]
     print(*problems, sep="\n", end="\n" if problems else "", file=sys.stderr)
     return 1 if problems else 0
 
 
-def detect_input(source, detector, batch, results):
-    """Draw the detections on all frames of an input, and append (source, detections) to results.
+def detect_input(source, detector, batch, results, is_drawn):
+    """Append (source, detections) of all frames of an input to results, and draw them if asked to.
 
     While the network works, the next frames are read, and the last ones drawn and written.
     """
@@ -81,11 +82,22 @@ def detect_input(source, detector, batch, results):
             for frames in batches(read_ahead(source), batch):
                 batch_detections = detector([frame.image for frame in frames])
                 for frame, detections in zip(frames, batch_detections):
-                    background.call(draw_and_save, detector, frame, detections)
+                    if is_drawn:
+                        background.call(draw_and_save, detector, frame, detections)
                     results.append((frame.source, detections))
                 bar.update(len(frames))
     finally:
         source.close()
+
+
+def write_results(flags, output, results, classes, dataset):
+    """Write the detections into the files, or as the dataset, that the flags ask for."""
+    if flags.json:
+        write(flags.json, json.dumps(plain_results(results), indent=1))
+    if flags.coco_json:
+        write(flags.coco_json, json.dumps(coco_results(results, classes, dataset)))
+    if flags.labels and results:
+        write_dataset(output, flags.labels, classes, dict(all=detected_records(results, classes)))
 
 
 def draw_and_save(detector, frame, detections):
@@ -117,6 +129,8 @@ def parse_flags():
         help="folder for the copies (default: a new one, detections)")  # fmt: skip
     add("--json", type=Path, metavar="FILE", help="also write the detections into this new file")
     add("--coco-json", type=Path, metavar="FILE", help="the same in COCO's result format")
+    add("--labels", choices=tuple(WRITERS),
+        help="instead of drawing, write the images and their detections as a dataset")  # fmt: skip
     add("--score-threshold", type=float, metavar="X",
         help="show detections with at least this score (default: that of the best F1)")  # fmt: skip
     add("--max-detections", type=int, metavar="N", help="show at most N detections of an image")

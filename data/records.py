@@ -112,6 +112,7 @@ class Records:
     ignore: np.ndarray  # [K] whether it is neither object nor background: crowds, difficult ones
     areas: np.ndarray  # [K] square pixels, as the dataset measures them
     category_ids: tuple = ()  # [C] the dataset's own numbers of the classes
+    scores: np.ndarray = None  # [K] of detections; annotations have none
     notes: tuple = field(default=(), repr=False)
     problems: tuple = field(default=(), repr=False)
 
@@ -142,6 +143,7 @@ class Records:
             labels=self.labels[kept],
             ignore=self.ignore[kept],
             areas=self.areas[kept],
+            scores=None if self.scores is None else self.scores[kept],
         )
 
 

@@ -135,6 +135,20 @@ def identity(entry):
     return status.st_dev, status.st_ino
 
 
+def disjoint(splits):
+    """The dataset's own splits with each image in one of them only, and without empty ones.
+
+    An image stays in test rather than val, and in val rather than train.
+    """
+    last = [name for name in splits if name not in ("test", "val", "train")]
+    kept = {}
+    for name in ("test", "val", "train", *last):
+        taken = [entry for entries in kept.values() for entry in entries]
+        entries, _ = without(splits.get(name, []), taken)
+        kept[name] = entries
+    return {name: kept[name] for name in splits if kept[name]}
+
+
 def same_files(entries, others):
     """Whether two lists of entries are of the same files and not empty."""
     return bool(others) and set(map(identity, entries)) == set(map(identity, others))

@@ -1,11 +1,14 @@
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
 import detect
-from tests.conftest import write_coco
+from data.reading import read_folder
+from data.write import WRITERS
+from tests.conftest import write_coco, write_image
 from tests.scripts import run_script
 from tests.test_detector import save_random_detector
 from tests.test_media import write_video
@@ -91,10 +94,58 @@ def test_ctrl_c_leaves_a_video_that_can_be_played(folder, tmp_path, monkeypatch,
     assert "stopped" in capsys.readouterr().err and (tmp_path / "j").exists()
 
 
+@pytest.fixture
+def photos(tmp_path):
+    """Three photos, of which two have the same name."""
+    for seed, name in enumerate(("a/1.jpg", "b/1.jpg", "b/2.jpg")):
+        write_image(tmp_path / "photos" / name, seed=seed)
+    return tmp_path / "photos"
+
+
+@pytest.mark.parametrize("form", WRITERS)
+def test_detections_become_a_dataset(form, photos, folder, tmp_path, monkeypatch):
+    flags = ("--score-threshold", "0", "--max-detections", "4", "--json", tmp_path / "a.json")
+    out = tmp_path / "out"
+    assert run(folder, monkeypatch, photos, "--labels", form, "--output", out, *flags) == 0
+    source = read_folder("auto", out)
+    assert f"--dataset {form}" in source.notes[0] and not source.problems
+    entries = {entry.path.rsplit("/", 1)[-1]: entry for entry in source.splits["all"]}
+    assert sorted(entries) == ["1.jpg", "2.jpg", "b_1.jpg"]
+    results = json.loads((tmp_path / "a.json").read_text())
+    expected = [item for item in results if item["image"].endswith("b/1.jpg")]
+    objects = entries["b_1.jpg"].objects
+    assert [item.name for item in objects] == [item["class"] for item in expected]
+    boxes = [item["box"] for item in expected]
+    np.testing.assert_allclose([item[:4] for item in objects], boxes, atol=0.6)
+    copies, originals = (sorted(map(Path.read_bytes, f.rglob("*.jpg"))) for f in (out, photos))
+    assert copies == originals
+    if form == "coco":
+        content = json.loads((out / "annotations/instances_default.json").read_text())
+        scores = [item["score"] for item in content["annotations"]]
+        np.testing.assert_allclose(scores, [item["score"] for item in results], atol=1e-4)
+
+
+def test_images_without_detections_are_in_the_dataset(photos, folder, tmp_path, monkeypatch):
+    flags = ("--labels", "yolo", "--output", tmp_path / "out", "--score-threshold", "1")
+    run(folder, monkeypatch, photos, *flags)
+    (entries,) = read_folder("yolo", tmp_path / "out").splits.values()
+    assert len(entries) == 3 and not any(entry.objects for entry in entries)
+
+
+def test_labels_are_of_images_and_replace_nothing(photos, folder, tmp_path):
+    flags = (folder / "best.pth", photos, "--labels", "coco", "--output", photos)
+    assert "not overwritten" in run_script("detect.py", *flags, code=2)
+    flags = (folder / "best.pth", folder / "clip.mp4", "--labels", "voc")
+    printed = run_script("detect.py", *flags, code=2, cwd=tmp_path)
+    assert printed == "error: --labels is for images: save the frames of a video as images first\n"
+    assert list(tmp_path.iterdir()) == [photos]
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     (
         ((), "name images"),
+        (("clip.mp4", "--labels", "csv"), "--labels: invalid choice: 'csv' (choose from 'coco'"),
         (("clip.mp4", "--classes", "cow"), "no class cow: it knows cat, dog"),
         (("clip.mp4", "--every", "0"), "--every 0: must be at least 1"),
         (("clip.mp4", "--batch", "-1"), "--batch -1: must be at least 1"),

@@ -8,7 +8,7 @@ import pytest
 
 from data.reading import read_folder
 from data.records import Entry
-from data.splits import choose_splits, identity, train_val_split
+from data.splits import choose_splits, disjoint, identity, train_val_split
 from data.text import UserError
 from tests.conftest import write_coco, write_image
 from tests.test_voc import write_list, write_voc
@@ -237,3 +237,10 @@ def test_no_image_is_in_both_splits(layout, tmp_path):
     train, val = ({identity(entry) for entry in splits[split]} for split in ("train", "val"))
     everything = {identity(entry) for split in source.splits.values() for entry in split}
     assert train and val and not train & val and train | val == everything
+
+
+def test_to_write_them_each_image_stays_in_one_split():
+    given = dict(trainval=entries("a", "b", "c"), train=entries("a", "b"), val=entries("b", "c"))
+    given |= dict(all=entries("d", "e"), test=entries("c", "e"))
+    kept = {name: names(chosen) for name, chosen in disjoint(given).items()}
+    assert kept == dict(train=["a"], val=["b"], all=["d"], test=["c", "e"])

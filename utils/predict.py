@@ -1,10 +1,13 @@
 """From a batch of images to its detections, and from detections to JSON."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from data.formats.coco import is_official, names_by_id
+from data.records import Entry, Object, pack
 from layers.boxes import clip
 from layers.detections import detections
 from layers.priors import level_sizes
@@ -85,9 +88,7 @@ def coco_results(results, classes, dataset=None):
     classes are COCO's, or else its place among them, from 1.
     """
     image_ids = {}
-    category_ids = tuple(range(1, 1 + len(classes)))
-    if is_official(classes):
-        category_ids = [names_by_id().index(name) for name in classes]
+    category_ids = tuple(category_numbers(classes).values())
     if dataset is not None:
         records = dataset.records
         category_ids = records.category_ids or category_ids
@@ -97,6 +98,29 @@ def coco_results(results, classes, dataset=None):
         image_id = image_ids.get(Path(source.get("image", "")).resolve(), named_id(source))
         rows += coco_rows(image_id, category_ids, image_detections)
     return rows
+
+
+def detected_records(results, classes):
+    """The detections on image files as the records of a dataset, with their scores."""
+    entries = []
+    scores = []
+    for source, image_detections in results:
+        boxes = image_detections["boxes"]
+        # Smaller ones would be dropped as soon as they are read.
+        kept = (boxes[:, 2:] - boxes[:, :2] >= 1).all(axis=1)
+        names = np.array(image_detections["names"], dtype=object)
+        objects = [Object(*box, name) for box, name in zip(boxes[kept].tolist(), names[kept])]
+        entries.append(Entry(source["image"], None, source["image"], objects))
+        scores += image_detections["scores"][kept].tolist()
+    records = pack(entries, classes, category_numbers(classes))
+    return replace(records, scores=np.array(scores))
+
+
+def category_numbers(classes):
+    """Class name -> COCO's own id if the classes are COCO's, or else its place, from 1."""
+    if is_official(classes):
+        return {name: names_by_id().index(name) for name in classes}
+    return {name: number for number, name in enumerate(classes, start=1)}
 
 
 def coco_rows(image_id, category_ids, image_detections):

@@ -1,0 +1,60 @@
+import pytest
+
+from data.reading import read_folder
+from tests.conftest import write_coco
+from tests.scripts import run_script
+from tests.test_kitti import write_label
+
+BOX = "0.00 0 -1.5 10.5 20.0 30.0 40.0 1 1 1 1 1 1 1"
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Three images in train, one of them without objects, and one in val."""
+    write_coco(tmp_path / "set", [[(1, 2, 30, 40, 0)], [], [(5, 5, 9, 9, 1)]], ids=(7, 9))
+    write_coco(tmp_path / "set", [[]], "val", ids=(7, 9))
+    return tmp_path / "set"
+
+
+def reformat(*arguments, code=0):
+    return run_script("tools/reformat.py", *arguments, code=code)
+
+
+@pytest.mark.parametrize("form", ("coco", "yolo", "voc"))
+def test_a_dataset_in_another_format(form, root, tmp_path):
+    printed = reformat("--root", root, "--to", form, "--output", tmp_path / "a/b")
+    assert "images: 3 in train, 1 in val; classes: 2" in printed
+    source = read_folder(form, tmp_path / "a/b")
+    counts = {split: len(entries) for split, entries in source.splits.items()}
+    assert counts == dict(train=3, val=1) and source.classes == ["cat", "dog"]
+    assert form != "coco" or source.category_ids == dict(cat=7, dog=9)
+
+
+def test_classes_are_chosen_and_what_is_left_out_is_counted(tmp_path):
+    lines = [f"{kind} {BOX}" for kind in ("Car", "Van", "DontCare")]
+    write_label(tmp_path / "kitti", "0", *lines)
+    flags = ("--root", tmp_path / "kitti", "--classes", "Van", "--to", "yolo")
+    printed = reformat(*flags, "--output", tmp_path / "out")
+    assert "left out: 1 objects or areas" in printed
+    text = (tmp_path / "out/labels/train/0.txt").read_text()
+    assert text == "0 0.210938 0.468750 0.203125 0.312500\n"
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    (
+        ({"--output": "set"}, "exists already, and is not overwritten"),
+        ({"--output": "set/new"}, "lies in the dataset"),
+        ({"--to": "pascal"}, "--to: invalid choice: 'pascal' (choose from"),
+        ({"--root": "nowhere"}, "no such folder"),
+        ({"--root": None}, "name the dataset: --root my/folder"),
+        ({"--classes": "cow"}, "no class 'cow'; there are cat, dog"),
+    ),
+)
+def test_a_mistake_is_one_line_and_nothing_is_written(changes, message, root, tmp_path):
+    flags = {"--root": "set", "--to": "yolo", "--output": "out"} | changes
+    words = [word for flag, value in flags.items() if value for word in (flag, value)]
+    before = sorted(tmp_path.rglob("*"))
+    printed = run_script("tools/reformat.py", *words, code=2, cwd=tmp_path)
+    assert printed.startswith("error: ") and message in printed and printed.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == before
