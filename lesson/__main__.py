@@ -1,6 +1,7 @@
 """Draw the lesson's pictures, or follow a prior through both detectors.
 
 python -m lesson                       # all pictures and numbers; first trains two detectors, once
+python -m lesson object 6              # the priors that overlap this object most
 python -m lesson prior 6634            # everything that happens to a prior of SSD300
 python -m lesson prior 150 110 60      # the prior that is most like this x, y and side in pixels
 python -m lesson prior 6634 --image 3  # the prior on another validation image
@@ -9,22 +10,25 @@ python -m lesson prior 6634 --image 3  # the prior on another validation image
 from pathlib import Path
 
 from data.text import UserError
-from lesson.draw_priors import draw_cells, draw_delta, draw_fit, draw_matching
-from lesson.draw_training import (
-    draw_augmentation,
-    draw_cumulative,
+from lesson.draw_detections import (
     draw_curve,
-    draw_imbalance,
-    draw_mining,
     draw_nms,
     draw_pyramid,
     draw_strip,
     level_name,
-    receptive_field,
+    receptive_fields,
+)
+from lesson.draw_priors import draw_cells, draw_delta, draw_fit, draw_matching
+from lesson.draw_training import (
+    draw_augmentation,
+    draw_cumulative,
+    draw_imbalance,
+    draw_mining,
 )
 from lesson.example import IMAGE, look, val_dataset
 from lesson.microscope import follow
 from lesson.runs import RETINANET, run_folder, snapshots
+from lesson.style import in_style
 from lesson.text import example_numbers, paper_numbers, refresh, save_numbers
 from utils import parallel
 from utils.evaluation.evaluate import best_operating_points, detect_all
@@ -38,25 +42,28 @@ CURVE_CLASS = "triangle"  # the hardest of the three classes
 def main():
     parser = Parser(__doc__)
     parser.add_argument(
-        "what", nargs="*", help="the word prior, and its number or its x, y and side"
+        "what",
+        nargs="*",
+        help="prior, and its number or its x, y and side; or object, and its number",
     )
     parser.add_argument(
         "--image", type=int, default=IMAGE, help="the number of the validation image"
     )
     flags = parser.parse()
-    if flags.what[:1] == ["prior"]:
+    if flags.what[:1] in (["prior"], ["object"]):
         count = len(val_dataset("ssd"))
         if not 0 <= flags.image < count:
             raise UserError(f"--image {flags.image}: the validation images are 0 to {count - 1}")
-        print(*follow(flags.what[1:], flags.image), sep="\n")
+        print(*follow(*flags.what[:1], flags.what[1:], flags.image), sep="\n")
         return
     if flags.what:
         raise UserError(
-            f"{flags.what[0]}: type prior and a number, or nothing to draw all pictures"
+            f"{flags.what[0]}: type prior or object and a number, or nothing to draw all pictures"
         )
     draw_all()
 
 
+@in_style
 def draw_all():
     """Draw every picture, and renew numbers.json and the numbers and code in the text."""
     numbers = paper_numbers() | cheap_pictures()
@@ -66,9 +73,9 @@ def draw_all():
     numbers |= draw_cumulative(retinanets) | draw_mining(ssds)
     numbers |= draw_pyramid(last) | draw_nms(last) | draw_strip(retinanets)
     numbers |= example_numbers("retinanet", last) | example_numbers("ssd", ssds[max(ssds)])
-    for number, level in enumerate(last.levels[:3]):
-        name = level_name(level).lower()
-        numbers[f"field.{name}"] = f"{receptive_field(last, number)}"
+    (p3,) = [i for i, level in enumerate(last.levels) if level_name(level) == "P3"]
+    smallest, largest = receptive_fields(last, p3)
+    numbers |= {"field.smallest": f"{smallest}", "field.largest": f"{largest}"}
     numbers |= evaluate_best() | {
         "run.iterations": f"{max(retinanets)}",
         "run.ssd_iterations": f"{max(ssds)}",
@@ -78,6 +85,7 @@ def draw_all():
     print(f"drawn: {len(list(Path(__file__).parent.glob('pictures/*.png')))} pictures")
 
 
+@in_style
 def cheap_pictures():
     """Draw the pictures that need no training -> numbers."""
     height, width = look("retinanet").image.shape[:2]

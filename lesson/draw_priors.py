@@ -12,11 +12,14 @@ from layers.matching import IGNORED
 from layers.priors import grid_size, level_sizes
 from lesson.example import EXAMPLE, NAMES, look, val_dataset
 from lesson.style import (
+    BACKGROUND_COLOUR,
+    DARK,
     IGNORED_COLOUR,
-    INK,
     LEVELS,
     OBJECT_COLOUR,
+    POSITIVE_COLOUR,
     add_box,
+    add_colours,
     add_text,
     dim,
     new_figure,
@@ -32,7 +35,7 @@ PAPER_SIZES = dict(SSD300=(300, 300), RetinaNet=(800, 1344))
 
 def draw_cells():
     """Draw the priors of one cell on every feature map of both papers' detectors -> numbers."""
-    figure, axes = new_figure(2, 7, height=3.7)
+    figure, axes = new_figure(2, 6, height=5.4)
     numbers = {}
     for row, (name, levels) in enumerate(
         (("SSD300", ssd.prior_levels(300)), ("RetinaNet", retinanet.prior_levels()))
@@ -40,10 +43,10 @@ def draw_cells():
         size = PAPER_SIZES[name]
         counts = level_sizes(size, levels)
         for axis, level, colour, count in zip(axes[row], levels, LEVELS, counts):
-            draw_cell(axis, level, size, colour, count)
+            draw_cell(axis, level, grid_size(size, level), colour, count)
         for axis in axes[row][len(levels) :]:
             axis.axis("off")
-        axes[row][0].set_ylabel(f"{name}\n{sum(counts):,} priors", fontsize=10)
+        axes[row][0].set_ylabel(f"{name}\n{sum(counts):,} priors")
         key = name.lower()
         numbers[f"cells.{key}.priors"] = f"{sum(counts):,}"
         numbers[f"cells.{key}.levels"] = str(len(levels))
@@ -54,30 +57,29 @@ def draw_cells():
     return numbers
 
 
-def draw_cell(axes, level, size, colour, count):
-    """Draw the priors of the cell in the middle of a level's grid, within the border of the
-    image."""
-    rows, columns = grid_size(size, level)
-    y = rows // 2 * level.stride
-    x = columns // 2 * level.stride
-    height, width = size
-    axes.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[], aspect="equal")
-    axes.set_facecolor("#f2f2f2")
-    for base_prior in level.base_priors:
-        left, top, right, bottom = np.array(base_prior) + [x, y, x, y]
+def draw_cell(axes, level, grid, colour, count):
+    """Draw the first cell of a level and its priors, as large as its largest prior allows."""
+    middle = level.stride / 2
+    priors = np.array(level.base_priors)
+    reach = 1.1 * (priors[:, 2:] - priors[:, :2]).max() / 2
+    limits = (middle - reach, middle + reach)
+    axes.set(xlim=limits, ylim=limits[::-1], xticks=[], yticks=[], aspect="equal")
+    axes.set_facecolor(DARK)
+    axes.add_patch(Rectangle((0, 0), level.stride, level.stride, facecolor="#777777"))
+    for left, top, right, bottom in priors:
         axes.add_patch(
             Rectangle(
                 (left, top), right - left, bottom - top, fill=False, edgecolor=colour, linewidth=1.3
             )
         )
-    axes.plot(x + level.stride / 2, y + level.stride / 2, ".", color=INK, markersize=3)
-    axes.set_title(f"stride {level.stride}\n{rows} x {columns} cells", fontsize=8)
-    axes.set_xlabel(f"x {len(level.base_priors)} shapes\n= {count:,}", fontsize=8)
+    sides = np.sqrt((priors[:, 2:] - priors[:, :2]).prod(axis=1))
+    axes.set_title(f"{grid[0]} x {grid[1]}\nstride {level.stride}")
+    axes.set_xlabel(f"{sides.min():.0f} to {sides.max():.0f}\n{len(priors)} shapes\n= {count:,}")
 
 
 def draw_delta():
     """Draw the example object, its best prior and the four numbers between them -> numbers."""
-    figure, axes = new_figure(1, 2, height=4.2)
+    figure, axes = new_figure(1, 2, height=4.7)
     numbers = {}
     for axis, name in zip(axes, ("ssd", "retinanet")):
         view = look(name)
@@ -88,17 +90,21 @@ def draw_delta():
         overlap = view.overlaps[EXAMPLE, prior_row].item()
         draw_arrows(axis, view, box, prior, view.level_of(prior_row))
         text = ", ".join(f"{value:+.2f}" for value in deltas)
-        title = f"{NAMES[name]}: IoU {overlap:.2f}\ndeltas ({text})"
-        axis.set_title(title, fontsize=10)
+        axis.set_title(f"{NAMES[name]}: IoU {overlap:.2f}\ndeltas ({text})")
         numbers |= {
-            f"{name}.box": ", ".join(f"{side:.0f}" for side in box.tolist()),
-            f"{name}.prior": ", ".join(f"{side:.0f}" for side in prior.tolist()),
+            f"{name}.box": corners(box),
+            f"{name}.prior": corners(prior),
             f"{name}.prior_row": f"{prior_row:,}",
             f"{name}.iou": f"{overlap:.2f}",
             f"{name}.deltas": text,
         }
     save_figure(figure, "delta")
     return numbers
+
+
+def corners(box):
+    """The sides of a box to a hundredth of a pixel, so that a reader computes the same deltas."""
+    return ", ".join(f"{side:.2f}".removesuffix(".00") for side in box.tolist())
 
 
 def draw_arrows(axes, view, box, prior, level):
@@ -116,8 +122,11 @@ def draw_arrows(axes, view, box, prior, level):
         axes.add_patch(arrow)
     margin = 0.9 * float((box[2:] - box[:2]).max())
     axes.set(xlim=(x - margin, x + margin), ylim=(y + margin, y - margin))
-    add_text(axes, box[0].item(), box[3].item() + margin * 0.14, "white: the object", size=9)
-    add_text(axes, prior[0].item(), prior[1].item() - margin * 0.05, "coloured: its prior", size=9)
+    left = min(box[0], prior[0]).item()
+    top = min(box[1], prior[1]).item()
+    bottom = max(box[3], prior[3]).item()
+    add_text(axes, left, top - margin * 0.07, "coloured: its prior")
+    add_text(axes, left, bottom + margin * 0.16, "white: the object")
 
 
 def draw_fit():
@@ -129,21 +138,22 @@ def draw_fit():
     boxes = resized_boxes(dataset)
     changes, before, after = fit_priors(boxes, recipe)
     sides = box_sides(boxes)
-    figure, axes = new_figure(1, 2, height=3.4, sharey=True)
+    figure, axes = new_figure(1, 2, height=3.9, sharey=True)
     for axis, priors, share, title in (
         (axes[0], recipe, before, "priors of the paper"),
         (axes[1], recipe | changes, after, "priors fitted to the data"),
     ):
         best = best_overlap(boxes, build_levels(priors))
         reached = best >= REACHED
-        axis.scatter(sides[reached], best[reached], s=9, color=LEVELS[6], label="reached")
-        axis.scatter(sides[~reached], best[~reached], s=14, color=LEVELS[4], marker="x",
-                     label="not reached")  # fmt: skip
+        axis.scatter(sides[reached], best[reached], s=12, color=BACKGROUND_COLOUR, label="reached")
+        axis.scatter(
+            sides[~reached], best[~reached], s=20, color=POSITIVE_COLOUR, marker="x",
+            linewidth=1.2, label="not reached",
+        )  # fmt: skip
         axis.axhline(REACHED, color=IGNORED_COLOUR, linewidth=1)
-        axis.set_title(f"{title}: {share:.1%} reached", fontsize=10)
-        axis.set_xlabel("side of the object, pixels (square root of its area)")
-        axis.legend(fontsize=8, loc="lower right")
-    axes[0].set(ylabel="best IoU with any prior", ylim=(0.2, 1))
+        axis.set(title=f"{title}:\n{share:.1%} reached", xlabel="side of the object, pixels")
+    axes[0].set(ylabel="best IoU with any prior", ylim=(0, 1))
+    axes[1].legend(loc="lower right")
     save_figure(figure, "fit")
     return {"fit.before": f"{before:.1%}", "fit.after": f"{after:.1%}"}
 
@@ -151,33 +161,33 @@ def draw_fit():
 def draw_matching():
     """Draw matched priors in the colours of their levels, and the centres of ignored ones in grey
     -> numbers."""
-    figure, axes = new_figure(1, 2, height=3.9)
+    figure, axes = new_figure(1, 2, height=4.6)
     numbers = {}
     for axis, name in zip(axes, ("ssd", "retinanet")):
         view = look(name)
         positive = view.labels >= 0
         ignored = view.labels == IGNORED
-        show_image(axis, dim(view.image, 0.7))
-        for box in view.targets[0]["boxes"]:
-            add_box(axis, box, OBJECT_COLOUR, width=1.4)
+        show_image(axis, dim(view.image, 0.6))
         centres = xyxy_to_cxcywh(view.priors)[:, :2]
-        edge = dict(markeredgecolor="black", markeredgewidth=0.4)
+        edge = dict(markeredgecolor="black", markeredgewidth=0.5)
         axis.plot(*centres[ignored].T, "s", color=IGNORED_COLOUR, markersize=4, **edge)
         for row in positive.nonzero()[:, 0].tolist():
-            colour = LEVELS[view.level_of(row)]
-            add_box(axis, view.priors[row], colour, width=0.8, fill="none")
-            axis.plot(*centres[row], "o", color=colour, markersize=4, **edge)
+            add_box(axis, view.priors[row], LEVELS[view.level_of(row)], width=0.8, fill="none")
+        for box in view.targets[0]["boxes"]:
+            add_box(axis, box, OBJECT_COLOUR, width=1.4)
+        # Several shapes of a cell may match: the area of its dot is their number.
+        places, counts = centres[positive].unique(dim=0, return_counts=True)
+        for place, count in zip(places, counts):
+            rows = positive & (centres == place).all(dim=1)
+            colour = LEVELS[view.level_of(int(rows.nonzero()[0]))]
+            axis.plot(*place, "o", color=colour, markersize=4.5 * float(count) ** 0.5, **edge)
         height, width = view.image.shape[:2]
         axis.set(xlim=(0, width), ylim=(height, 0))
-        total = len(view.labels)
         matched = int(positive.sum())
-        grey = int(ignored.sum())
-        axis.set_title(
-            f"{NAMES[name]}: of {total:,} priors {matched} are matched,\n"
-            f"{grey} ignored (grey), {total - matched - grey:,} background",
-            fontsize=10,
-        )
+        axis.set_title(f"{NAMES[name]}: {matched} matched,\n{int(ignored.sum())} ignored (grey)")
         numbers |= matching_numbers(name, view, positive, ignored)
+        numbers[f"{name}.positive_cells"] = f"{len(places)}"
+    add_colours(figure, ["finest level", "the next", "the third"], LEVELS)
     save_figure(figure, "matching")
     return numbers
 

@@ -45,11 +45,28 @@ def partner(view, row, other):
     return int(iou(view.priors[row][None] * torch.tensor(scale), other.priors).argmax())
 
 
-def follow(numbers, index):
-    """Lines about a prior of SSD300 on a validation image, and about RetinaNet's in its place."""
+def best_priors_of(views, numbers):
+    """detector -> the row of the prior that overlaps an object most: numbers hold the object's."""
+    count = len(views["ssd"].overlaps)
+    if len(numbers) != 1 or not numbers[0].isdigit() or int(numbers[0]) >= count:
+        raise UserError(
+            f"object {' '.join(numbers)}: the {count} objects of this image are numbered from 0"
+        )
+    return {name: view.best_prior(int(numbers[0])) for name, view in views.items()}
+
+
+def follow(what, numbers, index):
+    """Lines about a prior of each detector on a validation image.
+
+    what is "prior", for a prior of SSD300 and that of RetinaNet in its place; or "object", for the
+    priors that overlap an object most.
+    """
     views = {name: look(name, index) for name in NAMES}
-    row = find_prior(views["ssd"], numbers)
-    rows = dict(ssd=row, retinanet=partner(views["ssd"], row, views["retinanet"]))
+    if what == "object":
+        rows = best_priors_of(views, numbers)
+    else:
+        row = find_prior(views["ssd"], numbers)
+        rows = dict(ssd=row, retinanet=partner(views["ssd"], row, views["retinanet"]))
     for name, view in views.items():
         models = snapshots(name)
         yield f"\n{NAMES[name]}, prior {rows[name]}, after {max(models)} iterations"

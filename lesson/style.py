@@ -1,21 +1,57 @@
-"""How all pictures look: white is an object, grey is what does not count."""
+"""How all pictures look: white is an object; levels and classes have colours of their own."""
 
 import io
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from PIL import Image
 
 PICTURES = Path(__file__).parent / "pictures"
-# Okabe and Ito's colours, which colour-blind people can tell apart; one for each level, from the
-# finest to the coarsest.
-LEVELS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#D55E00", "#CC79A7", "#0072B2")
-OBJECT_COLOUR = "white"
+# One for each level, from the finest to the coarsest.
+LEVELS = ("#ffe838", "#ff9500", "#ff4b3e", "#e23bd0", "#b06cf0", "#7d8cff")
+# One for each class of shapes.
+CLASSES = ("#3d9bff", "#2ee6c5", "#b48cff")
+# What a prior is in training.
+POSITIVE_COLOUR = "#c8401b"
 IGNORED_COLOUR = "#9a9a9a"
+BACKGROUND_COLOUR = "#2f4b7c"
+# One for each value of a constant, from small to large.
+LINES = ("#c6b45c", "#7fb069", "#2a9d8f", "#c8401b", "#2f4b7c")
+OBJECT_COLOUR = "white"
+DARK = "#333333"
 INK = "#222222"
+# A picture is often seen 400 pixels wide, half as large as it is drawn.
+STYLE = {
+    "font.size": 13,
+    "axes.titlesize": 13,
+    "axes.labelsize": 13,
+    "xtick.labelsize": 12,
+    "ytick.labelsize": 12,
+    "legend.fontsize": 12,
+    "legend.handlelength": 1.2,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.edgecolor": "#777777",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "lines.linewidth": 2.2,
+}
 MAX_BYTES = 150_000
+
+
+def in_style(draw):
+    """The function draw, called so that all that it draws is in this style."""
+
+    def draw_in_style(*arguments):
+        with matplotlib.rc_context(STYLE):
+            return draw(*arguments)
+
+    return draw_in_style
 
 
 def new_figure(rows=1, columns=1, height=4.0, **options):
@@ -28,11 +64,11 @@ def show_image(axes, image, title=""):
     """Show an image without ticks; the units of the axes are its pixels, from its corner."""
     height, width = image.shape[:2]
     axes.imshow(image, extent=(0, width, height, 0), interpolation="bilinear")
-    axes.set(xticks=[], yticks=[])
-    axes.set_title(title, fontsize=10, color=INK)
+    axes.set(xticks=[], yticks=[], title=title)
+    axes.spines[:].set_visible(False)
 
 
-def add_box(axes, box, colour=OBJECT_COLOUR, width=1.6, style="-", fill=None, label=None):
+def add_box(axes, box, colour=OBJECT_COLOUR, width=1.6, style="-", fill=None):
     """Draw a box, xyxy, which a dark line around it keeps visible on any image."""
     left, top, right, bottom = np.asarray(box, float)
     place = ((left, top), right - left, bottom - top)
@@ -40,20 +76,24 @@ def add_box(axes, box, colour=OBJECT_COLOUR, width=1.6, style="-", fill=None, la
         axes.add_patch(Rectangle(*place, fill=False, edgecolor="black", linewidth=width + 1.4))
     axes.add_patch(
         Rectangle(
-            *place,
-            facecolor=fill or "none",
-            edgecolor=colour,
-            linewidth=width,
-            linestyle=style,
-            label=label,
+            *place, facecolor=fill or "none", edgecolor=colour, linewidth=width, linestyle=style
         )
     )
 
 
-def add_text(axes, x, y, text, colour=INK, size=9, **options):
+def add_text(axes, x, y, text, colour=INK, size=12, **options):
     """Write text on a light plate, which keeps it legible on any image."""
     plate = dict(facecolor="white", edgecolor="none", alpha=0.85, pad=1.5)
     axes.text(x, y, text, color=colour, fontsize=size, bbox=plate, **options)
+
+
+def add_colours(figure, names, colours):
+    """Say below a figure what its colours stand for."""
+    lines = [Line2D([], [], color=colour, linewidth=7) for _, colour in zip(names, colours)]
+    figure.legend(
+        lines, names, loc="outside lower center", ncols=len(names), frameon=False,
+        columnspacing=1.2,
+    )  # fmt: skip
 
 
 def dim(image, share=0.45):

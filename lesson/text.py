@@ -12,10 +12,13 @@ from pathlib import Path
 
 import retinanet
 import ssd
+from data.transforms import FULL_STRENGTH_PASSES
 from layers.boxes import CENTRE_SCALE, SIZE_SCALE
 from layers.priors import level_sizes
 from lesson.draw_priors import PAPER_SIZES
+from lesson.draw_training import EASY
 from lesson.example import EXAMPLE, look, predictions, was_kept
+from utils.evaluation.metrics import RECALLS
 from utils.recipes import RECIPES
 
 COCO_CLASSES = 80
@@ -34,7 +37,8 @@ def paper_numbers():
     alpha = coco.focal_alpha
     gamma = coco.focal_gamma
     logits = sum(level_sizes(PAPER_SIZES["RetinaNet"], retinanet.prior_levels())) * COCO_CLASSES
-    easy = (1 - alpha) * probability**gamma * -math.log(1 - probability)
+    rare = -math.log(1 - probability)  # the cost of a background prior with this probability
+    turned_down = (1 - alpha) * 0.5**gamma * math.log(2)
     return {
         "paper.probability": f"{probability:g}",
         "paper.bias": f"{-math.log((1 - probability) / probability):.2f}",
@@ -44,7 +48,10 @@ def paper_numbers():
         "paper.ssd_start": f"{(1 + 3) * math.log(1 + 20):.2f}",
         "paper.classes": f"{COCO_CLASSES}",
         "paper.even_start": f"{logits * math.log(2):,.0f}",
-        "paper.focal_start": f"{logits * easy:,.0f}",
+        "paper.rare_start": f"{logits * rare:,.0f}",
+        "paper.focal_even_start": f"{logits * turned_down:,.0f}",
+        "paper.focal_start": f"{logits * (1 - alpha) * probability**gamma * rare:,.0f}",
+        "paper.focal_easy": f"{(1 - alpha) * EASY**gamma * -math.log(1 - EASY):.5f}",
         "paper.ssd_positive": f"{ssd300.positive_iou:g}",
         "paper.positive": f"{coco.positive_iou:g}",
         "paper.negative": f"{coco.negative_iou:g}",
@@ -52,7 +59,11 @@ def paper_numbers():
         "paper.size_scale": f"{SIZE_SCALE:g}",
         "paper.ssd_smallest": f"{ssd.SIZES[300][0]}",
         "paper.retinanet_smallest": f"{retinanet.SIZES[0]}",
+        "paper.ssd_second": f"{ssd.SIZES[300][1]}",
         "paper.retinanet_largest": f"{retinanet.SIZES[-1]}",
+        "paper.retinanet_very_largest": f"{retinanet.SIZES[-1] * retinanet.SCALES[-1]:.0f}",
+        "paper.recalls": f"{len(RECALLS)}",
+        "paper.passes": f"{FULL_STRENGTH_PASSES}",
         "paper.ssd_nms": f"{ssd300.nms_iou:g}",
         "paper.nms": f"{coco.nms_iou:g}",
         "paper.topk": f"{coco.pre_nms_topk:,}",

@@ -3,7 +3,7 @@ import torch
 
 from data.text import UserError
 from lesson import example
-from lesson.microscope import describe_prior, find_prior, partner
+from lesson.microscope import best_priors_of, describe_prior, find_prior, partner
 from lesson.runs import initial_model
 from utils.build import build_detector
 
@@ -23,6 +23,14 @@ def test_a_prior_is_named_by_its_number_or_by_a_place_and_a_size(views):
     for wrong in (["8732"], ["-1"], ["1", "2"], ["x"], ["1", "2", "0"]):
         with pytest.raises(UserError):
             find_prior(views["ssd"], wrong)
+
+
+def test_an_object_is_followed_in_both_detectors_by_its_best_priors(views):
+    rows = best_priors_of(views, [str(example.EXAMPLE)])
+    assert rows == dict(ssd=6634, retinanet=4171)  # those that the lesson speaks of
+    for wrong in ([], ["7"], ["-1"], ["x"], ["1", "2"]):
+        with pytest.raises(UserError):
+            best_priors_of(views, wrong)
 
 
 def test_its_partner_in_the_other_detector_lies_on_the_same_part_of_the_image(views):
