@@ -8,12 +8,13 @@ trainval, no train        as train; PASCAL VOC is thus trained on trainval of bo
                           validated on test of 2007
 no train, no trainval     the images without a split, or else those of val, are the training images
 
-An image that is both in train and in val, under any name or link, is only validated on.
+An image that is both in train and in val, under any name or link or as a copy, is only validated
+on.
 """
 
 import os
 import zlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 from data.text import UserError, some
 
@@ -51,9 +52,8 @@ def choose_splits(splits, val_share=VAL_SHARE):
         train, val = train_val_split(train, val_share)
         where = "the images" if source == "all" else f"the images of {source}"
         notes.append(f"no val of its own: {len(val)} of {where} are held out for validation")
-    train, shared = without(train, val)
-    if shared:
-        notes.append(f"{shared} images are in train and in val, and are only validated on")
+    train, shared_notes = keep_apart(train, val)
+    notes += shared_notes
     used = {source, "val"}
     for name in sorted(set(splits) - used):
         extra, _ = without(splits[name], train + val)
@@ -65,11 +65,24 @@ def choose_splits(splits, val_share=VAL_SHARE):
     return dict(train=train, val=val, test=test), notes
 
 
+def keep_apart(train, val):
+    """The images of train that are not in val, under any name or link or as a copy, and notes."""
+    notes = []
+    train, num_shared = without(train, val)
+    if num_shared:
+        notes.append(f"{num_shared} images are in train and in val, and are only validated on")
+    train, copies = without_copies(train, val)
+    if copies:
+        paths = some([str(entry.path) for entry in copies])
+        notes.append(f"left out of train, copies of images in val: {len(copies)}, of {paths}")
+    return train, notes
+
+
 def train_val_split(entries, val_share=VAL_SHARE):
     """Hold out a share of the images for validation -> train, val.
 
     A hash of an image's name decides: it is the same on every computer, and images that are added
-    later move none to the other side. Copies of one file stay together.
+    later move none to the other side. Copies of one image stay together.
     """
     groups = group_copies(entries)
     if len(groups) < 2:
@@ -93,17 +106,36 @@ def train_val_split(entries, val_share=VAL_SHARE):
 
 
 def group_copies(entries):
-    """The entries in groups, so that files that are equal byte for byte are in one group."""
+    """The entries in groups, so that copies of one image are in one group."""
+    counts = Counter(file_size(entry.path) for entry in entries)
+    repeated = {size for size, count in counts.items() if count > 1}
     groups = defaultdict(list)
-    by_size = defaultdict(list)
     for entry in entries:
-        by_size[file_size(entry.path)].append(entry)
-    for size, same_size in by_size.items():
-        for entry in same_size:
-            # Files are only read if there are several of one size.
-            content = content_hash(entry.path) if len(same_size) > 1 else None
-            groups[size, content].append(entry)
+        groups[copy_key(entry, repeated)].append(entry)
     return list(groups.values())
+
+
+def without_copies(entries, others):
+    """The entries that are copies of none of the others, and those that are."""
+    sizes = [{file_size(entry.path) for entry in part} for part in (entries, others)]
+    repeated = set.intersection(*sizes)
+    taken = {copy_key(other, repeated) for other in others}
+    copies = [entry for entry in entries if copy_key(entry, repeated) in taken]
+    left_out = set(map(id, copies))
+    return [entry for entry in entries if id(entry) not in left_out], copies
+
+
+def copy_key(entry, repeated_sizes):
+    """A value that copies of an image have in common: files that are equal byte for byte, and what
+    Roboflow makes of an image, NAME.rf.HASH.jpg.
+
+    Files are only read if their size is one of those that occur repeatedly.
+    """
+    stem = stem_of_entry(entry)
+    if ".rf." in stem:
+        return stem.split(".rf.")[0]
+    size = file_size(entry.path)
+    return size, content_hash(entry.path) if size in repeated_sizes else entry.path
 
 
 def file_size(path):

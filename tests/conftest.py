@@ -49,7 +49,9 @@ def write_coco(root, objects, split="train", names=("cat", "dog"), ids=(1, 2), h
     class number)."""
     annotations = []
     for image, boxes in enumerate(objects):
-        write_image(root / f"{split}2017/{image}.jpg", height, width, seed=image)
+        # Equal pictures would not be in two splits.
+        seed = image if split == "train" else 1000 + image
+        write_image(root / f"{split}2017/{image}.jpg", height, width, seed)
         annotations += [
             dict(
                 id=len(annotations) + i,

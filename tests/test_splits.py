@@ -125,6 +125,33 @@ def test_too_few_images_are_an_error_that_says_what_to_do(count):
         train_val_split(entries(*"ab"[:count]))
 
 
+def test_copies_in_train_of_images_in_val_are_left_out_and_named(tmp_path):
+    """Equal files of other names, and what Roboflow makes of an image."""
+    write_image(tmp_path / "train/a.jpg", seed=1)
+    shutil.copy(tmp_path / "train/a.jpg", tmp_path / "val-a.jpg")
+    write_image(tmp_path / "train/b.jpg", seed=2)
+    paths = dict(
+        train=["train/a.jpg", "train/b.jpg", "c_jpg.rf.0123.jpg", "d_jpg.rf.4567.jpg"],
+        val=["val-a.jpg", "c_jpg.rf.89ab.jpg"],
+    )
+    given = {
+        split: [Entry(str(tmp_path / name), (64, 96), name, []) for name in part]
+        for split, part in paths.items()
+    }
+    splits, notes = choose_splits(given)
+    assert names(splits["train"]) == ["d_jpg.rf.4567.jpg", "train/b.jpg"]
+    assert names(splits["val"]) == sorted(paths["val"])
+    assert notes[0].startswith("left out of train, copies of images in val: 2, of ")
+    assert "train/a.jpg" in notes[0] and "c_jpg.rf.0123.jpg" in notes[0]
+
+
+def test_what_roboflow_makes_of_an_image_is_held_out_together():
+    versions = [f"image{i}_jpg.rf.{version}" for i in range(30) for version in range(3)]
+    splits, _ = choose_splits(dict(train=entries(*versions)))
+    images = [{name.split(".rf.")[0] for name in names(splits[part])} for part in ("train", "val")]
+    assert all(images) and not set.intersection(*images)
+
+
 def test_equal_pictures_stay_together(tmp_path):
     for i in range(20):
         write_image(tmp_path / f"a{i}.jpg", seed=i)
