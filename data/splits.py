@@ -45,8 +45,9 @@ def choose_splits(splits, val_share=VAL_SHARE):
     if source is not None and not val and test:
         val = test
         notes += ["there is no val: the images of test are validated on"]
-    if source is not None and same_files(train, val):
+    if val and not keep_apart(train, val)[0]:
         notes += ["train and val are the same images"]
+        train = unique(train + val)
         val = []
     if source is not None and not val:
         train, val = train_val_split(train, val_share)
@@ -179,11 +180,6 @@ def disjoint(splits):
         entries, _ = without(splits.get(name, []), taken)
         kept[name] = entries
     return {name: kept[name] for name in splits if kept[name]}
-
-
-def same_files(entries, others):
-    """Whether two lists of entries are of the same files and not empty."""
-    return bool(others) and set(map(identity, entries)) == set(map(identity, others))
 
 
 def unique(entries):

@@ -145,6 +145,22 @@ def test_copies_in_train_of_images_in_val_are_left_out_and_named(tmp_path):
     assert "train/a.jpg" in notes[0] and "c_jpg.rf.0123.jpg" in notes[0]
 
 
+def test_a_train_of_nothing_but_copies_of_val_is_read_as_one_with_it(tmp_path):
+    given = dict(train=[], val=[])
+    for i in range(8):
+        write_image(tmp_path / f"val/{i}.jpg", seed=i)
+        (tmp_path / "train").mkdir(exist_ok=True)
+        shutil.copy(tmp_path / f"val/{i}.jpg", tmp_path / f"train/{i}.jpg")
+        for split in given:
+            path = str(tmp_path / f"{split}/{i}.jpg")
+            given[split].append(Entry(path, (64, 96), f"{split}{i}", []))
+    splits, notes = choose_splits(given)
+    assert notes[0] == "train and val are the same images"
+    assert len(splits["train"] + splits["val"]) == 16 and splits["train"]
+    numbers = [{name[-1] for name in names(splits[part])} for part in ("train", "val")]
+    assert all(numbers) and not set.intersection(*numbers)
+
+
 def test_what_roboflow_makes_of_an_image_is_held_out_together():
     versions = [f"image{i}_jpg.rf.{version}" for i in range(30) for version in range(3)]
     splits, _ = choose_splits(dict(train=entries(*versions)))
