@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import pytest
 
 from data.reading import read_folder
+from data.splits import choose_splits
 from tests.conftest import read_split, write_image
 
 
@@ -152,3 +155,12 @@ def test_a_coordinate_that_is_no_number_is_a_problem(tmp_path):
     write_voc(tmp_path, {"a": [("dog", "nan", 1, 2, 3)]})
     (problem,) = read_folder("voc", tmp_path).problems
     assert "a.xml: object 1: its bndbox is not readable" in problem
+
+
+@pytest.mark.parametrize("split", ("test", "val"))
+def test_where_only_test_or_val_is_listed_the_others_are_trained_on(tmp_path, split):
+    write_voc(tmp_path, {name: [("cat", 1, 1, 9, 9)] for name in "abcdef"})
+    write_list(tmp_path, split, ["e", "f"])
+    splits, _ = choose_splits(read_folder("voc", tmp_path).splits)
+    names = {name: sorted(Path(e.path).stem for e in part) for name, part in splits.items()}
+    assert names["train"] == ["a", "b", "c", "d"] and names["val"] == ["e", "f"]

@@ -71,8 +71,12 @@ def list_annotations(folder, files, notes, problems):
     if not listed:
         return by_split(files, folder_split)
     used = {file for chosen in listed.values() for file in chosen}
-    if len(used) < len(files):
-        notes.append(f"not used: {len(files) - len(used)} xml files that no list names")
+    unlisted = [file for file in files if file not in used]
+    if unlisted and not {"train", "trainval"} & set(listed):
+        # Lists of val or test alone leave the others to be trained on.
+        listed["all"] = unlisted
+    elif unlisted:
+        notes.append(f"not used: {len(unlisted)} xml files that no list names")
     return listed
 
 
