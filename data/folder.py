@@ -6,6 +6,7 @@ import posixpath
 import re
 from collections import defaultdict
 from pathlib import Path
+from urllib.parse import unquote
 
 from data.images import EXTENSIONS, looks_like_mask
 from data.text import UserError
@@ -102,13 +103,14 @@ class Folder:
         ignored. Of several images with that name the nearest is meant, and never one of another
         split.
         """
-        parts = name_parts(name)
-        last = parts[-1] if parts else ""
-        found = self.by_name.get(last) or self.by_stem.get(last, [])
-        image = self.choose(found, parts, beside, split, path)
-        if image is None:
-            raise UserError(f"{path or self.path(beside)}: no such image: {name}")
-        return image
+        for written in (name, from_url(name)):
+            parts = name_parts(written)
+            last = parts[-1] if parts else ""
+            found = self.by_name.get(last) or self.by_stem.get(last, [])
+            image = self.choose(found, parts, beside, split, path)
+            if image is not None:
+                return image
+        raise UserError(f"{path or self.path(beside)}: no such image: {name}")
 
     def find_by_stem(self, beside, name=""):
         """The path of the image that has the stem of an annotation file, `beside`.
@@ -147,6 +149,12 @@ class Folder:
                 where = path or self.path(beside)
                 raise UserError(f"{where}: two images could be meant: {first} and {other}")
         return [first, *others]
+
+
+def from_url(name):
+    """The name of a file in a URL: decoded, without ?query, or Label Studio's ?d=name."""
+    before, _, query = name.partition("?")
+    return unquote(query.removeprefix("d=") if query.startswith("d=") else before)
 
 
 def list_files(root):

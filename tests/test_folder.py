@@ -115,3 +115,19 @@ def test_two_photos_of_one_stem_that_are_equally_near_are_an_error(tmp_path):
         write_image(tmp_path / folder / "a.jpg", seed=seed)
     with pytest.raises(UserError, match="a.xml: two images could be meant: x/a.jpg and y/a.jpg"):
         Folder(tmp_path).find_by_stem("a.xml")
+
+
+@pytest.mark.parametrize(
+    "written",
+    (
+        "my%20photo%20%231.jpg",
+        "https://host/images/my%20photo%20%231.jpg?size=1",
+        "/data/local-files/?d=images/my%20photo%20%231.jpg",
+    ),
+)
+def test_an_image_is_found_by_its_name_in_a_url(tmp_path, written):
+    write_image(tmp_path / "images/my photo #1.jpg")
+    write_image(tmp_path / "images/100%25.jpg")
+    folder = Folder(tmp_path)
+    assert folder.find_image(written, "a.json") == str(tmp_path / "images/my photo #1.jpg")
+    assert folder.find_image("100%25.jpg", "a.json") == str(tmp_path / "images/100%25.jpg")

@@ -298,3 +298,12 @@ def test_label_files_alone_are_recognised_so_that_the_missing_names_are_said(tmp
 def test_without_class_names_there_is_one_clear_error(tmp_path):
     with pytest.raises(UserError, match="no class names in .*: no data.yaml"):
         read_folder("yolo", tmp_path)
+
+
+@pytest.mark.parametrize("names", ("[no, yes]", "{0: no, 1: yes}", "[0x1, 1e3]"))
+def test_names_that_yaml_takes_for_values_are_names(tmp_path, names):
+    write_image(tmp_path / "images/a.jpg")
+    write(tmp_path / "labels/a.txt", "0 0.5 0.5 0.5 0.5")
+    write(tmp_path / "data.yaml", f"train: images\nval:\nnames: {names}\n")
+    expected = ["0x1", "1e3"] if "x" in names else ["no", "yes"]
+    assert read_folder("yolo", tmp_path).classes == expected

@@ -54,7 +54,8 @@ def read_settings(folder, file):
     """The content of a yaml file, and as "file" the file itself."""
     path = folder.path(file)
     try:
-        content = yaml.safe_load(read_text(path))
+        # BaseLoader leaves every value the text that it is; to YAML, no and off are False.
+        content = yaml.load(read_text(path), yaml.BaseLoader)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise UserError(f"{path}: not valid yaml ({' '.join(str(error).split())[:200]})") from None
     if not isinstance(content, dict):
