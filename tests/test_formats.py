@@ -37,20 +37,20 @@ def coco_json(*names, **image):
 
 def roboflow_coco(root):
     for split in ("train", "valid", "test"):
-        write_image(root / split / "a.jpg")
+        write_image(root / split / "a.jpg", seed=ord(split[0]))
         write(root / split / "_annotations.coco.json", coco_json("a.jpg"))
     write(root / "README.roboflow.txt", "cat")
 
 
 def roboflow_voc(root):
     for split in ("train", "valid", "test"):
-        write_image(root / split / "a.jpg")
+        write_image(root / split / "a.jpg", seed=ord(split[0]))
         write(root / split / "a.xml", XML.format("a.jpg"))
 
 
 def roboflow_yolo(root):
     for split in ("train", "valid", "test"):
-        write_image(root / split / "images/a.jpg")
+        write_image(root / split / "images/a.jpg", seed=ord(split[0]))
         write(root / split / "labels/a.txt", YOLO)
     lines = (
         "train: ../train/images\nval: ../valid/images\ntest: ../test/images\nnc: 1\nnames: [cat]"
@@ -140,7 +140,7 @@ def linked_images(root):
 
 def yaml_with_lists(root):
     for part in ("one", "two"):
-        write_image(root / f"{part}/images/{part}.jpg")
+        write_image(root / f"{part}/images/{part}.jpg", seed=ord(part[0]))
         write(root / f"{part}/labels/{part}.txt", YOLO)
     text = "path: /somewhere\ntrain:\n  - one/images\nval:\n  - two/images\nnames: {0: cat}"
     write(root / "dataset.yaml", text)
