@@ -45,7 +45,11 @@ def choose_splits(splits, val_share=VAL_SHARE):
     if source is not None and not val and test:
         val = test
         notes += ["there is no val: the images of test are validated on"]
-    if val and not keep_apart(train, val)[0]:
+    apart, shared_notes = keep_apart(train, val)
+    if apart:
+        train = apart
+        notes += shared_notes
+    elif val:
         notes += ["train and val are the same images"]
         train = unique(train + val)
         val = []
@@ -53,8 +57,6 @@ def choose_splits(splits, val_share=VAL_SHARE):
         train, val = train_val_split(train, val_share)
         where = "the images" if source == "all" else f"the images of {source}"
         notes.append(f"no val of its own: {len(val)} of {where} are held out for validation")
-    train, shared_notes = keep_apart(train, val)
-    notes += shared_notes
     used = {source, "val"}
     for name in sorted(set(splits) - used):
         extra, _ = without(splits[name], train + val)

@@ -101,8 +101,7 @@ class RetinaNetAugmentation(Resize):
     """Resizes images, and mirrors them with probability 0.5 (RetinaNet, Sec. 4)."""
 
     def __call__(self, image, target, random):
-        size = self.output_size(*image.shape[:2], random)
-        image, target = resize(image, target, size, self.method)
+        image, target = super().__call__(image, target, random)
         if random.random() < 0.5:
             return image, target
         boxes = target["boxes"].copy()

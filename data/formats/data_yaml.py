@@ -32,16 +32,15 @@ def choose_settings(folder, notes):
     A file whose places are all missing, perhaps of another computer, is the last choice.
     """
     files = settings_files(folder)
-    if not files:
-        return {}
-    settings = read_settings(folder, files[0])
+    settings = {}
     for file in files:
         content = read_settings(folder, file)
+        settings = settings or content
         places = split_places(folder, content)
         if not places or any(images_at(folder, place, content) for _, place in places):
             settings = content
             break
-    others = set(files) - {settings["file"]}
+    others = set(files) - {settings.get("file")}
     if others:
         notes.append(
             f"classes and splits are those of {settings['file']}; not used: {some(others)} "
