@@ -15,10 +15,10 @@ STRIDES = (8, 16, 32, 64, 128)
 SIZES = (32, 64, 128, 256, 512)
 SCALES = (2**0, 2 ** (1 / 3), 2 ** (2 / 3))
 RATIOS = (2.0, 1.0, 0.5)
-# The finest stride is the paper's, or that of one more level, for small objects.
+# The paper's finest level has stride 8; one more, of stride 4, is for small objects.
 FINEST_STRIDES = (8, 4)
-PRIOR_PROBABILITY = 0.01  # of an object, for every prior of an untrained network. Sec. 3.3
-# Of ImageNet's pixels.
+PRIOR_PROBABILITY = 0.01  # of each class, before training (Sec. 3.3); not that of a prior box
+# Of ImageNet's pixels, RGB, 0 to 255.
 MEAN = (123.675, 116.28, 103.53)
 STD = (58.395, 57.12, 57.375)
 
@@ -29,9 +29,9 @@ def level_strides(finest=STRIDES[0]):
 
 
 def prior_levels(sizes=(), scales=(), ratios=(), finest=STRIDES[0]):
-    """The priors of each level, in every scale and ratio. By default they are the paper's."""
+    """The levels, with priors of each size (in pixels), scale and ratio, by default the paper's."""
     strides = level_strides(finest)
-    # The paper's are four strides each, so a finer level of stride 4 has 16 pixels.
+    # The paper's sizes are 4 x stride, so an extra level of stride 4 has size 16.
     sizes = sizes or [stride * SIZES[0] / STRIDES[0] for stride in strides]
     scales = scales or SCALES
     ratios = ratios or RATIOS
@@ -69,8 +69,8 @@ class RetinaNet(nn.Module):
 
     levels are those of layers/priors.py, from stride 8 on as in the paper, or from 4. channels are
     those of the pyramid and the heads, and head_convs the convolutions of a head before the last.
-    norm, which follows each of them, is "none" or "group". p6_from and p7_relu are
-    FPN's. prior_probability is what an untrained class head predicts.
+    norm, which follows each of them, is "none" or "group". p6_from and p7_relu are FPN's.
+    prior_probability is what an untrained class head predicts for each class.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class RetinaNet(nn.Module):
         self.pyramid = FPN(base_channels, channels, p6_from, p7_relu)
         self.box_head = make_head(channels, num_shapes * 4, head_convs, norm)
         self.class_head = make_head(channels, num_shapes * num_classes, head_convs, norm)
-        bias = -log((1 - prior_probability) / prior_probability)  # its sigmoid is prior_probability
+        bias = log(prior_probability / (1 - prior_probability))  # its sigmoid is prior_probability
         nn.init.constant_(self.class_head[-1].bias, bias)
 
     def feature_maps(self, images):
@@ -109,15 +109,14 @@ class RetinaNet(nn.Module):
         return self.pyramid(*maps[-self.num_base_maps :])
 
     def forward(self, images):
-        """Pixels [B, 3, H, W] -> box_deltas [B, A, 4], class_logits [B, A, C]."""
+        """RGB pixels [B, 3, H, W], 0 to 255 -> box_deltas [B, A, 4], class_logits [B, A, C]."""
         maps = self.feature_maps(images)
         box_deltas = apply_heads([self.box_head] * len(maps), maps, 4)
         class_logits = apply_heads([self.class_head] * len(maps), maps, self.num_classes)
         return box_deltas, class_logits
 
     def class_layers(self):
-        """The convolutions that predict classes, and how many numbers of a prior precede these:
-        none."""
+        """The layers that predict classes, and the column of the first class."""
         return [self.class_head[-1]], 0
 
     def priors(self, image_size):
@@ -125,5 +124,5 @@ class RetinaNet(nn.Module):
         return pyramid_priors(tuple(image_size), self.levels, self.mean.device)
 
     def scores(self, class_logits):
-        """[B, A, C] -> probabilities [B, A, C]. Each class has its own; their sum need not be 1."""
+        """Logits [..., C] -> probabilities [..., C], independent: their sum need not be 1."""
         return class_logits.sigmoid()

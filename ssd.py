@@ -1,4 +1,7 @@
-"""SSD: Single Shot MultiBox Detector (Liu et al., 2016, https://arxiv.org/abs/1512.02325)."""
+"""SSD: Single Shot MultiBox Detector (Liu et al., 2016, arXiv:1512.02325).
+
+layers/priors.py explains priors; layers/boxes.py, boxes and the letters used in shapes.
+"""
 
 from math import sqrt
 
@@ -9,8 +12,8 @@ from torch.nn import functional as F
 from layers.priors import apply_heads, make_level, pyramid_priors
 from layers.vgg import VGG
 
-# For images of 300 and of 512 pixels, a number for each feature map (Sec. 2.2, Eq. 4, as in the
-# authors' release for VOC). STRIDES are the pixels between cells.
+# One value per feature map, for images of 300 and of 512 pixels (Sec. 2.2, Eq. 4, as in the
+# authors' release for VOC). STRIDES are the pixels between neighbouring cells of a map.
 STRIDES = {300: (8, 16, 32, 64, 100, 300), 512: (8, 16, 32, 64, 128, 256, 512)}
 # SIZES are the sides of the square priors in pixels. There is one more than there are maps, because
 # the larger square prior of a map lies between its size and the next.
@@ -26,16 +29,16 @@ RATIOS = {
     512: (TWO_RATIOS, *[FOUR_RATIOS] * 4, TWO_RATIOS, TWO_RATIOS),
 }
 # The feature maps after fc7: their channels, and the options of the convolution that makes each
-# smaller than the map before it: half the side, 2 cells less, or 1 cell less.
+# map smaller than the one before: half the side, 2 cells less, or 1 cell less.
 HALVE = dict(stride=2, padding=1)
-SHRINK_BY_2 = dict()  # 3x3 without padding
+SHRINK_BY_2 = dict()  # the defaults: 3x3, no padding
 SHRINK_BY_1 = dict(kernel=4, padding=1)
 EXTRAS = {
     300: ((512, HALVE), (256, HALVE), (256, SHRINK_BY_2), (256, SHRINK_BY_2)),
     512: ((512, HALVE), (256, HALVE), (256, HALVE), (256, HALVE), (256, SHRINK_BY_1)),
 }
-# The mean of the pixels that VGG was trained on. It did not divide them by a standard deviation. We
-# do, so loading VGG's weights multiplies those of the first layer by STD.
+# The mean of the pixels that VGG was trained on. We also divide by STD, which VGG did not, so
+# loading VGG's weights multiplies those of the first layer by it.
 MEAN = (123.0, 117.0, 104.0)
 STD = (58.395, 57.12, 57.375)
 
@@ -72,8 +75,8 @@ def extra_layers(in_channels, out_channels, kernel=3, stride=1, padding=0):
 class SSD(nn.Module):
     """VGG-16, a few smaller feature maps after it, and a pair of heads for every map.
 
-    side is 300 or 512 pixels. levels are those of layers/priors.py, by default the paper's. norm is
-    "none" or "batch": whether VGG has batch norm.
+    num_classes excludes the background. Images are 300 or 512 pixels wide and high: side. levels
+    are Levels of layers/priors.py, by default the paper's. norm is VGG's: "none" or "batch".
     """
 
     def __init__(self, num_classes, side=300, levels=(), norm="none"):
@@ -85,7 +88,7 @@ class SSD(nn.Module):
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
         self.base = VGG(norm)
-        # conv4_3 has larger numbers than the other maps, so the channels of each cell are
+        # conv4 (conv4_3 in the paper) has larger values than the other maps, so each cell's are
         # normalised to length 1 and multiplied by a learned scale, 20 at first (Sec. 3.1).
         self.scale = nn.Parameter(torch.full((512,), 20.0))
         channels = [*self.base.channels]
@@ -109,8 +112,8 @@ class SSD(nn.Module):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
                 nn.init.zeros_(layer.bias)
         for head in (*self.box_heads, *self.class_heads):
-            # So small that all 1 + C classes start equally probable: each positive prior and its
-            # three negatives cost ln(1 + C) each.
+            # Weights this small make all 1 + C classes equally probable at first: the loss of a
+            # prior starts at ln(1 + C).
             nn.init.normal_(head.weight, std=0.001)
 
     def feature_maps(self, images):
@@ -122,7 +125,7 @@ class SSD(nn.Module):
         return maps
 
     def forward(self, images):
-        """Pixels [B, 3, H, W] -> box_deltas [B, A, 4], class_logits [B, A, 1 + C].
+        """RGB pixels [B, 3, H, W], 0 to 255 -> box_deltas [B, A, 4], class_logits [B, A, 1 + C].
 
         Column 0 of the logits is the background.
         """
@@ -132,8 +135,7 @@ class SSD(nn.Module):
         return box_deltas, class_logits
 
     def class_layers(self):
-        """The convolutions that predict classes, and how many numbers of a prior precede these:
-        one, for the background."""
+        """The layers that predict classes, and the column of the first class, after background."""
         return [*self.class_heads], 1
 
     def priors(self, image_size):
@@ -141,6 +143,6 @@ class SSD(nn.Module):
         return pyramid_priors(tuple(image_size), self.levels, self.mean.device)
 
     def scores(self, class_logits):
-        """[B, A, 1 + C] -> probabilities [B, A, C]. The classes compete with each other and with
-        the background, which is then dropped."""
+        """Logits [..., 1 + C] -> probabilities [..., C]. The classes compete with each other and
+        with the background, which is then dropped."""
         return class_logits.softmax(dim=-1)[..., 1:]

@@ -52,8 +52,8 @@ def main():
 
 
 def new_run(flags, device):
-    """Prepare a new run. Returns its recipe, its folder, its two datasets, and its weights."""
-    # The flags name the data and the weights, whose contents then decide how to train.
+    """Prepare a new run. Returns its recipe, folder, datasets, and more arguments for train()."""
+    # Some settings depend on what is in the data and the weights, so read those first.
     asked = resolve.asked_recipe(flags)
     with parallel.rank0_first():
         weights = find_weights(asked)
@@ -73,7 +73,7 @@ def new_run(flags, device):
 
 
 def resumed_run(flags, device):
-    """Prepare to resume a run. Returns the same as new_run, with a checkpoint for the weights."""
+    """Prepare to resume a run. Returns the same as new_run, with a checkpoint, not weights."""
     path = checkpoint_to_resume(flags.save_folder, flags.name, flags.resume)
     content = checkpoint.load_training(path)
     stored = resolve.resumed_recipe(flags, checkpoint.recipe_of(content, path))
@@ -82,7 +82,7 @@ def resumed_run(flags, device):
     recipe = resolve.in_iterations(stored, len(train_records), flags.warmup)
     print(resolve.describe_recipe(recipe))
     if content.get("iteration", 0) >= recipe.iterations:
-        print(f"all {recipe.iterations} iterations are done; a larger --iters goes on")
+        print(f"all {recipe.iterations} iterations are done; use a larger --iters to go on")
     datasets = make_datasets(recipe, classes, train_records, val_records)
     return recipe, path.parent, datasets, dict(resumed=content)
 
@@ -90,8 +90,8 @@ def resumed_run(flags, device):
 class Autocast(nn.Module):
     """A model that computes in half_type, or in float32 where that is None, and returns float32.
 
-    autocast stands here and not around the call, because nn.DataParallel runs its replicas in
-    threads: these inherit that autocast is enabled, but not that its type is bfloat16.
+    autocast is inside the module because nn.DataParallel runs replicas in threads, which inherit
+    that autocast is enabled but not its type.
     """
 
     def __init__(self, model, half_type):
@@ -106,10 +106,10 @@ class Autocast(nn.Module):
 
 
 def build(recipe, classes, device, weights=None):
-    """Build what learns. Returns model, network, criterion, optimizer, scaler.
+    """Build what training needs. Returns model, network, criterion, optimizer, scaler.
 
-    model is the plain module, which is evaluated and saved. network wraps it for training, in half
-    precision and on all devices, and has the same weights. criterion is the loss.
+    model is the plain module, which is evaluated and saved. network shares its weights and wraps it
+    for training, in the recipe's precision and on all devices. criterion is the loss.
     """
     torch.manual_seed(recipe.seed)
     model, criterion = build_detector(recipe, len(classes))
@@ -118,7 +118,7 @@ def build(recipe, classes, device, weights=None):
             print(*load_weights(model, classes, recipe, weights), "", sep="\n")
     # Pretrained parts may be frozen: a batch of a few images estimates the statistics of batch norm
     # badly, and the edges and textures that the first stages see occur in every dataset. Random
-    # weights and statistics are not worth keeping.
+    # ones must learn.
     if recipe.weights != "none":
         if recipe.frozen_norm and recipe.model == "retinanet":
             freeze_batch_norm(model.base)
@@ -128,13 +128,13 @@ def build(recipe, classes, device, weights=None):
     optimizer = build_optimizer(recipe, model)
 
     half_type = parallel.half_type_of(recipe.precision, device)
-    # In float16, small gradients become 0, so the loss is multiplied by the largest scale at which
-    # no gradient becomes infinite (Micikevicius et al., 2018, arXiv:1710.03740, Sec. 3.2). In other
-    # types the scaler does nothing.
+    # In float16, small gradients become 0, so the loss is multiplied by a scale: raised until
+    # some gradient becomes infinite, then halved (Micikevicius et al., 2018, arXiv:1710.03740,
+    # Sec. 3.2). In other types the scaler does nothing.
     scaler = GradScaler(device.type, enabled=half_type == torch.float16)
     network = Autocast(model, half_type)
     if recipe.compile:
-        # Evaluation calls the model itself, which stays as it is.
+        # Only network is compiled; evaluation calls model, which is not.
         network.compile(dynamic=False)
     if parallel.world_size() > 1:
         device_ids = [device] if device.type == "cuda" else None
@@ -159,7 +159,7 @@ def resume_from(content, model, parts):
         content = content | dict(optimizer=state)
         model.load_state_dict(content["model"])
         for name, part in parts.items():
-            # A disabled scaler has an empty state, which load_state_dict would refuse.
+            # A disabled scaler saves an empty state, which an enabled one would refuse.
             if content[name]:
                 part.load_state_dict(content[name])
         torch.set_rng_state(content["random"])
@@ -170,14 +170,14 @@ def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resu
     """Train on train_dataset, validate on val_dataset, keep everything in folder.
 
     It starts from weights, or from the content of a checkpoint, resumed. Returns the last
-    iteration, a Stop that is true if the run was interrupted, and the best new evaluation, or None.
+    iteration, a Stop that is true if interrupted, and a new best evaluation if there was one.
     """
     classes = train_dataset.classes
     model, network, criterion, optimizer, scaler = build(recipe, classes, device, weights)
     sampler, loader = build_train_loader(train_dataset, recipe, device)
     plateau = Plateau(recipe, sampler.per_epoch)
     parts = dict(optimizer=optimizer, scaler=scaler, plateau=plateau)
-    # An average of the weights is what is evaluated and saved; they are stored beside it.
+    # With ema, the averaged weights are evaluated and saved; the trained ones are stored with them.
     kept_model = model
     if recipe.ema:
         average = build_average(model, recipe.ema)
@@ -195,7 +195,7 @@ def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resu
     with Stop() as stop, Log(folder, recipe, sampler.per_epoch, iteration) as log:
         batches = log.watch(read_batches(loader, device))
         while iteration < recipe.iterations and stale < patience and not stop:
-            # A second Ctrl-C ends the waiting at once, for no weights change meanwhile.
+            # A second Ctrl-C may interrupt this wait, since no weights change during it.
             with stop.interruptible():
                 micro_batches = [next(batches) for _ in range(recipe.accumulate)]
             iteration += 1
@@ -218,7 +218,7 @@ def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resu
             scaler.unscale_(optimizer)
             grad_norm = clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
             # scaler.step() would wait for the device in every iteration. A fused optimizer reads
-            # found_inf there itself, and makes no step where it is 1.
+            # found_inf on the device instead, and skips the step if it is 1.
             optimizer.found_inf = finite.found_inf(grad_norm)
             optimizer.step()
             scaler.update()

@@ -1,6 +1,6 @@
 """Boxes: two ways to write one, how much two overlap, and how a network describes one.
 
-xyxy      left, top, right, bottom in pixels. Used everywhere.
+xyxy      left, top, right, bottom in pixels. Used unless noted.
 cxcywh    centre x, centre y, width, height in pixels. Used only inside functions, as in encode.
 
 Letters in shapes, here and in all modules: B images, A priors of an image, N objects of one image,
@@ -45,8 +45,8 @@ def intersection(boxes, others):
     The shapes broadcast: boxes [N, 1, 4] and others [M, 4] give every pair, [N, M].
     """
     left, top, right, bottom = boxes.unbind(dim=-1)
-    # Coordinates that lie side by side in memory are read several times faster than every fourth
-    # number. In place, because the results of every box with every prior are large.
+    # Contiguous coordinates are read several times faster than those with a stride of 4. In place,
+    # because there is a result for every pair of a box and a prior.
     other_left, other_top, other_right, other_bottom = others.movedim(-1, 0).contiguous()
     width = torch.minimum(right, other_right).sub_(torch.maximum(left, other_left)).clamp_(min=0)
     height = torch.minimum(bottom, other_bottom).sub_(torch.maximum(top, other_top)).clamp_(min=0)
@@ -80,8 +80,8 @@ def giou(boxes, others):
 def encode(boxes, priors):
     """The deltas of each box from its prior (Faster R-CNN, Eq. 2): [..., 4], [..., 4] -> [..., 4].
 
-    Two for the shift of the centre, relative to the prior's size; two for the logarithm of the
-    ratio of the sizes.
+    Two are the shift of the centre relative to the prior's size, two the logarithm of the ratio of
+    the sizes; all are divided by DELTA_SCALE.
     """
     centre, size = xyxy_to_cxcywh(boxes).split(2, dim=-1)
     prior_centre, prior_size = xyxy_to_cxcywh(priors).split(2, dim=-1)

@@ -20,10 +20,10 @@ def detections(
 ):
     """The confident boxes of one image, best first, without those that repeat a better one.
 
-    box_deltas [A, 4], class_logits [A, ...], of which scores() makes [A, C], priors [A, 4] ->
-    dict of boxes [D, 4], scores [D], labels [D]. Boxes are in pixels, and cut at the border of
-    image_size, (height, width), unless that is None. If priors is None, box_deltas are boxes
-    already.
+    box_deltas [A, 4], class_logits [A, ...], priors [A, 4] -> dict of boxes [D, 4], scores [D],
+    labels [D]. The function scores turns logits into probabilities [A, C]. Boxes are in pixels,
+    clipped to image_size, (height, width), unless that is None. If priors is None, box_deltas are
+    already boxes.
 
     Several priors find the same object. Non-maximum suppression (NMS) removes every box that
     overlaps a better one of its class by more than nms_iou. Only the pre_nms_topk best scores take
@@ -49,10 +49,10 @@ def detections(
 
 
 def best_survivors(boxes, scores, labels, nms_iou, count):
-    """The rows of the boxes that NMS keeps, best first, at most count."""
+    """The indices of the boxes that NMS keeps, best first, at most count."""
     order = scores.argsort(descending=True, stable=True)
-    # Only a better box can suppress a box, so what becomes of the best few does not depend on the
-    # rest. If too few of them are kept, more are tried.
+    # Only a better box can suppress a box, so the best few can be processed without the rest. If
+    # too few of them are kept, repeat with more.
     num_tried = 4 * count
     while True:
         best = order[:num_tried]
@@ -69,8 +69,8 @@ def topk_per_level(class_logits, scores, levels, k):
     for level_logits in class_logits.split(levels):
         level_scores = scores(level_logits)  # [A of the level, C]
         num_priors, num_classes = level_scores.shape
-        # They belong to at most k priors, those whose best class scores highest. Sorting the scores
-        # of these alone is several times faster.
+        # The k best scores belong to at most k priors, those whose best class scores highest.
+        # Searching only these is several times faster.
         prior = level_scores.amax(dim=1).topk(min(k, num_priors)).indices
         score, index = level_scores[prior].flatten().topk(min(k, num_priors * num_classes))
         results.append((first_prior + prior[index // num_classes], index % num_classes, score))

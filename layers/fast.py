@@ -1,22 +1,22 @@
-"""Fast forms of what is written plainly elsewhere: the focal loss."""
+"""A fast form of the focal loss that layers/losses.py writes plainly."""
 
 import torch
 import torch.nn.functional as F
 
 from layers.matching import IGNORED
 
-# How many logits are worked on at a time: on a CPU what its cache holds, elsewhere all.
+# Logits to process at a time: on a CPU, as many as its cache holds; on other devices, all.
 CHUNK_SIZE = {"cpu": 1 << 18}
 
 
 def cost_and_slope(logits, gamma):
-    """cost_if_absent and its derivative, which share most of the work."""
+    """losses.cost_if_absent and its derivative, each in the shape of the logits."""
     p = logits.sigmoid()
     weight = p**gamma
     cost = weight * F.softplus(logits)
-    # softplus(x) has the derivative p, so that of p^gamma softplus(x) is
-    # p^gamma p + gamma p^gamma softplus(x) (1 - p). In place, as all of them are as large as the
-    # logits; weight needs p before that becomes 1 - p.
+    # The derivative of softplus(x) is p, and that of the cost, p^gamma softplus(x), is
+    # p^gamma p + gamma cost (1 - p). In place, because each tensor is as large as the logits;
+    # weight is multiplied by p before p becomes 1 - p.
     weight.mul_(p)
     p.neg_().add_(1)
     slope = torch.addcmul(weight, cost, p, value=gamma)
@@ -48,7 +48,7 @@ class FastFocalLoss(torch.autograd.Function):
         absent, absent_slope = cost_and_slope(true_logit, gamma)
         present, present_slope = cost_and_slope(-true_logit, gamma)
         loss += ((alpha * present - (1 - alpha) * absent) * positive).sum()
-        # What an object changes in the gradient of an absent class. cost(-x) has slope -slope(-x).
+        # Above, every class counted as absent. By the chain rule, cost(-x) has slope -slope(-x).
         change = -(alpha * present_slope + (1 - alpha) * absent_slope) * positive
         ctx.save_for_backward(gradient.view_as(logits).scatter_add_(-1, column, change))
         return loss

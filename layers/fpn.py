@@ -11,7 +11,7 @@ class FPN(nn.Module):
     Coarse maps carry more meaning, fine ones more detail (FPN, Sec. 3, Fig. 3). in_channels are
     the channels of the base's maps, from the finest that is used, c3 in RetinaNet's paper, to the
     coarsest, c5. p6_from is "c5" as in the paper, or "p5" as in torchvision's first release. With
-    p7_relu=False there is no ReLU before P7, as in MMDetection. Accuracy is the same.
+    p7_relu=False there is no ReLU before P7, as in MMDetection.
     """
 
     def __init__(self, in_channels, channels=256, p6_from="c5", p7_relu=True):
@@ -25,16 +25,16 @@ class FPN(nn.Module):
         self.p7 = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
-                # As in Detectron; a=1 allows for no ReLU, for none follows.
+                # As in Detectron; a=1 is the gain for a layer that no ReLU follows.
                 nn.init.kaiming_uniform_(layer.weight, a=1)
                 nn.init.zeros_(layer.bias)
 
     def forward(self, *base_maps):
-        """The base's maps [B, C, H, W], finest first -> maps of equal channels at the same strides,
-        and two coarser ones: c3, c4, c5 -> p3 to p7."""
+        """The base's maps, finest first -> maps with equal channels at the same strides, and two
+        coarser ones: c3, c4, c5 -> p3 to p7."""
         maps = [conv(c) for conv, c in zip(self.lateral, base_maps)]
         for i in reversed(range(len(maps) - 1)):
-            # To the size of the finer map, as twice the coarser one may be a cell too large.
+            # size, not scale_factor=2: twice the coarser map may be a cell larger than the finer.
             maps[i] = maps[i] + F.interpolate(maps[i + 1], size=maps[i].shape[-2:])
         maps = [conv(m) for conv, m in zip(self.smooth, maps)]
         p6 = halve(self.p6, base_maps[-1] if self.p6_from == "c5" else maps[-1])

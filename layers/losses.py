@@ -1,8 +1,9 @@
 """Losses: two answers to one problem, a thousand background priors for every object.
 
-A prior is positive if it was matched to an object, else background, which is mostly easy to
-recognise. SSD leaves most of the background out; RetinaNet keeps all of it, but easy priors hardly
-count.
+A prior matched to an object is positive; the others are ignored or background, which is mostly easy
+to recognise. SSD leaves most of the background out; RetinaNet keeps all of it, but gives easy
+priors almost no weight.
+
 Both take   box_deltas [B, A, 4], class_logits [B, A, ...], priors [A, 4], targets (B dicts)
 and return  box_loss, class_loss, each a sum over priors, divided by the number of positive ones.
 
@@ -21,9 +22,9 @@ from layers.matching import BACKGROUND, IGNORED, assign
 
 
 class DetectionLoss(nn.Module):
-    """What both losses do first: match priors to objects. compare() then says what they cost.
+    """What both losses share: match priors to objects, sum the losses by compare(), divide them.
 
-    box_weight is that of the box loss beside the class loss, alpha in SSD's paper.
+    box_weight multiplies the box loss; SSD's paper calls it alpha.
     """
 
     def __init__(self, positive_iou, negative_iou, force_match, box_weight):
@@ -37,14 +38,15 @@ class DetectionLoss(nn.Module):
         labels, boxes = assign(targets, priors, **self.matching)
         if num_positives is None:
             num_positives = count_positives(labels)
-        return self.compare(box_deltas, class_logits, priors, labels, boxes, num_positives)
+        box_loss, class_loss = self.compare(box_deltas, class_logits, priors, labels, boxes)
+        return self.box_weight * box_loss / num_positives, class_loss / num_positives
 
     def count_batch_positives(self, model, micro_batches):
-        """How many priors of a batch have an object, before the first loss; see count_positives.
+        """How many priors of a batch have an object; see count_positives.
 
-        micro_batches are the (images, targets) that the batch is cut into. The loss of each is
-        divided by the number of all, so priors are matched once more here. None if there is one
-        only: then forward() counts its positives itself.
+        micro_batches are the (images, targets) that the batch is cut into. Each loss is divided by
+        the number in all of them, so it must be known before the first, and priors are matched
+        twice. With a single one, this returns None, and forward() counts.
         """
         if len(micro_batches) == 1:
             return None
@@ -72,14 +74,14 @@ class MultiBoxLoss(DetectionLoss):
         super().__init__(positive_iou, negative_iou, force_match, box_weight)
         self.negatives_per_positive = negatives_per_positive
 
-    def compare(self, box_deltas, class_logits, priors, labels, boxes, num_positives):
-        """The losses, given what every prior should predict: labels [B, A], boxes [B, A, 4]."""
+    def compare(self, box_deltas, class_logits, priors, labels, boxes):
+        """The sums of both losses, given the labels [B, A] and boxes [B, A, 4] to predict."""
         positive = labels >= 0
 
         box_loss = F.smooth_l1_loss(box_deltas, encode(boxes, priors), reduction="none")
         box_loss = (box_loss.sum(dim=-1) * positive).sum()
 
-        # Ignored priors have column 0 as well, but are no negatives, so that they count nothing.
+        # Ignored priors get column 0 as well, but are not among the negatives that count below.
         columns = (labels + 1).clamp(min=0)
         class_loss = F.cross_entropy(
             class_logits.flatten(0, 1), columns.flatten(), reduction="none"
@@ -89,15 +91,14 @@ class MultiBoxLoss(DetectionLoss):
         )
         class_loss = (class_loss * (positive | hard_negative)).sum()
 
-        return self.box_weight * box_loss / num_positives, class_loss / num_positives
+        return box_loss, class_loss
 
 
 class FocalLoss(DetectionLoss):
     """RetinaNet, Sec. 3.2, Eq. 5: all priors count, the easy ones for almost nothing.
 
     class_logits [B, A, C]. box_loss is "smooth_l1", with beta 1/9 and the mean of the four deltas,
-    which Detectron's successors found better than the paper's sum; or "giou", one minus the
-    generalized IoU.
+    as in maskrcnn-benchmark (the paper's is the sum); or "giou", one minus the generalized IoU.
     """
 
     def __init__(
@@ -115,8 +116,8 @@ class FocalLoss(DetectionLoss):
         self.gamma = gamma
         self.box_loss = box_loss
 
-    def compare(self, box_deltas, class_logits, priors, labels, boxes, num_positives):
-        """The losses, given what every prior should predict: labels [B, A], boxes [B, A, 4]."""
+    def compare(self, box_deltas, class_logits, priors, labels, boxes):
+        """The sums of both losses, given the labels [B, A] and boxes [B, A, 4] to predict."""
         positive = labels >= 0
 
         if self.box_loss == "giou":
@@ -126,12 +127,12 @@ class FocalLoss(DetectionLoss):
             box_loss = F.smooth_l1_loss(box_deltas, deltas, beta=1 / 9, reduction="none").mean(-1)
         box_loss = (box_loss * positive).sum()
 
-        # Both give the same numbers. Autograd would keep several tensors as large as the logits of
-        # focal_loss, and read them once more; a compiler fuses it and makes it as fast.
+        # Both give the same loss. In focal_loss, autograd keeps several tensors as large as the
+        # logits for the backward pass, unless torch.compile fuses them, which is just as fast.
         loss = focal_loss if torch.compiler.is_compiling() else fast_focal_loss
         class_loss = loss(class_logits, labels, self.alpha, self.gamma)
 
-        return self.box_weight * box_loss / num_positives, class_loss / num_positives
+        return box_loss, class_loss
 
 
 def focal_loss(logits, labels, alpha, gamma):
@@ -141,35 +142,35 @@ def focal_loss(logits, labels, alpha, gamma):
     """
     classes = torch.arange(logits.shape[-1], device=logits.device)
     is_present = labels[..., None] == classes
-    # Where the class is present, 1 - p takes the place of p, and the sigmoid of -x is 1 - p.
+    # A present class costs the same with 1 - p for p; that is the sigmoid of the negated logit.
     cost = cost_if_absent(torch.where(is_present, -logits, logits), gamma)
     alpha_t = torch.where(is_present, alpha, 1 - alpha)
     return (alpha_t * cost * (labels != IGNORED)[..., None]).sum()
 
 
 def cost_if_absent(logits, gamma):
-    """p^gamma (-log(1 - p)) of an absent class, from logits, so that no p is rounded to 1."""
+    """p^gamma (-log(1 - p)), p = sigmoid(logit). softplus, as log(1 - p) would fail at p = 1."""
     return logits.sigmoid() ** gamma * F.softplus(logits)
 
 
 def mine_hard_negatives(class_loss, labels, negatives_per_positive):
     """The background priors with the largest loss (SSD, Sec. 2.2): [B, A], [B, A] -> mask [B, A].
 
-    For each positive prior of an image, negatives_per_positive of them. An image without objects
-    keeps as much background as one positive prior would bring, for it teaches something too.
+    Each image keeps negatives_per_positive of them for each positive prior. An image without
+    objects keeps as many as if it had one positive prior, as its background teaches too.
     """
     negative = labels == BACKGROUND
     hardness = class_loss.masked_fill(~negative, -1)
-    # argsort twice gives the place of each prior in the order.
+    # argsort twice turns values into ranks.
     rank = hardness.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
     num_positives = (labels >= 0).sum(dim=1, keepdim=True)
     return negative & (rank < negatives_per_positive * num_positives.clamp(min=1))
 
 
 def count_positives(*labels):
-    """How many priors have an object, at least 1: labels [B, A] of each part of a batch.
+    """How many priors in a whole batch have an object, at least 1, from labels [B, A] of its parts.
 
-    Where several processes share the batch, the number is divided by theirs, because
+    If several processes share the batch, this is the mean per process, because
     DistributedDataParallel averages their gradients.
     """
     count = sum((part >= 0).sum() for part in labels).float()

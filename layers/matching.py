@@ -5,21 +5,21 @@ from torch.nn.utils.rnn import pad_sequence
 
 from layers.boxes import area, intersection
 
-# What a prior is matched to where it has no object: not a row of boxes. An ignored one teaches
-# nothing at all.
+# In place of a row of boxes, for priors without an object. An ignored prior adds nothing to the
+# losses.
 BACKGROUND, IGNORED = -1, -2
-# How many pairs of an object and a prior are compared at a time on a GPU; it limits the memory.
+# Pairs of an object and a prior to compare at a time on a GPU, to limit memory; one image at least.
 CHUNK_SIZE = 1 << 26
 
 
 def match(boxes, ignore, priors, positive_iou, negative_iou, force_match=True):
-    """Give every prior the object it overlaps most (SSD, Sec. 2.2; RetinaNet, Sec. 4).
+    """Match each prior to the object of largest IoU (SSD, Sec. 2.2; RetinaNet, Sec. 4).
 
-    boxes [B, N, 4], ignore [B, N], priors [A, 4] -> [B, A], each a row of boxes, BACKGROUND or
-    IGNORED. ignore marks objects, such as crowds, that are not learned. They are matched to no
-    prior, but a prior with more than half of its area in one is IGNORED unless it has another
-    object. However poor the overlaps, every other object keeps at least its best prior; RetinaNet's
-    paper does not ask for this: force_match=False.
+    boxes [B, N, 4], ignore [B, N], priors [A, 4] -> [B, A]: a row of boxes if the IoU is at least
+    positive_iou, BACKGROUND below negative_iou, IGNORED in between. ignore marks objects that are
+    not learned, such as crowds drawn as one box: no prior is matched to them, and background with
+    more than half of its area in one becomes IGNORED. With force_match, each other object gets a
+    prior of its own, however small their IoU; RetinaNet's paper does not do this.
     """
     num_objects = boxes.shape[1]
     images_at_once = max(CHUNK_SIZE // (len(priors) * num_objects), 1)
@@ -42,7 +42,7 @@ def match(boxes, ignore, priors, positive_iou, negative_iou, force_match=True):
 
 
 def match_by_threshold(boxes, ignore, priors, positive_iou, negative_iou):
-    """match without forced matches -> [B, A]; and IoUs [B, N, A], -1 for objects to ignore."""
+    """match() without force_match -> [B, A]; and the IoUs [B, N, A], -1 for ignored objects."""
     shared = intersection(boxes[:, :, None], priors)
     overlap = shared / (area(boxes)[:, :, None] + area(priors) - shared)
     overlap = overlap.masked_fill_(ignore[:, :, None], -1)
@@ -59,11 +59,11 @@ def match_by_threshold(boxes, ignore, priors, positive_iou, negative_iou):
 def best_priors(overlap, prior):
     """A prior for every object, a different one for each object of an image -> [B, N].
 
-    overlap [B, N, K], prior [B, N, K]: the K largest overlaps of every object, and with which
-    priors. The object with the largest overlap of all takes its prior, then the one with the
+    overlap [B, N, K], prior [B, N, K]: the K largest IoUs of every object, and the priors they are
+    with. The object with the largest overlap of all takes its prior, then the one with the
     largest among the remaining objects and priors, and so on (SSD, Sec. 2.2, cites MultiBox's
     bipartite matching; this is its greedy form). Of equal overlaps, the first object goes first. An
-    object whose overlaps are all negative takes no prior; its number is 0.
+    object whose overlaps are all negative takes no prior; its entry is 0.
     """
     objects = torch.arange(overlap.shape[1], device=overlap.device)
     chosen = torch.zeros_like(prior[:, :, 0])
@@ -79,13 +79,14 @@ def best_priors(overlap, prior):
 
 
 def assign(targets, priors, positive_iou, negative_iou, force_match=True):
-    """What every prior of every image should predict, from targets (B dicts) and priors [A, 4].
+    """What every prior of every image should predict.
 
-    Returns labels [B, A], each a class, BACKGROUND or IGNORED; and boxes [B, A, 4], the matched
-    object's or, without one, the prior itself, whose deltas are 0.
+    targets are B dicts of boxes [N, 4], labels [N] and ignore [N]; priors [A, 4]. Returns labels
+    [B, A], each a class, BACKGROUND or IGNORED; and boxes [B, A, 4], the matched object's or,
+    without one, the prior itself, whose deltas are 0.
     """
     # A GPU is fastest with few, large operations; a CPU one image at a time, within its cache.
-    # Nothing here asks a GPU for a number, which would make the program wait for it.
+    # Nothing here needs a value from the GPU, so the program never waits for it.
     parts = [[target] for target in targets] if priors.device.type == "cpu" else [targets]
     all_labels, all_boxes = [], []
     for part in parts:
@@ -105,7 +106,7 @@ def stack_targets(targets):
     N is the largest number of objects, at least 1. Images with fewer get objects to ignore.
     """
     device = targets[0]["boxes"].device
-    # One more image, with one object, makes N at least 1; it is cut off again.
+    # An extra image with one object makes N at least 1; [:-1] drops it again.
     boxes = [target["boxes"] for target in targets] + [torch.zeros(1, 4, device=device)]
     labels = [target["labels"] for target in targets] + [torch.zeros(1, dtype=int, device=device)]
     ignore = [target["ignore"] for target in targets] + [torch.ones(1, dtype=bool, device=device)]

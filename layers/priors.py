@@ -1,7 +1,7 @@
 """Priors: the boxes that a detector starts from and moves onto objects.
 
 SSD's paper calls them default boxes, RetinaNet's and most others call them anchors. What a network
-predicts for them must be in their order: the last two functions see to it.
+predicts for them must be in their order: apply_heads sees to that.
 """
 
 import math
@@ -16,9 +16,9 @@ from layers.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 class Level(NamedTuple):
     """One feature map: its stride in pixels, and the priors of its first cell, xyxy in pixels.
 
-    The other two are for published detectors. With fitted_stride, cells lie as many pixels apart as
-    the image's side is long, divided by the number of cells and rounded down. clamp="sizes" limits
-    a prior's width and height to those of the image; "centres" limits its centre too.
+    fitted_stride and clamp imitate published detectors. With fitted_stride, the distance between
+    cells is the image's side // the number of cells. clamp="sizes" limits a prior's width and
+    height to those of the image; "centres" limits its centre too.
     """
 
     stride: int
@@ -39,8 +39,8 @@ def make_level(stride, shapes):
 
 def grid_size(image_size, level):
     """How many cells (rows, columns) a level's feature map has on an image of (height, width)."""
-    # Rounded up, as convolutions do. -(-side // stride) would be shorter, but ONNX rounds the
-    # quotients of negative numbers differently.
+    # Rounded up, as a padded 3x3 convolution of stride 2 does. -(-side // stride) would be shorter,
+    # but ONNX rounds the quotients of negative numbers differently.
     height, width = (side + level.stride - 1 for side in image_size)
     return height // level.stride, width // level.stride
 
@@ -90,13 +90,14 @@ def level_sizes(image_size, levels):
 def pyramid_priors(image_size, levels, device=None):
     """The priors of all levels, finest first: (height, width) -> [A, 4].
 
-    They are made once for each size, so the result must not be changed in place.
+    Results are cached and shared between callers, so they must not be changed in place.
     """
     return torch.cat([grid_priors(image_size, level, device) for level in levels])
 
 
 def per_prior(prediction, numbers):
-    """[B, S * numbers, H, W] -> [B, H * W * S, numbers], ordered by row, column, shape."""
+    """One row for each prior, ordered by row, column, shape, with as many values as numbers says:
+    [B, S * numbers, H, W] -> [B, H * W * S, numbers]."""
     return prediction.permute(0, 2, 3, 1).reshape(prediction.shape[0], -1, numbers)
 
 

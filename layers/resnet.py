@@ -11,7 +11,7 @@ DEPTHS = (18, 34, 50, 101, 152)
 class ResNet(nn.Module):
     """torchvision's ResNet, with its names, so that its ImageNet weights load as they are.
 
-    It is v1.5: a bottleneck halves the map in its 3x3 convolution, the paper's in its first 1x1.
+    It is v1.5: bottlenecks halve the map in the 3x3 convolution, not the first 1x1 as in the paper.
     """
 
     def __init__(self, depth):
@@ -21,8 +21,8 @@ class ResNet(nn.Module):
         self.relu, self.maxpool = resnet.relu, resnet.maxpool
         self.layer1, self.layer2 = resnet.layer1, resnet.layer2
         self.layer3, self.layer4 = resnet.layer3, resnet.layer4
-        c5_channels = resnet.fc.in_features
-        self.channels = [c5_channels // 8, c5_channels // 4, c5_channels // 2, c5_channels]
+        # Each of c2 to c5 has twice the channels of the one before.
+        self.channels = [resnet.fc.in_features // n for n in (8, 4, 2, 1)]
 
     def stages(self):
         """Its stages, from the pixels on; train.py can freeze the first ones."""
@@ -59,7 +59,7 @@ def freeze_batch_norm(module):
 
 
 class FrozenBatchNorm2d(nn.BatchNorm2d):
-    """torch's batch norm that behaves as in eval() during training, too, and does not learn."""
+    """torch's batch norm, always in evaluation mode, whose parameters do not learn."""
 
     def __init__(self, num_features, eps=1e-5):
         super().__init__(num_features, eps)
@@ -67,11 +67,11 @@ class FrozenBatchNorm2d(nn.BatchNorm2d):
         self.eval()
 
     def train(self, mode=True):
-        # model.train() calls this method of every layer.
+        # model.train() calls this on every layer, but the statistics must stay fixed.
         return super().train(False)
 
     def forward(self, x):
-        """[B, C, H, W] -> the same shape."""
+        """Feature map [B, channels, H, W] -> the same shape."""
         values = self.running_mean, self.running_var, self.weight, self.bias, self.eps
         return Normalization.apply(x, *values) if x.requires_grad else super().forward(x)
 
@@ -79,8 +79,8 @@ class FrozenBatchNorm2d(nn.BatchNorm2d):
 class Normalization(torch.autograd.Function):
     """(x - mean) / sqrt(variance + epsilon) * weight + bias.
 
-    torch computes it. The gradient is our own: torch's is not channels last on a GPU, so that the
-    convolution before copies it.
+    The gradient is our own: on a GPU, torch's is not in channels-last order, and the backward pass
+    of the preceding convolution would have to copy it.
     """
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""VGG-16 (Simonyan & Zisserman, 2015), its fully connected layers turned into convolutions."""
+"""VGG-16 (Simonyan & Zisserman, 2015), with convolutions for its first two dense layers."""
 
 from torch import nn
 
@@ -23,7 +23,7 @@ def stage(in_channels, out_channels, convs, norm):
 class VGG(nn.Module):
     """VGG-16 as SSD uses it (SSD, Sec. 3).
 
-    pool5 no longer halves the map, so fc6 is dilated to cover the same area as before.
+    pool5 no longer halves the map, so fc6 (in self.fc) is dilated to cover as much as in VGG-16.
 
     norm is "none", as in the papers, or "batch", without which random weights hardly learn
     (ScratchDet, Zhu et al., 2019, arXiv:1810.08425, Sec. 3).
@@ -58,7 +58,7 @@ class VGG(nn.Module):
         return [layer for layer in self.modules() if isinstance(layer, nn.BatchNorm2d)]
 
     def convolutions(self):
-        """The thirteen of VGG-16 in their order, then fc6 and fc7."""
+        """VGG-16's thirteen convolutions in order, then fc6 and fc7."""
         return [layer for layer in self.modules() if isinstance(layer, nn.Conv2d)]
 
     def forward(self, images):

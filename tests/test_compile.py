@@ -27,7 +27,7 @@ def test_compiled_losses_are_one_graph_and_the_same(criterion, columns):
         torch.compile(criterion.compare, backend="aot_eager", fullgraph=True),
     ):
         inputs = [deltas.clone().requires_grad_(), logits.clone().requires_grad_()]
-        losses = compare(*inputs, PRIORS, LABELS, BOXES, torch.tensor(2.0))
+        losses = compare(*inputs, PRIORS, LABELS, BOXES)
         results.append([*losses, *torch.autograd.grad(sum(losses), inputs)])
     for plain, compiled in zip(*results):
         torch.testing.assert_close(plain, compiled)
