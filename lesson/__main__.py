@@ -1,10 +1,11 @@
-"""Draw the lesson's pictures, or follow a prior through both detectors.
+"""Draw the lesson's pictures and its page, or follow a prior through both detectors.
 
 python -m lesson                       # all pictures and numbers; first trains two detectors, once
 python -m lesson object 6              # the priors that overlap this object most
 python -m lesson prior 6634            # everything that happens to a prior of SSD300
 python -m lesson prior 150 110 60      # the prior that is most like this x, y and side in pixels
 python -m lesson prior 6634 --image 3  # the prior on another validation image
+python -m lesson page                  # page.html alone: the example's numbers, to touch
 """
 
 from pathlib import Path
@@ -18,6 +19,7 @@ from lesson.draw_detections import (
     level_name,
     receptive_fields,
 )
+from lesson.draw_page import draw_page
 from lesson.draw_priors import draw_cells, draw_delta, draw_fit, draw_matching
 from lesson.draw_training import (
     draw_augmentation,
@@ -25,7 +27,7 @@ from lesson.draw_training import (
     draw_imbalance,
     draw_mining,
 )
-from lesson.example import IMAGE, look, val_dataset
+from lesson.example import IMAGE, NAMES, look, val_dataset
 from lesson.microscope import follow
 from lesson.runs import RETINANET, run_folder, snapshots
 from lesson.style import in_style
@@ -44,7 +46,7 @@ def main():
     parser.add_argument(
         "what",
         nargs="*",
-        help="prior, and its number or its x, y and side; or object, and its number",
+        help="prior, and its number or its x, y and side; object, and its number; or page",
     )
     parser.add_argument(
         "--image", type=int, default=IMAGE, help="the number of the validation image"
@@ -56,9 +58,13 @@ def main():
             raise UserError(f"--image {flags.image}: the validation images are 0 to {count - 1}")
         print(*follow(*flags.what[:1], flags.what[1:], flags.image), sep="\n")
         return
+    if flags.what == ["page"]:
+        print(f"written: {draw_page({name: snapshots(name) for name in NAMES})}")
+        return
     if flags.what:
         raise UserError(
-            f"{flags.what[0]}: type prior or object and a number, or nothing to draw all pictures"
+            f"{flags.what[0]}: type prior or object and a number, page, or nothing to draw all "
+            "pictures"
         )
     draw_all()
 
@@ -82,6 +88,7 @@ def draw_all():
     }
     save_numbers(numbers)
     refresh(numbers)
+    draw_page(dict(retinanet=retinanets, ssd=ssds))
     print(f"drawn: {len(list(Path(__file__).parent.glob('pictures/*.png')))} pictures")
 
 

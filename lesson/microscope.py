@@ -75,35 +75,41 @@ def follow(what, numbers, index):
 
 def describe_prior(view, model, row):
     """Lines about a prior: what a number is, the number, and the file and function behind it."""
+    for columns in numbers_of_prior(view, model, row):
+        yield line(*columns)
+
+
+def numbers_of_prior(view, model, row):
+    """The three columns of each line of describe_prior."""
     prediction = predictions(view, model)
     prior = view.priors[row]
     height, width = view.image.shape[:2]
     level = view.level_of(row)
     label = int(view.labels[row])
     loss = "MultiBoxLoss" if view.name == "ssd" else "FocalLoss"
-    yield line("image", f"{width} x {height} pixels", "data/transforms.py")
-    yield line("box", numbers_of(prior, 1), "layers/priors.py grid_priors")
-    yield line("level", f"{level}, stride {view.levels[level].stride}", "layers/priors.py")
+    yield "image", f"{width} x {height} pixels", "data/transforms.py"
+    yield "box", numbers_of(prior, 1), "layers/priors.py grid_priors"
+    yield "level", f"{level}, stride {view.levels[level].stride}", "layers/priors.py"
     overlap = view.overlaps[:, row]
     if len(overlap):
         best = int(overlap.argmax())
-        yield line("best IoU", f"{overlap[best]:.3f}, with object {best}", "layers/boxes.py iou")
+        yield "best IoU", f"{overlap[best]:.3f}, with object {best}", "layers/boxes.py iou"
     state = STATES.get(label) or view.classes[label]
-    yield line("match", state, "layers/matching.py match")
+    yield "match", state, "layers/matching.py match"
     if label >= 0:
         deltas = encode(view.boxes[row], prior)
-        yield line("target deltas", numbers_of(deltas, 3), "layers/boxes.py encode")
-    yield line("deltas", numbers_of(prediction.deltas[row], 3), f"{view.name}.py forward")
-    yield line("logits", numbers_of(prediction.logits[row], 3), f"{view.name}.py forward")
-    yield line("scores", numbers_of(prediction.scores[row], 3), f"{view.name}.py scores")
+        yield "target deltas", numbers_of(deltas, 3), "layers/boxes.py encode"
+    yield "deltas", numbers_of(prediction.deltas[row], 3), f"{view.name}.py forward"
+    yield "logits", numbers_of(prediction.logits[row], 3), f"{view.name}.py forward"
+    yield "scores", numbers_of(prediction.scores[row], 3), f"{view.name}.py scores"
     counted = "" if prediction.counts[row] else ", which does not count"
     cost = f"{prediction.class_costs[row]:.4f}{counted}"
-    yield line("class loss", cost, f"layers/losses.py {loss}")
-    yield line("box loss", f"{prediction.box_costs[row]:.4f}", f"layers/losses.py {loss}")
-    yield line("gradient", gradient_signs(view, prediction, row), f"layers/losses.py {loss}")
-    yield line("decoded box", numbers_of(prediction.decoded[row], 1), "layers/boxes.py decode")
+    yield "class loss", cost, f"layers/losses.py {loss}"
+    yield "box loss", f"{prediction.box_costs[row]:.4f}", f"layers/losses.py {loss}"
+    yield "gradient", gradient_signs(view, prediction, row), f"layers/losses.py {loss}"
+    yield "decoded box", numbers_of(prediction.decoded[row], 1), "layers/boxes.py decode"
     kept = "kept" if was_kept(view, model, prediction, row) else "not shown"
-    yield line("after NMS", kept, "layers/detections.py detections")
+    yield "after NMS", kept, "layers/detections.py detections"
 
 
 def gradient_signs(view, prediction, row):
