@@ -1,5 +1,6 @@
 """What may be typed, and what a script does with mistakes, bugs and too little memory."""
 
+import re
 from dataclasses import fields
 
 import pytest
@@ -9,7 +10,7 @@ from data.records import Source
 from data.text import UserError
 from tests.conftest import ROOT
 from utils import options, resolve
-from utils.options import ANCESTORS
+from utils.options import HERE, OTHER_FLAGS
 from utils.recipe import Recipe
 from utils.recipes import RECIPES
 
@@ -309,12 +310,36 @@ def test_the_version_is_that_of_pyproject(capsys):
     assert f'version = "{number}"' in (ROOT / "pyproject.toml").read_text()
 
 
-@pytest.mark.parametrize("flag", ANCESTORS)
-def test_a_flag_of_an_older_detector_says_what_to_type_here(flag):
+def refusal(*arguments):
+    """What train.py answers."""
     with pytest.raises(UserError) as mistake:
-        options.train_parser("").parse([flag.replace("-", "_").replace("__", "--", 1), "value"])
-    assert f"here it is {ANCESTORS[flag]}" in str(mistake.value)
-    assert f"| `{flag}` | {ANCESTORS[flag]} |" in (ROOT / "docs/training.md").read_text()
+        options.train_parser("").parse(arguments)
+    return str(mistake.value)
+
+
+@pytest.mark.parametrize(
+    "typed", ("--imgsz 640", "imgsz=640", "--amp", "--output_dir runs", "-b 8", "--batch -1")
+)
+def test_what_other_programs_call_otherwise_is_answered_with_ours(typed):
+    words = typed.split()
+    flag = "--batch=-1" if "-1" in typed else words[0].replace("_", "-").partition("=")[0]
+    here = OTHER_FLAGS.get(flag) or OTHER_FLAGS[f"--{flag}"]
+    assert refusal(*words).endswith(f" is not known here; here it is {here}")
+
+
+def test_no_flag_of_others_stands_twice_or_is_one_of_ours():
+    flags = [flag for flags in HERE.values() for flag in flags.split()]
+    ours = {name for action in options.train_parser("")._actions for name in action.option_strings}
+    assert len(flags) == len(OTHER_FLAGS)
+    assert ours & set(flags) <= {"--model", "--weights"}, "of which eval.py has neither"
+    assert recipe_of("--model", "ssd300", "--weights", "none", "--batch", "8").batch == 8
+
+
+def test_every_flag_of_ours_that_is_named_instead_is_there():
+    parsers = "".join((ROOT / name).read_text() for name in ("detect.py", "eval.py", "export.py"))
+    known = {name for action in options.train_parser("")._actions for name in action.option_strings}
+    named = set(re.findall(r"--[a-z-]+", " ".join(HERE))) - {"--nproc-per-node"}
+    assert not {flag for flag in named - known if f'"{flag}"' not in parsers}
 
 
 def test_a_number_of_classes_is_answered_with_what_classes_are():

@@ -26,28 +26,67 @@ HEADINGS = dict(
     workers="where it runs",
 )
 METAVARS = {int: "N", float: "X"}
-# Flags of older programs that do not exist here -> what to type instead; docs/training.md has the
-# same list.
-ANCESTORS = {
-    "--cuda": "--device cpu, or --device cuda",
-    "--start-iter": "--resume, which knows where it stopped",
-    "--trained-model": "the first argument of eval.py and detect.py",
-    "--model-path": "the first argument of eval.py and detect.py",
-    "--image-dir": "the second argument of detect.py",
-    "--visual-threshold": "--score-threshold of detect.py",
-    "--confidence-threshold": "score_threshold in a recipe of your own",
-    "--top-k": "max_detections in a recipe of your own",
-    "--voc-root": "--dataset voc --root",
-    "--coco-root": "--dataset coco --root",
-    "--backbone": "--depth 18, 34, 50, 101 or 152",
-    "--anchor-ious": "--negative-iou and --positive-iou",
-    "--regularization-l2": "--weight-decay",
-    "--with-apex": "the default, where the hardware has bfloat16",
-    "--with-dali": "not needed: --workers loads images",
-    "--work-dir": "--save-folder, and --name",
-    "--cfg-options": "a recipe of your own, --recipe my.py",
-    "--config-file": "--recipe, a name or a Python file",
+# What is typed for other programs, and what it is here: flags, and values of a flag.
+HERE = {
+    "--resize, the short side of images; SSD has one size": "--imgsz --img --img-size --resolution",
+    "--jitter, a range of --resize": "--multi-scale",
+    "--root, the folder of the dataset": "--data --data-path --dataset-dir --data-dir",
+    "--dataset voc --root": "--voc-root",
+    "--dataset coco --root": "--coco-root",
+    "--dataset, the format": "--dataset-file",
+    "not needed: classes are named, and counted": "--num-classes --nc",
+    "--recipe, a name or a Python file": "--config-file --config --hyp",
+    "a recipe of your own, --recipe my.py": "--cfg-options",
+    "--depth 18, 34, 50, 101 or 152": "--backbone",
+    "--model, and --depth": "--cfg --arch",
+    "--weights imagenet": "--weights-backbone --pretrained",
+    "--frozen-stages, how many do not learn": "--freeze --trainable-backbone-layers",
+    "--batch, a number of images; --accumulate 2 halves the memory it takes": "--batch=-1 "
+    "--batch=auto --batch-size=-1 --batch-size=auto",
+    "--batch": "-b",
+    "--workers": "-j",
+    "--accumulate": "--grad-accum-steps --accumulate-grad-batches",
+    "--lr": "--lr0",
+    "--base-lr, a factor on --lr": "--lr-encoder --lr-backbone",
+    "--warmup, in iterations": "--warmup-epochs --warmup-iters",
+    "--milestones, in iterations": "--lr-steps --lr-step-size --lr-drop",
+    "--gamma": "--lr-gamma",
+    'schedule="cosine" in a recipe of your own': "--cos-lr --lr-scheduler",
+    "--weight-decay": "--regularization-l2",
+    "--optimizer": "--opt",
+    "--ema, with the decay: 0.999": "--use-ema --model-ema",
+    "--patience, a number of evaluations": "--early-stopping --early-stopping-patience",
+    "--resume, which knows where it stopped": "--start-iter --start-epoch",
+    "--negative-iou and --positive-iou": "--anchor-ious",
+    "the default where the hardware is fast at it; --precision chooses": "--amp --with-apex --fp16",
+    "--precision fp16": "--half",
+    "not needed: --workers loads images": "--with-dali",
+    "not needed: a batch has images of similar shape": "--rect --aspect-ratio-group-factor",
+    "--augment or --no-augment": "--data-augmentation",
+    "--log-every": "--print-freq",
+    "--save-every": "--checkpoint-interval",
+    "--keep-checkpoints, a number": "--save-period",
+    "--logdir FOLDER for TensorBoard, or --visdom": "--wandb --tensorboard --report-to",
+    "--save-folder and --name of train.py, or --output of others": "--project --output-dir "
+    "--work-dir --show-dir",
+    "the default: new folders get a number, and no file is replaced": "--exist-ok",
+    "--device cpu, or --device cuda": "--cuda --gpu --gpu-id",
+    "torchrun --nproc-per-node 8 train.py": "--gpus --num-gpus --launcher --world-size --dist-url",
+    "eval.py": "--test-only --eval-only",
+    "the first argument of eval.py and detect.py": "--trained-model --model-path --model "
+    "--weights --checkpoint --ckpt",
+    "the second argument of detect.py": "--source --image-dir --input",
+    "--score-threshold of detect.py, score_threshold in a recipe of your own": "--conf "
+    "--conf-thres --confidence-threshold --visual-threshold",
+    "nms_iou in a recipe of your own": "--iou --iou-thres --nms-thresh",
+    "--max-detections of detect.py, max_detections in a recipe of your own": "--max-det --top-k",
+    "--labels yolo of detect.py": "--save-txt",
+    "--json FILE of detect.py": "--save-conf",
+    "not needed: eval.py writes detections.json": "--save-json",
+    "--every of detect.py": "--vid-stride",
+    "not needed: export.py writes ONNX": "--format --include",
 }
+OTHER_FLAGS = {flag: here for here, flags in HERE.items() for flag in flags.split()}
 
 
 class PrintVersion(argparse.Action):
@@ -75,13 +114,21 @@ class Parser(argparse.ArgumentParser):
     def parse(self, arguments=None):
         """The values of the flags, which may be written with underscores as well as dashes."""
         arguments = sys.argv[1:] if arguments is None else arguments
-        flags, unknown = self.parse_known_args([with_dashes(argument) for argument in arguments])
+        arguments = [with_dashes(argument) for argument in arguments]
+        known = [flag for action in self._actions for flag in action.option_strings]
+        # --batch -1 is asked for as --batch=-1, and yolo's imgsz=640 as --imgsz.
+        typed = arguments + ["=".join(pair) for pair in zip(arguments, arguments[1:])]
+        for argument in typed:
+            name, equals, _ = argument.partition("=")
+            name = f"--{name}" if equals and name.isidentifier() else name
+            # A flag that is known may have a value that is not.
+            here = OTHER_FLAGS.get(argument if name in known else name)
+            if here and argument not in known:
+                raise UserError(f"{argument} is not known here; here it is {here}")
+        flags, unknown = self.parse_known_args(arguments)
         if unknown:
-            name = unknown[0].partition("=")[0]
-            known = [flag for action in self._actions for flag in action.option_strings]
-            close = difflib.get_close_matches(name, known, n=1)
+            close = difflib.get_close_matches(unknown[0].partition("=")[0], known, n=1)
             hint = f"did you mean {close[0]}?" if close else "--help lists all flags"
-            hint = f"here it is {ANCESTORS[name]}" if name in ANCESTORS else hint
             raise UserError(f"{unknown[0]} is not known here; {hint}")
         return flags
 
