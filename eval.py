@@ -3,6 +3,7 @@
 python eval.py weights/retinanet_shapes/best.pth
 python eval.py best.pth --dataset voc --root my/VOCdevkit --split val
 python eval.py best.pth --images photos --annotations photos.json
+python eval.py best.pth --split train --suspects                 # are the labels right?
 """
 
 from pathlib import Path
@@ -14,6 +15,7 @@ from utils.build import eval_dataset
 from utils.evaluation.advice import with_advice
 from utils.evaluation.evaluate import conditions, evaluate, table
 from utils.evaluation.results import RESULTS, save_results
+from utils.evaluation.suspects import SUSPECTS, save_suspects
 from utils.files import must_be_new, new_name
 from utils.options import Parser
 from utils.resolve import with_flags
@@ -23,7 +25,7 @@ from utils.stop import run_script
 def main():
     flags = parse_flags()
     output = flags.output or new_name(folder_of(flags.checkpoint) / "eval")
-    must_be_new(*(output / name for name in RESULTS))
+    must_be_new(*(output / name for name in RESULTS + SUSPECTS))
 
     device = parallel.start(flags.device)
     detector = load_detector(flags.checkpoint)
@@ -41,7 +43,9 @@ def main():
         log_path = folder_of(flags.checkpoint) / "log.jsonl"
         evaluation = with_advice(evaluation, dataset, recipe, log_path)
         print("", table(evaluation, dataset.records), "", sep="\n")
-        for path in save_results(output, dataset, evaluation, described):
+        paths = save_results(output, dataset, evaluation, described)
+        paths += save_suspects(output, dataset, evaluation) if flags.suspects else []
+        for path in paths:
             print(f"{path.stem:16} {path}")
 
 
@@ -54,6 +58,8 @@ def parse_flags():
     add = parser.add_argument_group("how it is evaluated").add_argument
     add("--split", help="train, val, test or all (default: val, or all with --annotations)")
     add("--batch", "--batch-size", type=int, metavar="N", help="number of images at a time")
+    add("--suspects", action="store_true",
+        help="also list annotations that look wrong, the strangest first")  # fmt: skip
     add("--output", type=Path, metavar="FOLDER",
         help="new folder for the results (default: eval, beside the checkpoint)")  # fmt: skip
     options.add_device_flags(parser)

@@ -29,7 +29,7 @@ def trained(tmp_path_factory):
 
 def evaluated(checkpoint, *arguments, code=0):
     """What eval.py prints -> words by their names, and the whole of it."""
-    output = checkpoint.parent / f"eval{len(list(checkpoint.parent.iterdir()))}"
+    output = checkpoint.parent / f"eval{len(list(checkpoint.parent.iterdir())):03}"
     printed = run_script("eval.py", checkpoint, *arguments, "--output", output, code=code)
     return dict(re.findall(r"^(\w+) +(.+)$", printed, flags=re.M)), printed
 
@@ -127,3 +127,15 @@ def test_the_best_checkpoint_holds_the_threshold_that_detect_draws_at(trained, t
         "detect.py", trained, photos, "--score-threshold", "0.9", "--output", tmp_path / "b"
     )
     assert "with a score of at least 0.90" in other
+
+
+def test_suspects_are_a_list_and_a_picture(trained, tmp_path):
+    printed = run_script("eval.py", trained, "--suspects", "--output", tmp_path / "out")
+    lines = (tmp_path / "out/suspects.csv").read_text().splitlines()
+    assert lines[0].startswith("rank,image,left,top,right,bottom,annotated,detected")
+    objects = int(re.search(r"^objects +(\d+)", printed, flags=re.M)[1])
+    assert len(lines) > objects and (tmp_path / "out/suspects.jpg").exists()
+    assert len((tmp_path / "out/per_image.csv").read_text().splitlines()) == 1 + 12
+    assert "not overwritten" in run_script(
+        "eval.py", trained, "--suspects", "--output", tmp_path / "out", code=2
+    )

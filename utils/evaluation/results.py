@@ -11,13 +11,14 @@ from utils import checkpoint, draw, parallel
 from utils.evaluation.advice import with_advice
 from utils.evaluation.evaluate import conditions, evaluate, table, with_errors
 from utils.evaluation.pictures import draw_quality, mistake_sheet, prediction_sheet
+from utils.evaluation.suspects import image_table
 from utils.files import write
 from utils.log import append_entry
 from utils.predict import coco_rows
 
 RESULTS = (
     "detections.json", "metrics.json", "predictions.jpg", "quality.png", "mistakes.jpg",
-    "report.html",
+    "report.html", "per_image.csv",
 )  # fmt: skip
 MAX_TRAINING_IMAGES = 500  # that are evaluated
 # The pictures of the page, with their titles. curves.png is there after a training only.
@@ -58,6 +59,7 @@ def save_results(folder, dataset, evaluation, described, replace=False):
 
     write(folder / "detections.json", json.dumps(rows), replace)
     write(folder / "metrics.json", metrics, replace)
+    write(folder / "per_image.csv", image_table(records, evaluation.errors, threshold), replace)
     draw.save_picture(folder / "predictions.jpg", sheet, replace)
     if mistakes is not None:
         draw.save_picture(folder / "mistakes.jpg", mistakes, replace)
