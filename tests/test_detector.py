@@ -5,6 +5,7 @@ from PIL import Image
 
 from data.text import UserError
 from detect import Detector
+from published.detector import as_array
 from tests.conftest import ROOT, write_image
 from utils import checkpoint
 from utils.build import build_detector
@@ -96,3 +97,9 @@ def test_the_three_lines_work_from_another_folder(folder, tmp_path):
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=100
     )
     assert done.stdout.strip() == "4", done.stderr
+
+
+def test_a_picture_of_pillow_s_is_turned_as_its_exif_says():
+    picture = Image.new("RGB", (30, 20))
+    picture.getexif()[0x0112] = 6  # to be turned by a quarter
+    assert as_array(picture).shape == (30, 20, 3)
