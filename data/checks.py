@@ -42,7 +42,7 @@ def unreadable_images(sizes, cache=None):
                 problems[path] = problem
             else:
                 known[path] = [*marks[path], *facts]
-    if todo:
+    if todo and cache:
         save_cache(cache, known)
     for path in [path for path in sizes if path not in problems]:
         problem = size_problem(path, known[path][2:], sizes[path])
@@ -92,8 +92,11 @@ def file_mark(path):
 
 
 def default_cache():
-    """The path of the file that remembers good images."""
-    folder = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    """The path of the file that remembers good images; None for a user without a home folder."""
+    try:
+        folder = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:
+        return None
     return Path(folder, "onestage", "images.json")
 
 

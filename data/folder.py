@@ -4,6 +4,7 @@ import filecmp
 import os
 import posixpath
 import re
+import unicodedata
 from collections import defaultdict
 from pathlib import Path
 from urllib.parse import unquote
@@ -19,9 +20,11 @@ SPLIT_WORDS = dict(
 PHOTO_FOLDERS = {"images", "jpegimages", "image_2", "leftimg8bit"}
 ANNOTATION_FOLDERS = {"annotations", "labels", "label_2", "gtfine", "xml", "json"}
 FILES_OPENED = 20  # at most, of each folder, to recognise their format
-# What file managers, archives and version control leave behind.
+# What is hidden, and what file managers, archives and network drives leave behind.
 JUNK = re.compile(
-    r"^(\._.*|\.DS_Store|__MACOSX|Thumbs\.db|desktop\.ini|\.git|\.venv|\.cache)$", re.I
+    r"\..*|__MACOSX|@eaDir|#recycle|\$RECYCLE\.BIN|System Volume Information|Thumbs\.db"
+    r"|desktop\.ini",
+    re.I,
 )
 
 
@@ -42,7 +45,7 @@ class Folder:
         self.by_stem = defaultdict(list)
         for file in pictures:
             self.by_name[base_name(file)].append(file)
-            self.by_stem[stem_of(file).lower()].append(file)
+            self.by_stem[stem_key(file)].append(file)
         self.masks = {
             mask for same in self.by_stem.values() if len(same) > 1 for mask in self.masks_of(same)
         }
@@ -120,7 +123,7 @@ class Folder:
         used if no image has the file's.
         """
         split = folder_split(beside)
-        found = self.by_stem.get(stem_of(beside).lower(), [])
+        found = self.by_stem.get(stem_key(beside), [])
         path = self.choose(found, name_parts(name), beside, split)
         return path or self.find_image(name or stem_of(beside), beside, split)
 
@@ -168,10 +171,10 @@ def list_files(root):
             continue
         visited.add(identity)
         # os.walk goes into the folders that remain in the list.
-        folders[:] = [name for name in folders if not JUNK.match(name)]
+        folders[:] = [name for name in folders if not JUNK.fullmatch(name)]
         relative = os.path.relpath(place, root).replace(os.sep, "/")
         prefix = "" if relative == "." else f"{relative}/"
-        yield from (prefix + name for name in names if not JUNK.match(name))
+        yield from (prefix + name for name in names if not JUNK.fullmatch(name))
 
 
 def named_parts(annotations, val_annotations, images, val_images):
@@ -217,8 +220,8 @@ def split_in(name):
 
 
 def name_parts(name):
-    """The folders and the name in a path of any operating system, in lower case."""
-    parts = re.split(r"[\\/]+", name.strip().lower())
+    """The folders and the name in a path of any operating system, as they are compared."""
+    parts = re.split(r"[\\/]+", comparable(name.strip()))
     return [part for part in parts if part not in ("", ".")]
 
 
@@ -227,8 +230,8 @@ def lies_at(file, parts, beside):
 
     A path that was written on another computer is right if the file's own path ends with it.
     """
-    file = file.lower()
-    if file == posixpath.normpath(posixpath.join(parent_of(beside).lower(), *parts)):
+    file = comparable(file)
+    if file == posixpath.normpath(posixpath.join(comparable(parent_of(beside)), *parts)):
         return True
     tail = "/".join(part for part in parts if part != "..")
     return "/" in tail and f"/{file}".endswith(f"/{tail}")
@@ -240,8 +243,19 @@ def in_photo_folder(file):
 
 
 def base_name(file):
-    """A file's name without its folders, in lower case."""
-    return file.rsplit("/", 1)[-1].lower()
+    """A file's name without its folders, as it is compared."""
+    return comparable(file.rsplit("/", 1)[-1])
+
+
+def stem_key(file):
+    """A file's name without its folders and its ending, as it is compared."""
+    return comparable(stem_of(file))
+
+
+def comparable(name):
+    """A name as names are compared: without case, and with accents joined to their letters, which
+    some systems write apart."""
+    return unicodedata.normalize("NFC", name.lower())
 
 
 def stem_of(file):

@@ -14,7 +14,10 @@ cv2.setNumThreads(0)
 # What OpenCV warns of is in our own errors, or does not help the user.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+EXTENSIONS = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".gif",
+    ".avif", ".jp2", ".ppm", ".pgm", ".pbm", ".pnm",
+)  # fmt: skip
 # The bytes that a JPEG and a PNG begin with.
 JPEG = b"\xff\xd8"
 PNG = b"\x89PNG"
@@ -33,6 +36,7 @@ REDUCED = {
 ORIENTATION = 0x0112
 SIDEWAYS = (5, 6, 7, 8)
 MAX_PIXELS = 1 << 30  # OpenCV decodes no larger images
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
 
 def image_size(path):

@@ -41,8 +41,8 @@ def read_records(recipe, classes=None):
             )
     classes = select_classes(source, list(classes or recipe.classes))
     train_records = make_records(source, splits["train"], classes, recipe, "train")
-    if not (train_records.labels >= 0).any():
-        raise UserError(f"no object of any class in the training images of {place(recipe)}")
+    if without_objects(train_records):
+        raise UserError(f"{place(recipe)}: {without_objects(train_records)}")
     if not splits["val"]:
         return classes, train_records, None
     return classes, train_records, make_records(source, splits["val"], classes, recipe, "val")
@@ -175,6 +175,15 @@ def select_classes(source, names=None):
         return list(source.classes)
     source.notes.append(f"classes without any object, left out: {', '.join(empty)}")
     return [name for name in source.classes if name in found]
+
+
+def without_objects(records):
+    """Why nothing can be learned from the training images, or None."""
+    if not (records.labels >= 0).any():
+        return "no object of any class in the training images"
+    if records.ignore.all():
+        return f"all {len(records.labels)} objects are to be ignored: crowds, or difficult ones"
+    return None
 
 
 def match_classes(source, recipe, classes):

@@ -1,5 +1,6 @@
 """Records: what every dataset becomes, whatever its format."""
 
+import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -120,10 +121,10 @@ class Records:
         return len(self.paths)
 
     def path(self, index):
-        return self.paths[index].decode()
+        return os.fsdecode(self.paths[index])
 
     def image_id(self, index):
-        return self.image_ids[index].item()
+        return self.image_ids[index : index + 1].tolist()[0]
 
     def objects(self, index):
         """The slice of boxes, labels, ignore and areas with the objects of one image."""
@@ -173,9 +174,9 @@ def pack(entries, classes, category_ids=None, similar=None, notes=(), problems=(
     counts = np.bincount(image[kept], minlength=len(entries))
     ids = category_ids or {}
     return Records(
-        paths=np.array([path.encode() for path in paths], dtype=bytes),
+        paths=np.array([os.fsencode(path) for path in paths], dtype=bytes),
         sizes=sizes,
-        image_ids=np.array([entry.image_id for entry in entries]),
+        image_ids=id_array([entry.image_id for entry in entries]),
         offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         boxes=boxes[kept],
         labels=labels[kept],
@@ -185,6 +186,14 @@ def pack(entries, classes, category_ids=None, similar=None, notes=(), problems=(
         notes=tuple(notes),
         problems=(*problems, *unreadable),
     )
+
+
+def id_array(ids):
+    """Numbers or names as an array that gives them back as they came: numbers of more than 64 bits,
+    and numbers among names, stay Python's own."""
+    array = np.array(ids)
+    is_same = array.dtype.kind in "iU" and array.tolist() == ids
+    return array if is_same else np.array(ids, dtype=object)
 
 
 def object_arrays(entries, classes, similar):

@@ -1,5 +1,6 @@
 import json
 import os
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -136,3 +137,12 @@ def test_some_impossible_boxes_are_only_dropped():
     good = [(10, 10, 50, 50, "a")] * 6
     records = make_records([((100, 100), [*good, (300, 300, 400, 400, "a")])])
     assert len(records.boxes) == 6 and "dropped boxes" in records.notes[0]
+
+
+def test_without_a_home_nothing_is_remembered(monkeypatch, images):
+    def without_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", without_home)
+    assert not unreadable_images({str(images[0] / "good.jpg"): None})

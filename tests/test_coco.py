@@ -5,9 +5,11 @@ import pytest
 
 from data.folder import Folder
 from data.formats import coco
-from data.reading import read_folder
+from data.reading import read_folder, read_records
 from data.text import UserError
 from tests.conftest import read_split, write_coco, write_image
+from tests.scripts import run_script
+from utils.recipes import RECIPES
 
 OBJECTS = [[(10, 20, 30, 40, 1), (0, 0, 5, 5, 0)], []]
 FILE = "annotations/instances_train2017.json"
@@ -229,3 +231,63 @@ def test_a_long_file_is_recognised_by_its_ends_alone(tmp_path, monkeypatch, orde
     assert coco.recognise(Folder(tmp_path)) == [FILE]
     change(tmp_path, dict(info="x" * 3000) | content | dict(licenses="x" * 3000))
     assert coco.recognise(Folder(tmp_path)) == []
+
+
+def test_keypoints_alone_are_read_by_their_boxes(tmp_path):
+    write_coco(tmp_path, OBJECTS)
+    (tmp_path / FILE).rename(tmp_path / "annotations/person_keypoints_default.json")
+    assert "is read as --dataset coco" in read_folder("auto", tmp_path).notes[0]
+
+
+@pytest.mark.parametrize("numbers", ((2**70, -5), ("img-0", 2), ("1", 1), (1.0, 2)))
+def test_image_ids_return_as_they_came(tmp_path, numbers):
+    content = write_coco(tmp_path, OBJECTS)
+    for image, number in zip(content["images"], numbers):
+        image["id"] = number
+    for item in content["annotations"]:
+        item["image_id"] = numbers[item["image_id"]]
+    change(tmp_path, content)
+    records = read_split("coco", tmp_path)[1]
+    ids = [records.image_id(i) for i in range(2)]
+    assert ids == list(numbers) and not any(isinstance(number, float) for number in ids)
+
+
+def test_a_number_that_is_written_as_text_is_the_number(tmp_path):
+    content = write_coco(tmp_path, OBJECTS)
+    content["annotations"] = [
+        item | dict(image_id=str(item["image_id"]), category_id=str(item["category_id"]))
+        for item in content["annotations"]
+    ]
+    content["annotations"][0]["iscrowd"] = "0"
+    change(tmp_path, content)
+    records = read_split("coco", tmp_path)[1]
+    assert records.labels.tolist() == [1, 0] and not records.ignore.any()
+
+
+def test_corners_in_the_place_of_boxes_are_told_by_their_areas(tmp_path):
+    content = write_coco(tmp_path, [[(10, 20, 30, 40, 0)] * 6])
+    for item in content["annotations"]:
+        item |= dict(bbox=[10, 20, 40, 60], area=1200)
+    change(tmp_path, content)
+    with pytest.raises(UserError, match="train2017.json: its bboxes look like corners"):
+        read_folder("coco", tmp_path)
+
+
+@pytest.mark.parametrize("segmentation", ([[10, 20, 40, 20, 25, 60]], [10, 20, 40, 20, 25, 60]))
+def test_without_a_bbox_the_polygon_says_where_the_object_is(tmp_path, segmentation):
+    content = write_coco(tmp_path, [[(1, 1, 9, 9, 0)]])
+    content["annotations"][0] |= dict(bbox=[], segmentation=segmentation)
+    change(tmp_path, content)
+    assert read_split("coco", tmp_path)[1].boxes.tolist() == [[10, 20, 40, 60]]
+
+
+def test_a_dataset_of_crowds_alone_is_one_line(tmp_path):
+    content = write_coco(tmp_path, OBJECTS * 4)
+    for item in content["annotations"]:
+        item["iscrowd"] = 1
+    change(tmp_path, content)
+    recipe = RECIPES["shapes"] | dict(dataset="coco", root=str(tmp_path))
+    with pytest.raises(UserError, match="all .* objects are to be ignored: crowds"):
+        read_records(recipe)
+    printed = run_script("tools/check.py", "--root", tmp_path, code=1)
+    assert "objects are to be ignored: crowds" in printed

@@ -1,4 +1,6 @@
 import os
+import unicodedata
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -44,8 +46,15 @@ def test_folders_are_near_that_share_names_at_their_start_or_end(folder, other, 
 
 
 def test_every_file_is_listed_once_through_links_and_without_junk(tmp_path):
-    (tmp_path / "a/__MACOSX").mkdir(parents=True)
-    for name in ("a/1.jpg", "a/._1.jpg", "a/__MACOSX/1.jpg", ".DS_Store", "b.txt"):
+    junk = (
+        "._1.jpg",
+        "__MACOSX/1.jpg",
+        ".ipynb_checkpoints/1.jpg",
+        "@eaDir/1.jpg",
+        ".hidden/1.jpg",
+    )
+    for name in ("a/1.jpg", *(f"a/{name}" for name in junk), ".DS_Store", "b.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     os.symlink(tmp_path, tmp_path / "a/circle")
     folder = Folder(tmp_path)
@@ -131,3 +140,10 @@ def test_an_image_is_found_by_its_name_in_a_url(tmp_path, written):
     folder = Folder(tmp_path)
     assert folder.find_image(written, "a.json") == str(tmp_path / "images/my photo #1.jpg")
     assert folder.find_image("100%25.jpg", "a.json") == str(tmp_path / "images/100%25.jpg")
+
+
+def test_a_name_is_found_however_its_accents_are_written(tmp_path):
+    write_image(tmp_path / unicodedata.normalize("NFD", "café.jpg"))
+    folder = Folder(tmp_path)
+    assert Path(folder.find_image("café.jpg", "a.json")).is_file()
+    assert Path(folder.find_by_stem("café.xml")).is_file()

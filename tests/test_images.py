@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data.folder import Folder
 from data.images import image_size, read_image
 from data.text import UserError
 
@@ -116,3 +117,15 @@ def test_a_turned_photo_is_decoded_small_as_well(tmp_path):
     image.save(tmp_path / "a.jpg", exif=exif)
     assert read_image(tmp_path / "a.jpg", (800, 400), (200, 100)).shape[:2] == (200, 100)
     assert read_image(tmp_path / "a.jpg", (400, 800), (100, 200)).shape[:2] == (100, 200)
+
+
+def test_a_panorama_is_no_attack(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((9500, 20000), np.uint8))
+    assert image_size(tmp_path / "a.png") == (9500, 20000)
+
+
+@pytest.mark.parametrize("ending", (".jfif", ".gif", ".jp2", ".ppm"))
+def test_pictures_of_rare_endings_are_images(tmp_path, ending):
+    Image.fromarray(PICTURE).save(tmp_path / f"a{ending}")
+    (name,) = Folder(tmp_path).images
+    assert read_image(tmp_path / name).shape == (40, 60, 3)

@@ -29,7 +29,6 @@ def test_rectangles_polygons_and_circles_become_boxes(tmp_path):
 @pytest.mark.parametrize(
     "shape",
     (
-        dict(label="cat", points=[[1, 2]], shape_type="point"),
         dict(label="cat", points=[[1, 2]]),
         dict(label="cat", points=3),
         dict(points=[[1, 2], [3, 4]]),
@@ -53,3 +52,19 @@ def test_of_two_images_of_its_name_the_one_that_the_file_names_is_taken(tmp_path
 def test_a_folder_without_such_files_is_one_clear_error(tmp_path):
     with pytest.raises(UserError, match="no labelme files in .*; expected a json file"):
         read_folder("labelme", tmp_path)
+
+
+def test_a_point_among_boxes_is_left_out_and_counted(tmp_path):
+    box = dict(label="cat", points=[[10, 20], [40, 20], [40, 60], [10, 60]], shape_type="rotation")
+    write(tmp_path, box, dict(label="nose", points=[[1, 2]], shape_type="point"))
+    source = read_folder("labelme", tmp_path)
+    (entry,) = source.splits["all"]
+    assert [item[:5] for item in entry.objects] == [(10, 20, 40, 60, "cat")]
+    assert source.notes == ["not used: shapes that are points: 1, of a.json"]
+
+
+def test_of_a_picture_that_is_inside_the_json_a_line_says_so(tmp_path):
+    write(tmp_path, imageData="/9j/4AAQ")
+    (tmp_path / "a.jpg").unlink()
+    (problem,) = read_folder("labelme", tmp_path).problems
+    assert "the picture is inside, as imageData" in problem

@@ -194,3 +194,18 @@ def test_a_script_imports_what_it_needs_by_itself(script):
     command = [sys.executable, "-m", script, "--help"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and "usage" in done.stdout.lower(), done.stderr
+
+
+@pytest.mark.parametrize(
+    "command, encoding, code, printed",
+    (("print('x\\n' * 99999)", "utf-8", 141, "x\n"), ("print('ø年')", "cp1252", 0, "\xf8?\n")),
+)
+def test_an_output_that_ends_or_lacks_letters_is_no_traceback(command, encoding, code, printed):
+    script = f"from utils.stop import run_script; run_script(lambda: {command})"
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        encoding=encoding, env=os.environ | dict(PYTHONIOENCODING=encoding),
+    )  # fmt: skip
+    assert process.stdout.readline() == printed
+    process.stdout.close()
+    assert process.stderr.read() == "" and process.wait() == code

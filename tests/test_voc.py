@@ -164,3 +164,10 @@ def test_where_only_test_or_val_is_listed_the_others_are_trained_on(tmp_path, sp
     splits, _ = choose_splits(read_folder("voc", tmp_path).splits)
     names = {name: sorted(Path(e.path).stem for e in part) for name, part in splits.items()}
     assert names["train"] == ["a", "b", "c", "d"] and names["val"] == ["e", "f"]
+
+
+def test_a_list_may_name_images_with_their_endings(tmp_path):
+    write_voc(tmp_path, {name: [("cat", 10, 20, 40, 60)] for name in ("a", "b.c")})
+    write_list(tmp_path, "train", ["a.jpg", "b.c.jpg"])
+    source = read_folder("voc", tmp_path)
+    assert len(source.splits["train"]) == 2 and not source.problems

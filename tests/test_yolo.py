@@ -271,7 +271,8 @@ def test_images_without_a_label_file_are_counted(tmp_path):
     for name in "ab":
         write_image(tmp_path / f"{name}.jpg")
     notes = read_folder("yolo", tmp_path).notes
-    assert notes == ["images without a label file, taken for images without objects: 2"]
+    what = "images without a label file, taken for images without objects"
+    assert notes == [f"{what}: 2, of a.jpg, b.jpg"]
 
 
 @pytest.mark.parametrize("text", ("names: [", "[]", "names: {0: a, 2: b}"))
@@ -288,16 +289,11 @@ def yolo_folder(root):
     return Folder(root)
 
 
-def test_label_files_alone_are_recognised_so_that_the_missing_names_are_said(tmp_path):
+def test_without_names_classes_are_called_by_their_numbers(tmp_path):
     write_image(tmp_path / "images/a.jpg")
-    write(tmp_path / "labels/a.txt", "0 0.5 0.5 0.5 0.5")
-    with pytest.raises(UserError, match="no class names in .*: no data.yaml"):
-        read_folder("auto", tmp_path)
-
-
-def test_without_class_names_there_is_one_clear_error(tmp_path):
-    with pytest.raises(UserError, match="no class names in .*: no data.yaml"):
-        read_folder("yolo", tmp_path)
+    write(tmp_path / "labels/a.txt", "12 0.5 0.5 0.5 0.5\n3 0.5 0.5 0.1 0.1")
+    source = read_folder("auto", tmp_path)
+    assert source.classes == ["3", "12"] and "called by their numbers" in source.notes[0]
 
 
 @pytest.mark.parametrize("names", ("[no, yes]", "{0: no, 1: yes}", "[0x1, 1e3]"))
@@ -307,3 +303,12 @@ def test_names_that_yaml_takes_for_values_are_names(tmp_path, names):
     write(tmp_path / "data.yaml", f"train: images\nval:\nnames: {names}\n")
     expected = ["0x1", "1e3"] if "x" in names else ["no", "yes"]
     assert read_folder("yolo", tmp_path).classes == expected
+
+
+@pytest.mark.parametrize("with_box", ("", "0.3 0.5 0.4 0.2 "))
+def test_a_polygon_may_have_its_box_before_it(tmp_path, with_box):
+    write_image(tmp_path / "images/a.jpg", height=100, width=100)
+    write(tmp_path / "labels/a.txt", f"0 {with_box}0.1 0.4 0.5 0.4 0.3 0.6")
+    write(tmp_path / "data.yaml", "names: [cat]")
+    boxes = read_split("yolo", tmp_path)[1].boxes
+    assert boxes.round(3).tolist() == [[10, 40, 50, 60]]

@@ -13,7 +13,7 @@ import numpy as np
 
 from data.checks import examine
 from data.dataset import Dataset
-from data.reading import read_source, select_classes
+from data.reading import read_source, select_classes, without_objects
 from data.records import pack
 from data.splits import choose_splits
 from data.summary import resized_boxes, summary
@@ -56,7 +56,9 @@ def main():
             readable = [i for i in range(len(records)) if i not in unreadable]
             augmented = build_transform(recipe, augment=recipe.augment)
             sheet_dataset = Dataset(classes, records.subset(readable), augmented, recipe.seed)
-        if split == "train" and (~records.ignore).any():
+        if split == "train" and without_objects(records):
+            problems.append(f"train: {without_objects(records)}")
+        elif split == "train":
             boxes = resized_boxes(plain)[~records.ignore]
             print(proposal_line(*fit_priors(boxes, recipe, weights.has_heads)))
     # Drawing can take long or fail, so the problems are listed before.

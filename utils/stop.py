@@ -1,6 +1,7 @@
 """How a script ends: when it is done, when a signal asks for it, or when something goes wrong."""
 
 import multiprocessing
+import os
 import signal
 import sys
 from contextlib import contextmanager, suppress
@@ -138,8 +139,12 @@ def run_script(main):
     """Run a script and exit. A user's mistake is one line and exit code 2; a bug keeps its
     traceback."""
     signal.signal(signal.SIGINT, stop_early)
+    for stream in (sys.stdout, sys.stderr):
+        # A console may lack letters of a class or a file.
+        stream.reconfigure(errors="replace")
     try:
         code = main()
+        sys.stdout.flush()
     except UserError as mistake:
         # One that happened in a loader's process arrives with that process's traceback before it.
         line = str(mistake).strip().splitlines()[-1].removeprefix("data.text.UserError: ")
@@ -153,6 +158,10 @@ def run_script(main):
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         code = 128 + signal.SIGINT
+    except BrokenPipeError:
+        # Whoever reads the output, such as head, has read enough. Python flushes it once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141  # that of a program which SIGPIPE ends
     finally:
         # Processes that load images wait for a signal that they ignore: they would never end.
         if hasattr(signal, "SIGCHLD"):

@@ -3,8 +3,10 @@
 import re
 from functools import partial
 
+import numpy as np
 from torchvision.models import get_model_weights
 
+from data.checks import MIN_BOXES_TO_JUDGE
 from data.folder import by_split, file_split, named_parts, parent_of
 from data.records import Entry, Object, Source, box_around, with_images
 from data.text import UserError, has_keys, read_json, to_number, with_progress
@@ -12,8 +14,8 @@ from data.text import UserError, has_keys, read_json, to_number, with_progress
 LAYOUT = "expected annotations/instances_train2017.json and images in train2017/, val alike"
 KEYS = ("images", "annotations", "categories")
 # The official files of other tasks, whose images and categories look like those of detection.
-OTHER_TASKS = r"(person_keypoints|captions|panoptic|stuff|image_info)_"
-FILES = rf"([^/]*/){{0,3}}(?!{OTHER_TASKS})[^/]*\.json"
+OTHER_TASKS = r"(^|/)(person_keypoints|captions|panoptic|stuff|image_info)_[^/]*$"
+FILES = r"([^/]*/){0,3}[^/]*\.json"
 # Names by which a file that has lost its keys is still known.
 USUAL_FILES = r"(.*/)?(instances_[^/]*|[^/]*coco|train|val)\.json"
 
@@ -21,7 +23,12 @@ USUAL_FILES = r"(.*/)?(instances_[^/]*|[^/]*coco|train|val)\.json"
 def recognise(folder):
     # Each of the lists shows at one end of a file: its key does, or those of its items.
     keys = ("images|file_name", "annotations|image_id", "categories|category_id")
-    return [file for file in folder.matching(FILES) if has_keys(folder.path(file), *keys)]
+    files = [file for file in folder.matching(FILES) if has_keys(folder.path(file), *keys)]
+    others = [file for file in files if re.search(OTHER_TASKS, file)]
+    if len(others) < len(files):
+        return [file for file in files if file not in others]
+    # Keypoints have boxes around them as well.
+    return [file for file in others if has_keys(folder.path(file), "bbox", "iscrowd")]
 
 
 def read(folder):
@@ -81,6 +88,7 @@ def merge(parts, notes=()):
         beside = f"{parent_of(file)}/{split}/.".lstrip("/")
         find_image = partial(folder.find_image, beside=beside, split=split, path=path)
         entries = coco_entries(content, names, path, problems)
+        refuse_corners(entries, path)
         splits[split] = splits.get(split, []) + with_images(entries, find_image, problems)
     # In the order of their ids, which may be numbers in one file and text in another.
     classes = sorted(ids, key=lambda name: (str(type(ids[name])), ids[name]))
@@ -131,6 +139,8 @@ def coco_entries(content, names, path, problems):
     entries = {}
     for place, image in enumerate(content["images"]):
         number, name = image.get("id"), image.get("file_name")
+        if isinstance(number, float) and number.is_integer():
+            number = int(number)
         is_id = isinstance(number, (int, str))
         if not is_id or number in entries:
             state = "is there twice" if is_id else "is missing"
@@ -142,17 +152,40 @@ def coco_entries(content, names, path, problems):
         image, category = item.get("image_id"), item.get("category_id")
         entry = None
         try:
-            if image not in entries:
-                raise ValueError(f"no image has the id {str(image)[:40]}")
+            image = known_id(image, entries, "image")
             entry = entries[image]
-            if category not in names:
-                raise ValueError(f"no category has the id {str(category)[:40]}")
+            category = known_id(category, names, "category")
             entry.objects.append(object_of_annotation(item, names[category]))
         except (ValueError, TypeError) as error:
             problems.append(f"{path}: annotations[{place}]: {error}")
             if entry:
                 entries[image] = entry._replace(is_complete=False)
     return [entry for entry in entries.values() if isinstance(entry.path, str)]
+
+
+def known_id(number, known, what):
+    """An id that is known; "1" stands for 1, or 1 for "1", where it is not known itself."""
+    if number in known:
+        return number
+    other = int(number) if isinstance(number, str) and number.isdecimal() else str(number)
+    if other not in known:
+        raise ValueError(f"no {what} has the id {str(number)[:40]}")
+    return other
+
+
+def refuse_corners(entries, path):
+    """Raise an error if most boxes were written as corners, which the areas of objects tell."""
+    objects = [item for entry in entries for item in entry.objects if item.area][:1000]
+    if len(objects) < MIN_BOXES_TO_JUDGE:
+        return
+    left, top, right, bottom, area = np.array([(*item[:4], item.area) for item in objects]).T
+    width, height = right - left, bottom - top
+    as_corners = np.isclose((width - left) * (height - top), area, rtol=0.01)
+    if (as_corners & ~np.isclose(width * height, area, rtol=0.01)).mean() > 0.5:
+        raise UserError(
+            f"{path}: its bboxes look like corners, which their areas agree with: write "
+            "left, top, width, height"
+        )
 
 
 def size_of_image(image):
@@ -165,7 +198,9 @@ def object_of_annotation(item, name):
     """The Object of an annotation; without a bbox, its box is that around its segmentation."""
     box = item.get("bbox")
     polygons = item.get("segmentation")
-    if box is None and isinstance(polygons, list) and polygons:
+    if not box and isinstance(polygons, list) and polygons:
+        # A single polygon may stand there without the list of polygons around it.
+        polygons = polygons if isinstance(polygons[0], list) else [polygons]
         numbers = [to_number(value) for polygon in polygons for value in polygon]
         corners = box_around(numbers[::2], numbers[1::2])
     elif isinstance(box, list) and len(box) == 4:
@@ -175,5 +210,6 @@ def object_of_annotation(item, name):
         raise ValueError("its bbox is not [left, top, width, height]")
     area = item.get("area")
     area = float(area) if isinstance(area, (int, float)) and 0 < area < 1e12 else None
-    ignore = bool(item.get("iscrowd") or item.get("ignore"))
+    flags = (item.get("iscrowd"), item.get("ignore"))
+    ignore = any(flag and str(flag).lower() in ("1", "1.0", "true") for flag in flags)
     return Object(*corners, name, ignore, area)

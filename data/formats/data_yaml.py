@@ -6,7 +6,7 @@ from collections import defaultdict
 
 import yaml
 
-from data.folder import parent_of, split_in, stem_of
+from data.folder import parent_of, split_in, stem_key, stem_of
 from data.text import UserError, read_lines, read_text, some
 
 NAME_LISTS = r"(.*/)?(classes\.txt|obj\.names|[^/]*\.names|_darknet\.labels)"
@@ -63,7 +63,7 @@ def read_settings(folder, file):
 
 
 def class_names(folder, settings, notes):
-    """The names of the classes, in the order of their numbers."""
+    """The names of the classes, in the order of their numbers; None if nothing names them."""
     names = settings.get("names")
     if isinstance(names, dict):
         if sorted(map(str, names)) != sorted(map(str, range(len(names)))):
@@ -74,9 +74,8 @@ def class_names(folder, settings, notes):
         return [str(name).strip() for name in names]
     lists = outermost_first(folder.matching(NAME_LISTS))
     if not lists:
-        raise UserError(
-            f"no class names in {folder.root.absolute()}: no data.yaml, classes.txt or obj.names"
-        )
+        notes.append("no data.yaml, classes.txt or obj.names: classes are called by their numbers")
+        return None
     names, *others = [[line for _, line in read_lines(folder.path(file))] for file in lists]
     unused = [file for file, other in zip(lists[1:], others) if other != names]
     if unused:
@@ -130,14 +129,14 @@ def split_folders(folder, split, settings, listed):
     Only folders beside data.yaml, or below, belong to the same dataset. Images without labels may
     be drawings of what another program detected.
     """
-    stems = {stem_of(file).lower() for file in folder.matching(r".*\.txt")}
+    stems = {stem_key(file) for file in folder.matching(r".*\.txt")}
     home = parent_of(settings.get("file", ""))
     folders = defaultdict(list)
     for file in below(home, folder.images):
         parts = parent_of(file).split("/")
         while parts and not split_in(parts[-1]):
             parts.pop()
-        is_free = file not in listed and stem_of(file).lower() in stems
+        is_free = file not in listed and stem_key(file) in stems
         if is_free and parts and split_in(parts[-1]) == split:
             folders["/".join(parts)].append(file)
     return folders

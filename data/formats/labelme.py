@@ -1,11 +1,13 @@
 """The format of labelme (https://github.com/wkentaro/labelme): a json file for each image."""
 
+from functools import partial
+
 from data.folder import by_split, folder_split, stem_of
-from data.records import Entry, Object, Source, box_around, object_names, read_entries
+from data.records import Entry, Object, Source, box_around, count_note, object_names, read_entries
 from data.text import UserError, has_keys, read_json, to_number
 
-# The kinds of shapes that have a box around them; a point has none.
-KINDS_WITH_BOX = ("rectangle", "polygon", "circle", "linestrip", "line")
+# The kinds of shapes that have no box around them.
+POINTS = ("point", "points")
 FILES = r"(.*/)?[^/]*\.json"
 LAYOUT = "expected a json file of shapes beside each image"
 
@@ -21,11 +23,15 @@ def is_labelme(path):
 def read(folder):
     files = folder.annotations(FILES, is_labelme, "labelme files", LAYOUT)
     problems = []
-    splits = read_entries(folder, by_split(files, folder_split), parse_shapes, problems)
-    return Source(object_names(splits), splits, problems=problems)
+    points = []
+    parse = partial(parse_shapes, points=points)
+    splits = read_entries(folder, by_split(files, folder_split), parse, problems)
+    notes = count_note("not used: shapes that are points", points)
+    return Source(object_names(splits), splits, notes=notes, problems=problems)
 
 
-def parse_shapes(folder, file, problems):
+def parse_shapes(folder, file, problems, points):
+    """The Entry of one file. points gets its path for each shape that is a point."""
     path = folder.path(file)
     content = read_json(path)
     if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
@@ -33,10 +39,17 @@ def parse_shapes(folder, file, problems):
     objects = []
     for place, shape in enumerate(content["shapes"]):
         try:
-            objects.append(object_of_shape(shape))
+            if shape.get("shape_type") in POINTS:
+                points.append(path)
+            else:
+                objects.append(object_of_shape(shape))
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             problems.append(f"{path}: shapes[{place}]: no label, or no points of a box ({error})")
-    picture = folder.find_by_stem(file, str(content.get("imagePath") or ""))
+    try:
+        picture = folder.find_by_stem(file, str(content.get("imagePath") or ""))
+    except UserError as problem:
+        inside = "; the picture is inside, as imageData: save it beside the file"
+        raise UserError(f"{problem}{inside if content.get('imageData') else ''}") from None
     return Entry(picture, None, stem_of(file), objects)
 
 
@@ -44,8 +57,8 @@ def object_of_shape(shape):
     """The Object of a shape, as the box around it."""
     name = shape["label"].strip()
     kind = shape.get("shape_type") or "polygon"
-    if not name or kind not in KINDS_WITH_BOX:
-        raise ValueError(f"{kind} of {name!r}")
+    if not name:
+        raise ValueError(f"{kind} without a name")
     x, y = zip(*((to_number(point[0]), to_number(point[1])) for point in shape["points"]))
     if len(x) < 2:
         raise ValueError(f"{len(x)} points")

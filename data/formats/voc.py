@@ -4,7 +4,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 from collections import defaultdict
 
-from data.folder import by_split, folder_split, parent_of, stem_of
+from data.folder import base_name, by_split, folder_split, parent_of, stem_key, stem_of
 from data.records import Entry, Object, Source, count_note, object_names, read_entries
 from data.text import UserError, read_head, read_lines, to_number
 
@@ -57,13 +57,14 @@ def list_annotations(folder, files, notes, problems):
     """The xml files of each split, as lists of images or else the names of folders say."""
     by_stem = defaultdict(list)
     for file in files:
-        by_stem[stem_of(file)].append(file)
+        by_stem[stem_key(file)].append(file)
     listed = defaultdict(list)
     for split, path in image_lists(folder, notes):
         for _, name in read_lines(folder.path(path)):
             # In a list of one class, a second column says whether the image shows it. But the name
             # of an image may also have a space in it.
-            file = nearest_xml(by_stem, name, path) or nearest_xml(by_stem, name.split()[0], path)
+            options = (name, name.split()[0], stem_of(name))
+            file = next(filter(None, (nearest_xml(by_stem, o, path) for o in options)), None)
             if file is None:
                 problems.append(f"{folder.path(path)}: no annotation of {name}")
             else:
@@ -94,18 +95,18 @@ def nearest_xml(by_stem, name, path):
     """The annotation of an image that a list names, in the folder that the list belongs to."""
     # The list is in ImageSets/Main of that folder.
     home = parent_of(parent_of(parent_of(path)))
-    files = [file for file in by_stem.get(name.rsplit("/", 1)[-1], []) if file.startswith(home)]
+    files = [file for file in by_stem.get(base_name(name), []) if file.startswith(home)]
     return min(files, key=len, default=None)
 
 
 def images_without_xml(folder, splits, files):
     """A list of one note, which names images without an annotation, or an empty list."""
     used = {entry.path for entries in splits.values() for entry in entries}
-    stems = {stem_of(file).lower() for file in files}
+    stems = {stem_key(file) for file in files}
     rest = [
         file
         for file in folder.images
-        if folder.path(file) not in used and stem_of(file).lower() not in stems
+        if folder.path(file) not in used and stem_key(file) not in stems
     ]
     return count_note("not used: images without an xml file", rest)
 

@@ -5,7 +5,7 @@ A line is `class cx cy w h` in normalised coordinates: 0 to 1 across the image.
 
 from collections import Counter, defaultdict
 
-from data.folder import folder_split, in_photo_folder, stem_of
+from data.folder import folder_split, in_photo_folder, stem_key, stem_of
 from data.formats.data_yaml import (
     NAME_LISTS,
     choose_settings,
@@ -14,9 +14,10 @@ from data.formats.data_yaml import (
     settings_files,
 )
 from data.images import image_size
-from data.records import Entry, Object, Source, box_around, count_note, read_entries
+from data.records import Entry, Object, Source, box_around, count_note, object_names, read_entries
 from data.text import UserError, first_lines, read_lines, to_number
 
+MAX_UNNAMED = 1000  # classes, where nothing gives them names
 LAYOUT = "expected images/train and labels/train (val alike), and data.yaml or classes.txt"
 
 
@@ -43,19 +44,20 @@ def is_labels(path):
 def label_files(folder):
     """The text files that have the stem of an image."""
     texts = folder.matching(r"(.*/)?[^/]*\.txt")
-    return [file for file in texts if stem_of(file).lower() in folder.by_stem]
+    return [file for file in texts if stem_key(file) in folder.by_stem]
 
 
 def read(folder):
     """The Source of a folder of images and label files.
 
     The names of the classes come from data.yaml, classes.txt or obj.names. A line may also be a
-    polygon, class x y x y ..., whose box is the one around it. If data.yaml has a kpt_shape, it may
-    be a box followed by keypoints, which are left out.
+    polygon, class x y x y ..., whose box is the one around it, with or without that box before it.
+    If data.yaml has a kpt_shape, it may be a box followed by keypoints, which are left out.
     """
     notes = []
     settings = choose_settings(folder, notes)
-    names = class_names(folder, settings, notes)
+    listed = class_names(folder, settings, notes)
+    names = listed or list(map(str, range(MAX_UNNAMED)))
     repeated = sorted(name for name, count in Counter(names).items() if count > 1)
     notes += [f"two classes are named {name!r}" for name in repeated]
     labels = by_stem(label_files(folder))
@@ -66,7 +68,7 @@ def read(folder):
     unlabelled = []
 
     def parse(folder, file, problems):
-        stem = stem_of(file).lower()
+        stem = stem_key(file)
         label = label_of(folder, file, labels[stem], rivals[stem])
         size = image_size(folder.path(file))
         objects = []
@@ -86,10 +88,10 @@ def read(folder):
         raise UserError(f"no images in {folder.root.absolute()}; {LAYOUT}")
     if not has_keypoints:
         refuse_keypoints(folder, lengths)
-    if unlabelled:
-        what = "images without a label file, taken for images without objects"
-        notes.append(f"{what}: {len(unlabelled)}")
-    return Source(list(dict.fromkeys(names)), splits, notes=notes, problems=problems)
+    what = "images without a label file, taken for images without objects"
+    notes += count_note(what, unlabelled)
+    classes = list(dict.fromkeys(names)) if listed else sorted(object_names(splits), key=int)
+    return Source(classes, splits, notes=notes, problems=problems)
 
 
 def images_by_split(folder, settings, labels, notes):
@@ -113,7 +115,7 @@ def unlisted_images(folder, labels, notes):
     images = by_stem(folder.images)
     for file in sorted([*folder.images, *folder.masks]):
         split = folder_split(file)
-        stem = stem_of(file).lower()
+        stem = stem_key(file)
         photos = [
             image
             for image in images[stem]
@@ -133,7 +135,7 @@ def by_stem(files):
     """The files in lists, by their stems in lower case."""
     found = defaultdict(list)
     for file in files:
-        found[stem_of(file).lower()].append(file)
+        found[stem_key(file)].append(file)
     return found
 
 
@@ -177,13 +179,19 @@ def object_of_line(text, size, names, has_keypoints):
     if not 0 <= number < len(names) or number != int(number):
         hint = "; do the numbers start at 1?" if number == len(names) else ""
         raise ValueError(f"class {number:g}, but there are {len(names)} names{hint}")
-    if is_polygon:
-        left, top, right, bottom = box_around(values[::2], values[1::2])
-    else:
-        x, y, w, h = values[:4]
-        left, top, right, bottom = x - w / 2, y - h / 2, x + w / 2, y + h / 2
+    x, y, w, h = values[:4]
+    box = x - w / 2, y - h / 2, x + w / 2, y + h / 2
+    if is_polygon and not is_box_around(box, values[4:]):
+        box = box_around(values[::2], values[1::2])
+    left, top, right, bottom = box
     height, width = size
     return Object(left * width, top * height, right * width, bottom * height, names[int(number)])
+
+
+def is_box_around(box, points):
+    """Whether a box is the one around points, [x, y, x, y, ...], within 1 % of the image."""
+    around = box_around(points[::2], points[1::2]) if len(points) >= 6 else ()
+    return bool(around) and all(abs(side - other) < 0.01 for side, other in zip(box, around))
 
 
 def refuse_keypoints(folder, lengths):
