@@ -19,7 +19,7 @@ from published.detector import Detector
 from published.weights import checkpoint_path
 from utils import options
 from utils.build import eval_dataset
-from utils.files import must_be_new, new_name, write
+from utils.files import mark_as_own, must_be_new, new_name, write
 from utils.media import Background, ImageInput, batches, named_files, open_inputs, read_ahead
 from utils.options import Parser
 from utils.predict import coco_results, detected_records, image_numbers, plain_results
@@ -56,6 +56,8 @@ def main():
         raise UserError("--labels is for images: save the frames of a video as images first")
     print(f"shown: detections with a score of at least {detector.score_threshold:.2f}")
 
+    if not flags.labels:
+        mark_as_own(output)
     # A list that is filled step by step is not lost at Ctrl-C.
     results = []
     try:

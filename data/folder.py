@@ -19,6 +19,7 @@ SPLIT_WORDS = dict(
 # What the formats call the folders of their photos, and those of their annotations.
 PHOTO_FOLDERS = {"images", "jpegimages", "image_2", "leftimg8bit"}
 ANNOTATION_FOLDERS = {"annotations", "labels", "label_2", "gtfine", "xml", "json"}
+OWN_MARK = ".onestage"  # the file in folders that a training, eval or detect has written
 FILES_OPENED = 20  # at most, of each folder, to recognise their format
 # What is hidden, and what file managers, archives and network drives leave behind.
 JUNK = re.compile(
@@ -161,12 +162,14 @@ def from_url(name):
 
 
 def list_files(root):
-    """Yield every file below a folder; links to folders are followed, but never in a circle."""
+    """Yield every file below a folder, but none that this program wrote; links to folders are
+    followed, but never in a circle."""
     visited = set()
     for place, folders, names in os.walk(root, followlinks=True):
         status = os.stat(place)
         identity = (status.st_dev, status.st_ino)
-        if identity in visited:
+        is_own = OWN_MARK in names and not os.path.samefile(place, root)
+        if identity in visited or is_own:
             folders.clear()
             continue
         visited.add(identity)

@@ -1,5 +1,6 @@
 """Reading the dataset that a recipe names: its format, its splits, its classes, its records."""
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from data.folder import Folder
 from data.formats import cityscapes, coco, csv_file, kitti, labelme, voc, widerface, yolo
 from data.records import object_names, pack
 from data.splits import choose_splits, identity, unique
-from data.text import UserError, some
+from data.text import UserError, read_head, read_text, some
 
 FORMATS = dict(
     coco=coco,
@@ -21,6 +22,21 @@ FORMATS = dict(
     widerface=widerface,
     labelme=labelme,
 )
+# What the files of other programs contain near their start -> the program, and what to do instead.
+EXPORT = "export COCO or YOLO there, or write a reader (docs/data.md)"
+FOREIGN = {
+    rb"^PK\x03\x04|^\x1f\x8b": ("an archive", "unpack it"),
+    rb"<annotations>": ("CVAT for images", EXPORT),
+    rb"shape_attributes": ("VIA", EXPORT),
+    rb"^ImageID,": ("OpenImages", "FiftyOne downloads it as COCO"),
+    rb'"from_name"|"rectanglelabels"': ("Label Studio's own json", EXPORT),
+    rb'"classTitle"|"classId".*"geometryType"|"shape": "rectangle"': ("Supervisely", EXPORT),
+    rb'"media_type"|"dm_format_version"|"items".*"label_id"': ("Datumaro", EXPORT),
+    rb'"asset".*"regions"': ("VoTT", "export PASCAL VOC or csv there"),
+    rb'"coordinates"\s*:\s*\{': ("CreateML", EXPORT),
+    rb"^(imagesource:.*)?(-?[\d.]+ ){8}[\w-]+ [012]\s": ("DOTA", "convert it to COCO"),
+    rb"^\s*\{[^\n]*\}\s*\n\s*\{": ("ndjson, a line for each image", EXPORT),
+}
 DATASETS = ("shapes", *FORMATS, "auto")
 
 
@@ -140,13 +156,31 @@ def recognise_format(folder):
     if found:
         options = "; ".join(f"--dataset {name} ({some(files, 1)})" for name, files in found.items())
         raise UserError(f"{folder.root} could be read in {len(found)} ways; choose one: {options}")
-    others = [file for file in folder.files if file not in {*folder.images, *folder.masks}]
+    pictures = {*folder.images, *folder.masks}
+    others = [file for file in folder.files if file not in pictures]
     likely = [file for file in others if file.lower().endswith((".json", ".xml", ".csv", ".txt"))]
+    looked_at = [folder.path(file) for file in (likely[:100] or others[:100])]
+    hint = next(filter(None, map(foreign_hint, looked_at)), "")
     raise UserError(
         f"{folder.root.absolute()}: no annotations of a known format in its {len(folder.files)} "
         f"files, {len(folder.images)} of them images; known are {', '.join(FORMATS)}"
         + (f"; the other files: {some(likely or others, count=3)}" if others else "")
+        + (f". {hint}" if hint else "")
     )
+
+
+def foreign_hint(path):
+    """What a file of another program looks like, and what to do with it; empty if not known."""
+    head = read_head(path, 4000)
+    for pattern, (program, advice) in FOREIGN.items():
+        if re.search(pattern, head, re.S):
+            return f"{path} looks like {program}: {advice}"
+    if path.lower().endswith(".csv"):
+        try:
+            read_text(path)
+        except UserError as problem:
+            return str(problem)
+    return ""
 
 
 def select_classes(source, names=None):

@@ -9,6 +9,7 @@ from PIL import Image
 from data.folder import Folder, distance, file_split, folder_split, split_in
 from data.text import UserError
 from tests.conftest import write_image
+from utils.files import mark_as_own
 
 
 @pytest.mark.parametrize(
@@ -147,3 +148,14 @@ def test_a_name_is_found_however_its_accents_are_written(tmp_path):
     folder = Folder(tmp_path)
     assert Path(folder.find_image("café.jpg", "a.json")).is_file()
     assert Path(folder.find_by_stem("café.xml")).is_file()
+
+
+def test_what_this_program_wrote_belongs_to_no_dataset(tmp_path):
+    write_image(tmp_path / "a.jpg")
+    for name in ("detections", "images"):
+        # A folder of the user's is not marked, even if detections are written into it.
+        (tmp_path / "images").mkdir(exist_ok=True)
+        mark_as_own(tmp_path / name)
+        write_image(tmp_path / name / "b.jpg")
+    assert Folder(tmp_path).images == ["a.jpg", "images/b.jpg"]
+    assert Folder(tmp_path / "detections").images == ["b.jpg"]

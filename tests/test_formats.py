@@ -361,3 +361,34 @@ def test_what_is_known_of_a_readers_file_is_not_lost_by_case(tmp_path):
     shutil.move(tmp_path / "Train/IMG_7.jpg", tmp_path / "Train/IMG_7.JPG")
     write(tmp_path / "train.json", coco_json("train\\img_7.jpg"))
     assert len(read_folder("auto", tmp_path).splits["train"]) == 1
+
+
+@pytest.mark.parametrize(
+    "name, text, program",
+    (
+        ("annotations.xml", "<annotations><image id='0' name='a.jpg'/></annotations>", "CVAT"),
+        ("via.json", '{"a.jpg1": {"regions": [{"shape_attributes": {"x": 1}}]}}', "VIA"),
+        ("boxes.csv", "ImageID,Source,LabelName,Confidence,XMin\na,x,/m/1,1,0.1", "OpenImages"),
+        ("tasks.json", '[{"annotations": [{"result": [{"from_name": "label"}]}]}]', "Label Studio"),
+        ("ann/a.jpg.json", '{"objects": [{"classTitle": "cat"}]}', "Supervisely"),
+        ("default.json", '{"info": {}, "items": [{"annotations": [{"label_id": 0}]}]}', "Datumaro"),
+        ("a-asset.json", '{"asset": {"name": "a.jpg"}, "regions": []}', "VoTT"),
+        ("c.json", '[{"image": "a.jpg", "annotations": [{"coordinates": {"x": 1}}]}]', "CreateML"),
+        ("labelTxt/a.txt", "1.0 2.0 9.0 2.0 9.0 8.0 1.0 8.0 small-vehicle 0\n", "DOTA"),
+        ("rows.json", '{"image": "a.jpg"}\n{"image": "b.jpg"}\n', "ndjson"),
+        ("set.zip", "PK\x03\x04", "an archive: unpack it"),
+    ),
+)
+def test_a_file_of_another_program_is_named_with_what_to_do(tmp_path, name, text, program):
+    write_image(tmp_path / "a.jpg")
+    write(tmp_path / "README.md", "text")
+    write(tmp_path / name, text)
+    with pytest.raises(UserError, match=f"no annotations of a known format.*{name} .*{program}"):
+        read_folder("auto", tmp_path)
+
+
+def test_a_csv_that_is_not_utf8_is_the_cause(tmp_path):
+    write_image(tmp_path / "a.jpg")
+    (tmp_path / "b.csv").write_bytes("path,x1,y1,x2,y2,class\na.jpg,1,2,3,4,größe".encode("latin1"))
+    with pytest.raises(UserError, match="b.csv: not UTF-8 at byte"):
+        read_folder("auto", tmp_path)

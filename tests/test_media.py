@@ -248,3 +248,9 @@ def test_calls_in_the_background_are_made_in_order_and_all():
 def test_an_error_in_the_background_is_raised():
     with pytest.raises(ZeroDivisionError), Background() as background:
         background.call(lambda: 1 / 0)
+
+
+def test_a_copy_has_an_ending_that_can_be_written(photos):
+    write_image(photos / "c.jpg")
+    (photos / "c.jpg").rename(photos / "c.jfif")
+    assert copies(find_inputs([photos / "c.jfif"], photos / "out"))[0].endswith("out/c.jfif.jpg")

@@ -3,6 +3,7 @@
 from itertools import count, takewhile
 from pathlib import Path
 
+from data.folder import OWN_MARK
 from data.text import UserError
 
 
@@ -25,6 +26,12 @@ def write(path, content, replace=False):
 
 def exists_message(path):
     return f"{path} exists already, and is not overwritten: choose another name"
+
+
+def mark_as_own(folder):
+    """Make a new folder with the mark by which datasets leave it out; one that exists stays."""
+    if not Path(folder).exists():
+        write(Path(folder, OWN_MARK), "")
 
 
 def must_be_new(*paths):

@@ -127,7 +127,12 @@ def open_inputs(files, output, every=1, truth=None):
         for place, path in copies.items()
         if path.suffix.lower() in VIDEO_ENDINGS or not path.is_file()
     }
-    images = [(path, output / place) for place, path in copies.items() if place not in videos]
+    images = [
+        # A copy is written in a format that OpenCV writes.
+        (path, output / (place if cv2.haveImageWriter(place.name) else f"{place}.jpg"))
+        for place, path in copies.items()
+        if place not in videos
+    ]
     inputs = [ImageInput(images, truth or {})] if images else []
     for place, path in videos.items():
         # In the place of its ending, .mp4 might be the name of another video's copy.

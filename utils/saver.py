@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
+from data.folder import OWN_MARK
 from data.text import UserError
 from utils import checkpoint, parallel
 from utils.files import write
@@ -17,7 +18,7 @@ except ImportError:  # Windows has none, and so no lock
     fcntl = None
 
 # What a run that ended before its first checkpoint leaves behind.
-OWN_FILES = {"recipe.json", "log.jsonl", "curves.png", ".lock"}
+OWN_FILES = {"recipe.json", "log.jsonl", "curves.png", ".lock", OWN_MARK}
 
 
 def new_folder(parent, name, default):
@@ -81,6 +82,7 @@ class Saver:
         self.failure = None  # why the latest one could not be written
         if parallel.rank() == 0:
             self.lock = claim(folder)
+            write(folder / OWN_MARK, "", replace=True)
             content = asdict(recipe) | dict(classes=classes)
             write(folder / "recipe.json", json.dumps(content, indent=1), replace=True)
 

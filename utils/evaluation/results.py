@@ -12,7 +12,7 @@ from utils.evaluation.advice import with_advice
 from utils.evaluation.evaluate import conditions, evaluate, table, with_errors
 from utils.evaluation.pictures import draw_quality, mistake_sheet, prediction_sheet
 from utils.evaluation.suspects import image_table
-from utils.files import write
+from utils.files import mark_as_own, write
 from utils.log import append_entry
 from utils.predict import coco_rows
 
@@ -42,6 +42,7 @@ def save_results(folder, dataset, evaluation, described, replace=False):
     described: what was evaluated and how, name -> value. replace: the folder is that of a run, and
     its older results are overwritten. Without mistakes there is no mistakes.jpg.
     """
+    mark_as_own(folder)
     detections = evaluation.detections
     threshold = evaluation.operating_point.threshold
     records = dataset.records
