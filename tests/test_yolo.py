@@ -312,3 +312,13 @@ def test_a_polygon_may_have_its_box_before_it(tmp_path, with_box):
     write(tmp_path / "data.yaml", "names: [cat]")
     boxes = read_split("yolo", tmp_path)[1].boxes
     assert boxes.round(3).tolist() == [[10, 40, 50, 60]]
+
+
+def test_each_image_that_a_list_names_and_is_not_there_is_a_problem(tmp_path):
+    write_image(tmp_path / "a.jpg")
+    write(tmp_path / "a.txt", "0 0.5 0.5 0.5 0.5")
+    write(tmp_path / "classes.txt", "cat")
+    write(tmp_path / "train.txt", "a.jpg\nb.jpg\nc.jpg")
+    source = read_folder("yolo", tmp_path)
+    assert len(source.splits["train"]) == 1 and len(source.problems) == 2
+    assert source.problems[0].endswith("train.txt: no such image: b.jpg")

@@ -3,10 +3,12 @@ classes and the images of its splits."""
 
 import os
 from collections import defaultdict
+from functools import partial
 
 import yaml
 
 from data.folder import parent_of, split_in, stem_key, stem_of
+from data.records import Entry, with_images
 from data.text import UserError, read_lines, read_text, some
 
 NAME_LISTS = r"(.*/)?(classes\.txt|obj\.names|[^/]*\.names|_darknet\.labels)"
@@ -37,7 +39,7 @@ def choose_settings(folder, notes):
         content = read_settings(folder, file)
         settings = settings or content
         places = split_places(folder, content)
-        if not places or any(images_at(folder, place, content) for _, place in places):
+        if not places or any(images_at(folder, place, content, []) for _, place in places):
             settings = content
             break
     others = set(files) - {settings.get("file")}
@@ -93,7 +95,7 @@ def split_places(folder, settings):
     return found
 
 
-def listed_images(folder, settings, notes):
+def listed_images(folder, settings, notes, problems):
     """The images of each split that data.yaml, or lists such as train.txt, name; perhaps none.
 
     Where none are at a place, they are looked for in a folder that has the name of the split;
@@ -102,7 +104,7 @@ def listed_images(folder, settings, notes):
     splits = defaultdict(list)
     missing = {}
     for split, place in split_places(folder, settings):
-        files = images_at(folder, place, settings)
+        files = images_at(folder, place, settings, problems)
         splits[split] += files
         if not files:
             path = folder.path(settings.get("file", place))
@@ -147,7 +149,7 @@ def below(place, files):
     return [file for file in files if file.startswith(f"{place}/")] if place else list(files)
 
 
-def images_at(folder, place, settings):
+def images_at(folder, place, settings, problems):
     """The images in a folder, or those that a list names; place is its path in data.yaml.
 
     Programs that export data write paths relative to a folder above the one that the user has. So
@@ -163,7 +165,9 @@ def images_at(folder, place, settings):
         for candidate in dict.fromkeys((f"{home}/{rest}".strip("/"), rest)):
             if candidate in folder.files:
                 lines = read_lines(folder.path(candidate))
-                paths = [folder.find_image(line, candidate) for _, line in lines]
+                named = [Entry(line, None, line, []) for _, line in lines]
+                find_image = partial(folder.find_image, beside=candidate)
+                paths = [entry.path for entry in with_images(named, find_image, problems)]
                 return [os.path.relpath(path, folder.root).replace(os.sep, "/") for path in paths]
             inside = below(candidate, folder.images)
             if inside:

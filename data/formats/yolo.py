@@ -61,7 +61,8 @@ def read(folder):
     repeated = sorted(name for name, count in Counter(names).items() if count > 1)
     notes += [f"two classes are named {name!r}" for name in repeated]
     labels = by_stem(label_files(folder))
-    images = images_by_split(folder, settings, labels, notes)
+    problems = []
+    images = images_by_split(folder, settings, labels, notes, problems)
     rivals = by_stem(file for files in images.values() for file in files)
     has_keypoints = bool(settings.get("kpt_shape"))
     lengths = Counter()
@@ -82,7 +83,6 @@ def read(folder):
             lengths[len(text.split())] += 1
         return Entry(folder.path(file), size, stem_of(file), objects)
 
-    problems = []
     splits = read_entries(folder, images, parse, problems)
     if not any(splits.values()) and not problems:
         raise UserError(f"no images in {folder.root.absolute()}; {LAYOUT}")
@@ -94,9 +94,9 @@ def read(folder):
     return Source(classes, splits, notes=notes, problems=problems)
 
 
-def images_by_split(folder, settings, labels, notes):
+def images_by_split(folder, settings, labels, notes, problems):
     """The images of each split, as data.yaml or lists say, or else the names of folders."""
-    images = listed_images(folder, settings, notes)
+    images = listed_images(folder, settings, notes, problems)
     if not images:
         return unlisted_images(folder, labels, notes)
     rest = set(folder.images).difference(*images.values())
