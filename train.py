@@ -29,7 +29,7 @@ from utils.build import (
 from utils.evaluation.evaluate import evaluate
 from utils.evaluation.results import report_training
 from utils.log import Log
-from utils.saver import Saver, checkpoint_to_resume, new_folder
+from utils.saver import Saver, checkpoint_to_resume, folder_to_resume, new_folder
 from utils.steps import FiniteCheck, Plateau, learning_rate
 from utils.stop import Stop, read_batches, run_script
 
@@ -84,7 +84,11 @@ def resumed_run(flags, device):
     if content.get("iteration", 0) >= recipe.iterations:
         print(f"all {recipe.iterations} iterations are done; use a larger --iters to go on")
     datasets = make_datasets(recipe, classes, train_records, val_records)
-    return recipe, path.parent, datasets, dict(resumed=content)
+    default = f"{recipe.model}_{recipe.dataset}"
+    folder = parallel.broadcast_from_rank0(
+        lambda: folder_to_resume(path, flags.save_folder, flags.name, default)
+    )
+    return recipe, folder, datasets, dict(resumed=content)
 
 
 class Autocast(nn.Module):

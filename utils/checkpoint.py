@@ -10,6 +10,7 @@ import torch
 
 from data.text import UserError
 from utils.build import Conventions, build_detector, check_conventions
+from utils.files import replace_file
 from utils.recipe import Recipe, checked
 
 
@@ -19,16 +20,9 @@ def save(path, content):
     content may have tensors and plain values only, so that it can be loaded without running any
     code. Raises OSError if it cannot be written.
     """
-    unfinished = path.with_name(f"{path.name}.unfinished")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(unfinished, "wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
+        replace_file(path, lambda file: torch.save(content, file))
     except (OSError, RuntimeError) as error:
-        unfinished.unlink(missing_ok=True)
         number = getattr(error, "errno", None)
         reason = getattr(error, "strerror", None)
         if "unexpected pos" in str(error):

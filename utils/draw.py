@@ -2,6 +2,7 @@
 
 import base64
 import colorsys
+import io
 
 import cv2
 import numpy as np
@@ -123,6 +124,13 @@ def save_picture(path, image, replace=False):
     except cv2.error:
         raise UserError(f"{path}: a picture's name must end with .png or .jpg") from None
     write(path, data, replace)
+
+
+def save_figure(path, figure, dpi):
+    """Write a figure of matplotlib's, in place of the one before."""
+    data = io.BytesIO()
+    figure.savefig(data, dpi=dpi)
+    write(path, data.getvalue(), replace=True)
 
 
 def encode_picture(image, ending):

@@ -1,5 +1,7 @@
 """Writing files: a full disk is one clear line, and no file of the user's is overwritten."""
 
+import os
+from contextlib import suppress
 from itertools import count, takewhile
 from pathlib import Path
 
@@ -15,13 +17,48 @@ def write(path, content, replace=False):
     path = Path(path)
     data = content.encode() if isinstance(content, str) else content
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "wb" if replace else "xb") as file:
-            file.write(data)
+        if replace:
+            replace_file(path, lambda file: file.write(data))
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_new(path, lambda file: file.write(data))
     except FileExistsError:
         raise UserError(exists_message(path)) from None
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def replace_file(path, save):
+    """Let save(file) write a file under a temporary name, and rename it: path never holds half of
+    one, and a link in its place is replaced, not followed. Raises OSError."""
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished.unlink(missing_ok=True)
+    write_new(unfinished, save)
+    try:
+        unfinished.replace(path)
+    except OSError:
+        with suppress(OSError):
+            unfinished.unlink()
+        raise
+
+
+def write_new(path, save):
+    """Let save(file) write a file that does not exist, to the disk; none is left if it cannot."""
+    with open(path, "xb") as file:
+        try:
+            save(file)
+            file.flush()
+            os.fsync(file.fileno())
+        except (OSError, RuntimeError):
+            with suppress(OSError):
+                path.unlink()
+            raise
+
+
+def no_link(path, flags):
+    """For open(): the descriptor of a file of ours, which must not be a link to another."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 def exists_message(path):

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import time
 
 import numpy as np
@@ -12,7 +11,9 @@ from tqdm import tqdm
 
 from data.text import UserError
 from utils import parallel
+from utils.draw import save_figure
 from utils.evaluation.pictures import prediction_sheet
+from utils.files import no_link
 from utils.steps import relative_step
 
 # Iterations in which a learning rate that is too high shows, before the weights have grown.
@@ -195,7 +196,7 @@ def append_entry(path, entry):
     """Append an entry to a log, as a line of JSON."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "a", encoding="utf-8") as file:
+        with open(path, "a", encoding="utf-8", opener=no_link) as file:
             file.write(json.dumps(entry) + "\n")
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror})") from None
@@ -231,7 +232,11 @@ def entries_with_ends(path):
 def forget_after(path, iteration):
     """Cut off a log after its last entry of this iteration or an earlier one."""
     ends = [end for entry, end in entries_with_ends(path) if entry["iteration"] <= iteration]
-    os.truncate(path, max(ends, default=0))
+    try:
+        with open(path, "r+b", opener=no_link) as file:
+            file.truncate(max(ends, default=0))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from None
 
 
 def draw_curves(path, entries):
@@ -252,9 +257,9 @@ def draw_curves(path, entries):
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
     try:
-        figure.savefig(path, dpi=100)
-    except OSError as error:
-        print(f"warning: {path}: cannot be written ({error.strerror})")
+        save_figure(path, figure, dpi=100)
+    except UserError as error:
+        print(f"warning: {error}")
 
 
 def draw_line(axes, name, iterations, values, averaged):

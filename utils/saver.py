@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 from data.folder import OWN_MARK
 from data.text import UserError
 from utils import checkpoint, parallel
-from utils.files import write
+from utils.files import no_link, write
 
 try:
     import fcntl
@@ -19,6 +20,7 @@ except ImportError:  # Windows has none, and so no lock
 
 # What a run that ended before its first checkpoint leaves behind.
 OWN_FILES = {"recipe.json", "log.jsonl", "curves.png", ".lock", OWN_MARK}
+LOCK = ".lock"  # is in every folder of a run, and nowhere else
 
 
 def new_folder(parent, name, default):
@@ -50,7 +52,7 @@ def is_unbegun(folder):
 
 
 def name_taken(folder, name):
-    if any(folder.glob("*.pth")):
+    if (folder / "last.pth").exists():
         return f"{folder} holds a run: go on with --resume --name {name}, or choose another --name"
     return f"{folder} holds other files, and a run begins in a new folder: choose another --name"
 
@@ -65,6 +67,16 @@ def checkpoint_to_resume(parent, name, path):
     if not found:
         raise UserError(f"nothing to resume: no {parent / (name or '*') / 'last.pth'}")
     return found[-1]
+
+
+def folder_to_resume(path, parent, name, default):
+    """The folder in which a checkpoint's run goes on: its own, or a new one where it was copied to
+    a folder that no run was in, and whose files may be the user's."""
+    if (path.parent / LOCK).is_file():
+        return path.parent
+    folder = new_folder(parent, name, default)
+    print(f"{path.parent} is not the folder of a run, so this one goes on in {folder}")
+    return folder
 
 
 class Saver:
@@ -83,6 +95,10 @@ class Saver:
         if parallel.rank() == 0:
             self.lock = claim(folder)
             write(folder / OWN_MARK, "", replace=True)
+            # Of a run that was killed while it wrote.
+            for unfinished in own_files(folder, "(best|last|iteration_[0-9]+)[.]pth[.]unfinished"):
+                with suppress(OSError):
+                    unfinished.unlink()
             content = asdict(recipe) | dict(classes=classes)
             write(folder / "recipe.json", json.dumps(content, indent=1), replace=True)
 
@@ -107,8 +123,9 @@ class Saver:
         keep = self.recipe.keep_checkpoints
         if keep and iteration % self.recipe.save_every == 0:
             self.write(f"iteration_{iteration:07d}.pth", content)
-            for old in sorted(self.folder.glob("iteration_*.pth"))[:-keep]:
-                old.unlink()
+            for old in own_files(self.folder, "iteration_[0-9]{7,}[.]pth")[:-keep]:
+                with suppress(OSError):
+                    old.unlink()
 
     def save_best(self, model, iteration, evaluation):
         """Write best.pth, a model and what its evaluation says of it."""
@@ -144,10 +161,15 @@ class Saver:
             )
 
 
+def own_files(folder, pattern):
+    """The files whose whole names are as a run writes them, in order."""
+    return sorted(path for path in folder.iterdir() if re.fullmatch(pattern, path.name))
+
+
 def claim(folder):
     """Keep other trainings out of a folder as long as this process lives -> the open lock."""
     try:
-        lock = open(folder / ".lock", "w")
+        lock = open(folder / LOCK, "w", opener=no_link)
         if fcntl:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -108,19 +108,19 @@ def report_training(recipe, folder, device, train_dataset, val_dataset, evaluati
 
     evaluation: that of best.pth, or None if it has to be evaluated again.
     """
-    best = folder / "best.pth"
-    with parallel.rank0_first():
-        # The first process has written it by now.
-        has_best = best.exists()
-    if val_dataset is not None and has_best:
-        report_best(recipe, folder, device, train_dataset, val_dataset, evaluation)
-    print(f"curves       {folder / 'curves.png'}")
-    print(f"checkpoint   {best if has_best else folder / 'last.pth'}")
-
-
-def report_best(recipe, folder, device, train_dataset, val_dataset, evaluation):
-    """Evaluate best.pth, also on training images, and print and save the results with advice."""
     path = folder / "best.pth"
+    with parallel.rank0_first():
+        # The first process has written it by now; there is none if no evaluation ever ended.
+        path = path if path.exists() else folder / "last.pth"
+    if val_dataset is not None:
+        report_best(path, recipe, folder, device, train_dataset, val_dataset, evaluation)
+    print(f"curves       {folder / 'curves.png'}")
+    print(f"checkpoint   {path}")
+
+
+def report_best(path, recipe, folder, device, train_dataset, val_dataset, evaluation):
+    """Evaluate a run's best checkpoint, also on training images, and print and save the results
+    with advice."""
     log_path = folder / "log.jsonl"
     detector = checkpoint.build_model(checkpoint.load(path), path)
     model = detector.model.to(device)
