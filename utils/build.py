@@ -256,8 +256,7 @@ def build_loader(dataset, batches, recipe, device):
         timeout=LOADER_TIMEOUT if workers else 0,
         pin_memory=device.type == "cuda",
         worker_init_fn=leave_signals_to_parent,
-        # It draws a number when it begins: not of those whose state a checkpoint keeps.
-        generator=torch.Generator(),
+        generator=torch.Generator(),  # not that whose state a checkpoint keeps
     )
 
 
