@@ -126,7 +126,7 @@ def save_picture(path, image, replace=False):
     write(path, data, replace)
 
 
-def save_figure(path, figure, dpi):
+def write_figure(path, figure, dpi):
     """Write a figure of matplotlib's, in place of the one before."""
     data = io.BytesIO()
     figure.savefig(data, dpi=dpi)

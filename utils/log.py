@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from data.text import UserError
 from utils import parallel
-from utils.draw import save_figure
+from utils.draw import write_figure
 from utils.evaluation.pictures import prediction_sheet
 from utils.files import no_link
 from utils.steps import relative_step
@@ -257,7 +257,7 @@ def draw_curves(path, entries):
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
     try:
-        save_figure(path, figure, dpi=100)
+        write_figure(path, figure, dpi=100)
     except UserError as error:
         print(f"warning: {error}")
 

@@ -142,7 +142,7 @@ def draw_quality(path, classes, records, errors, threshold):
     draw_thresholds(upper_right, errors, threshold)
     draw_confusion(lower_left, classes, confusion_matrix(len(classes), errors, threshold))
     draw_groups(lower_right, classes, records, errors)
-    draw.save_figure(path, figure, dpi=80)
+    draw.write_figure(path, figure, dpi=80)
 
 
 def draw_precision(axes, classes, errors):
