@@ -318,11 +318,11 @@ def refusal(*arguments):
 
 
 @pytest.mark.parametrize(
-    "typed", ("--imgsz 640", "imgsz=640", "--amp", "--output_dir runs", "-b 8", "--batch -1")
+    "typed", ("--imgsz 640", "imgsz=640", "--amp", "--output_dir runs", "-b 8", "--batch auto")
 )
 def test_what_other_programs_call_otherwise_is_answered_with_ours(typed):
     words = typed.split()
-    flag = "--batch=-1" if "-1" in typed else words[0].replace("_", "-").partition("=")[0]
+    flag = "--batch=auto" if "auto" in typed else words[0].replace("_", "-").partition("=")[0]
     here = OTHER_FLAGS.get(flag) or OTHER_FLAGS[f"--{flag}"]
     assert refusal(*words).endswith(f" is not known here; here it is {here}")
 

@@ -41,8 +41,8 @@ HERE = {
     "--model, and --depth": "--cfg --arch",
     "--weights imagenet": "--weights-backbone --pretrained",
     "--frozen-stages, how many do not learn": "--freeze --trainable-backbone-layers",
-    "--batch, a number of images; --accumulate 2 halves the memory it takes": "--batch=-1 "
-    "--batch=auto --batch-size=-1 --batch-size=auto",
+    "--batch, a number of images; --accumulate 2 halves the memory it takes": "--batch=auto "
+    "--batch-size=auto",
     "--batch": "-b",
     "--workers": "-j",
     "--accumulate": "--grad-accum-steps --accumulate-grad-batches",
@@ -116,7 +116,7 @@ class Parser(argparse.ArgumentParser):
         arguments = sys.argv[1:] if arguments is None else arguments
         arguments = [with_dashes(argument) for argument in arguments]
         known = [flag for action in self._actions for flag in action.option_strings]
-        # --batch -1 is asked for as --batch=-1, and yolo's imgsz=640 as --imgsz.
+        # --batch auto is asked for as --batch=auto, and yolo's imgsz=640 as --imgsz.
         typed = arguments + ["=".join(pair) for pair in zip(arguments, arguments[1:])]
         for argument in typed:
             name, equals, _ = argument.partition("=")
