@@ -1,6 +1,7 @@
 """A script ends when something goes wrong: in one line, with what was trained saved, and
 never hangs."""
 
+import io
 import os
 import resource
 import signal
@@ -209,3 +210,10 @@ def test_an_output_that_ends_or_lacks_letters_is_no_traceback(command, encoding,
     assert process.stdout.readline() == printed
     process.stdout.close()
     assert process.stderr.read() == "" and process.wait() == code
+
+
+def test_a_script_runs_in_a_notebook_whose_output_is_no_file(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    with pytest.raises(SystemExit) as end:
+        stop.run_script(lambda: 0)
+    assert end.value.code == 0

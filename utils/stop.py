@@ -140,8 +140,9 @@ def run_script(main):
     traceback."""
     signal.signal(signal.SIGINT, stop_early)
     for stream in (sys.stdout, sys.stderr):
-        # A console may lack letters of a class or a file.
-        stream.reconfigure(errors="replace")
+        # A console may lack letters of a class or a file. A notebook's stream has them all.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
     try:
         code = main()
         sys.stdout.flush()
