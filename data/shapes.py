@@ -15,6 +15,7 @@ from data.text import UserError
 CLASSES = ("rectangle", "ellipse", "triangle")
 NUM_IMAGES = {"train": 1200, "val": 200}
 IMAGE_SIZES = ((128, 160), (160, 128))  # (height, width)
+MAX_OBJECTS = 8  # of an image
 EMPTY_SHARE = 0.05  # of the images have no object
 MAX_COVERED = 0.3  # the largest share of an object that another one may cover
 MARKER = "drawn_by_onestage.txt"  # the file that says that a folder was drawn here, and is complete
@@ -120,12 +121,12 @@ def draw_split(folder, count, part):
     return dict(images=images, annotations=annotations, categories=categories)
 
 
-def draw_image(random):
-    """An image [H, W, 3] and its objects, at most eight, as ((left, top, right, bottom), label)."""
-    height, width = IMAGE_SIZES[random.integers(len(IMAGE_SIZES))]
+def draw_image(random, sizes=IMAGE_SIZES, max_objects=MAX_OBJECTS):
+    """An image [H, W, 3] and its objects, as ((left, top, right, bottom), label)."""
+    height, width = sizes[random.integers(len(sizes))]
     image = background(random, height, width)
     objects = []
-    for _ in range(0 if random.random() < EMPTY_SHARE else random.integers(1, 9)):
+    for _ in range(0 if random.random() < EMPTY_SHARE else random.integers(1, max_objects + 1)):
         side = round(min(height, width) * np.exp(random.uniform(np.log(1 / 12), np.log(1 / 2))))
         stretch = np.sqrt(random.uniform(2 / 3, 3 / 2))
         box_width = max(round(side * stretch), 10)

@@ -1,10 +1,12 @@
 """The lesson's text: the numbers in it, computed by the code that it explains, and quoted code.
 
 A number stands before its name, as in `8,732<!--cells.ssd300.priors-->`, several in parentheses; a
-function is quoted below a line such as `<!--code layers/boxes.py iou-->`.
+function is quoted below a line such as `<!--code layers/boxes.py iou-->`, and how it differs from
+step to step below `<!--difference step3_priors step4_hard_negatives compute_loss-->`.
 """
 
 import ast
+import difflib
 import json
 import math
 import re
@@ -26,6 +28,7 @@ ROOT = Path(__file__).parent.parent
 README = Path(__file__).parent / "README.md"
 NUMBERS_FILE = Path(__file__).parent / "numbers.json"
 NAMED_NUMBER = re.compile(r"(\([^()]*\)|\d+\sx\s\d+|[^\s(]+)<!--([\w.]+)-->")
+QUOTED_DIFFERENCE = re.compile(r"<!--difference (\S+) (\S+) (\w+)-->\n```diff\n(.*?)```\n", re.S)
 QUOTED_CODE = re.compile(r"<!--code (\S+) (\w+)-->\n```python\n(.*?)```\n", re.S)
 
 
@@ -126,6 +129,28 @@ def fill_code(text):
     return QUOTED_CODE.sub(fill, text)
 
 
+def fill_differences(text):
+    """The text with every quoted difference between two steps as it is now."""
+
+    def fill(found):
+        before, after, name, _ = found.groups()
+        heading = f"<!--difference {before} {after} {name}-->"
+        return f"{heading}\n```diff\n{difference(before, after, name)}\n```\n"
+
+    return QUOTED_DIFFERENCE.sub(fill, text)
+
+
+def difference(before, after, name):
+    """How a function of one step became that of another, - for its old lines and + for new ones."""
+    lines = []
+    for step in (before, after):
+        path = f"lesson/steps/{step}.py"
+        is_there = re.search(rf"^ *(def|class) {name}\b", (ROOT / path).read_text(), re.M)
+        lines.append(quote(path, name).splitlines() if is_there else [])
+    marked = difflib.unified_diff(*lines, n=1, lineterm="")
+    return "\n".join(line for line in marked if not re.match(r"---|\+\+\+|@@", line))
+
+
 def quote(path, name):
     """The lines of a function or a class, without its docstring."""
     source = (ROOT / path).read_text()
@@ -145,4 +170,5 @@ def quote(path, name):
 
 def refresh(numbers):
     """Write these numbers, and quoted functions as they are now, into README.md."""
-    README.write_text(fill_code(fill_numbers(README.read_text(), numbers)))
+    text = fill_numbers(README.read_text(), numbers)
+    README.write_text(fill_differences(fill_code(text)))

@@ -1,0 +1,175 @@
+"""Step 1: one object, one box.
+
+python -m lesson.steps.step1_one_box
+"""
+
+import sys
+import time
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from data.shapes import CLASSES, draw_image
+
+SIZE = 96  # of the images, in pixels
+WIDTH, BATCH, LR = 48, 16, 4e-3
+PICTURE = __file__.replace(".py", ".jpg")
+COLOURS = ((60, 180, 255), (200, 200, 40), (220, 80, 220))  # of the classes, blue first
+
+
+def draw(count, seed, max_objects=8):
+    """Images [count, 3, SIZE, SIZE] of uint8, and of each a dict of boxes [N, 4], labels [N]."""
+    images, targets = [], []
+    for number in range(count):
+        random = np.random.default_rng((seed, number))
+        image, objects = draw_image(random, ((SIZE, SIZE),), max_objects)
+        images.append(torch.from_numpy(image).permute(2, 0, 1))
+        boxes = torch.tensor([box for box, _ in objects], dtype=torch.float32).reshape(-1, 4)
+        labels = torch.tensor([label for _, label in objects], dtype=torch.long)
+        targets.append(dict(boxes=boxes, labels=labels))
+    return torch.stack(images), targets
+
+
+def iou(boxes, others):
+    """Intersection over union of every pair, 0 apart to 1 identical: [N, 4], [M, 4] -> [N, M]."""
+    top_left = torch.maximum(boxes[:, None, :2], others[:, :2])
+    bottom_right = torch.minimum(boxes[:, None, 2:], others[:, 2:])
+    shared = (bottom_right - top_left).clamp(min=0).prod(dim=-1)
+    area, other_area = ((b[:, 2:] - b[:, :2]).prod(dim=-1) for b in (boxes, others))
+    return shared / (area[:, None] + other_area - shared)
+
+
+def encode(boxes):
+    """Where each side lies, from 0 to 10 across the image: [..., 4] -> [..., 4]."""
+    return boxes / SIZE * 10
+
+
+def decode(deltas):
+    """The boxes that deltas describe; undoes encode: [..., 4] -> [..., 4]."""
+    return deltas * SIZE / 10
+
+
+def conv(in_channels, channels, stride=1):
+    """A 3x3 convolution with norm and ReLU."""
+    layer = nn.Conv2d(in_channels, channels, 3, stride, padding=1, bias=False)
+    return nn.Sequential(layer, nn.GroupNorm(8, channels), nn.ReLU())
+
+
+class Detector(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.base = nn.Sequential(
+            *(conv(3, 24, 2), conv(24, WIDTH, 2), conv(WIDTH, WIDTH)),
+            *(conv(WIDTH, WIDTH, 2), conv(WIDTH, WIDTH)),
+            *(conv(WIDTH, WIDTH, 2), conv(WIDTH, WIDTH)),
+        )
+        self.box_head = nn.Sequential(conv(WIDTH, WIDTH), nn.Conv2d(WIDTH, 4, SIZE // 16))
+        self.class_head = nn.Sequential(
+            conv(WIDTH, WIDTH), nn.Conv2d(WIDTH, len(CLASSES), SIZE // 16)
+        )
+
+    def forward(self, images):
+        """[B, 3, SIZE, SIZE] -> box_deltas [B, 1, 4], class_logits [B, 1, C]."""
+        x = self.base(images / 128 - 1)
+        return per_prior(self.box_head(x), 4), per_prior(self.class_head(x), len(CLASSES))
+
+
+def per_prior(prediction, numbers):
+    """[B, numbers, H, W] -> [B, H * W, numbers], ordered by row, column."""
+    return prediction.permute(0, 2, 3, 1).reshape(len(prediction), -1, numbers)
+
+
+def compute_loss(box_deltas, class_logits, targets):
+    """What the predictions cost: [B, 1, 4], [B, 1, C], B targets -> a number."""
+    labels = torch.stack([target["labels"] for target in targets])
+    boxes = torch.stack([target["boxes"] for target in targets])
+    box_loss = F.smooth_l1_loss(box_deltas, encode(boxes))
+    class_loss = F.cross_entropy(class_logits.mT, labels)
+    return box_loss + class_loss
+
+
+@torch.no_grad()
+def detect(model, images):
+    """The detections of each image, best first: dicts of boxes [D, 4], scores [D], labels [D]."""
+    detections = []
+    for box_deltas, class_logits in zip(*model(images)):
+        scores, best = class_logits.softmax(dim=-1).flatten().topk(1)
+        row, labels = best // len(CLASSES), best % len(CLASSES)
+        boxes = decode(box_deltas)[row]
+        detections.append(dict(boxes=boxes, scores=scores, labels=labels))
+    return detections
+
+
+def compute_ap50(detections, targets):
+    """The mean over the classes of the average precision at an IoU of a half, as VOC has it."""
+    precisions = []
+    for label in range(len(CLASSES)):
+        scores, hits, num_objects = [], [], 0
+        for found, target in zip(detections, targets):
+            of_class = found["labels"] == label
+            true_boxes = target["boxes"][target["labels"] == label]
+            # With a box of zeros, which nothing overlaps, there is always one to compare with.
+            others = F.pad(true_boxes, (0, 0, 0, 1))
+            overlap, best = iou(found["boxes"][of_class], others).max(dim=1)
+            best = best.where(overlap > 0.5, -1).tolist()
+            # Only the first detection of an object is a hit.
+            hits += [row >= 0 and row not in best[:i] for i, row in enumerate(best)]
+            scores += found["scores"][of_class].tolist()
+            num_objects += len(true_boxes)
+        hits = np.array(hits)[np.argsort(-np.array(scores), kind="stable")]
+        precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
+        # At every recall, the best precision at this recall or a higher one counts.
+        precision = np.maximum.accumulate(precision[::-1])[::-1]
+        precisions.append((precision * hits).sum() / num_objects)
+    return float(np.mean(precisions))
+
+
+def draw_picture(path, images, targets, detections):
+    """Draw eight images with what is there, white, and what was found, coloured by class."""
+    tiles = []
+    for image, target, found in zip(images[:8], targets, detections):
+        tile = cv2.resize(np.ascontiguousarray(image.permute(1, 2, 0)), None, fx=2, fy=2)
+        shown = [(box, (255, 255, 255)) for box in target["boxes"]]
+        rows = zip(found["boxes"], found["scores"], found["labels"])
+        shown += [(box, COLOURS[label]) for box, score, label in rows if score > 0.4]
+        for box, colour in shown:
+            left, top, right, bottom = (2 * box).int().tolist()
+            cv2.rectangle(tile, (left, top), (right, bottom), colour)
+        tiles.append(tile)
+    cv2.imwrite(str(path), np.vstack([np.hstack(tiles[:4]), np.hstack(tiles[4:])]))
+
+
+def main(iterations=200, seed=0, picture=PICTURE):
+    """Train, print the loss as it falls, and draw the picture -> AP50 on the validation images."""
+    torch.manual_seed(seed)
+    start = time.time()
+    images, targets = draw(1000, seed=0, max_objects=1)
+    val_images, val_targets = draw(200, seed=1, max_objects=1)
+    model = Detector()
+    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LR, iterations + 1)
+    for iteration in range(1, iterations + 1):
+        batch = torch.randint(len(images), (BATCH,))
+        batch = batch[[len(targets[i]["boxes"]) == 1 for i in batch]]
+        loss = compute_loss(*model(images[batch]), [targets[i] for i in batch])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        if iteration % 50 == 0:
+            print(f"{iteration:4}  loss {loss.item():.3f}  {time.time() - start:.0f} s")
+    single = compute_ap50(detect(model, val_images), val_targets)
+    print(f"AP50 {single:.3f} where there is one object")
+    val_images, val_targets = draw(200, seed=1)
+    detections = detect(model, val_images)
+    draw_picture(picture, val_images, val_targets, detections)
+    ap50 = compute_ap50(detections, val_targets)
+    print(f"AP50 {ap50:.3f} after {time.time() - start:.0f} s")
+    return ap50
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
