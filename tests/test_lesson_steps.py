@@ -58,6 +58,7 @@ def test_the_last_step_is_a_detector_in_250_lines():
 def test_a_step_trains_measures_and_draws(path, tmp_path, monkeypatch, capsys):
     step = importlib.import_module(f"lesson.steps.{path.stem}")
     draw = step.draw
+    monkeypatch.setattr(step, "BATCH", 2)
     monkeypatch.setattr(step, "draw", lambda count, *rest, **options: draw(8, *rest, **options))
     ap50 = step.main(iterations=50, picture=tmp_path / "picture.jpg")
     printed = capsys.readouterr().out
