@@ -23,7 +23,7 @@ PLAIN = re.compile(
     r"8 x 8|300 x 300|800 x 1344|stride\**\s+8\b|65\.5 to 74\.3|to 77\.2|until 2009|"
     r"prior \d+|C \+ 1|1 - (pi?|alpha)\b|-x is 1 - p|"
     r"(Sec|Eq|Fig)\. [\d.]+|et al\.,\s+20\d\d|chapter \d+|## \d+|"
-    r"[Ss]tep \d|step\d_\w+|[Cc]hapters \d[\d, and]*"
+    r"[Ss]teps? \d( and \d)?|step\d_\w+|[Cc]hapters \d[\d, and]*"
 )
 
 
