@@ -30,7 +30,7 @@ PLAIN = re.compile(
 def prose(text):
     """The text without quoted code, links, formulas, comments, what was measured of the steps, and
     what PLAIN says."""
-    text = re.sub(r"^\| \[`step.*$", "", text, flags=re.M)
+    text = re.sub(r"^\| \[step.*$", "", text, flags=re.M)
     text = re.sub(r"```.*?```", "", text, flags=re.S)
     text = re.sub(r"^    .*$", "", text, flags=re.M)
     text = re.sub(r"\]\([^)]*\)", "]", text)
