@@ -207,7 +207,7 @@ def draw_picture(path, images, targets, detections):
     cv2.imwrite(str(path), np.vstack([np.hstack(tiles[:4]), np.hstack(tiles[4:])]))
 
 
-def main(iterations=200, seed=0, picture=PICTURE):
+def main(iterations=400, seed=0, picture=PICTURE):
     """Train, print the loss as it falls, and draw the picture -> AP50 on the validation images."""
     torch.manual_seed(seed)
     start = time.time()
