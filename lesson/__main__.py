@@ -29,6 +29,7 @@ from lesson.draw_training import (
 )
 from lesson.example import IMAGE, NAMES, look, val_dataset
 from lesson.microscope import follow
+from lesson.network import network_numbers
 from lesson.runs import RETINANET, run_folder, snapshots
 from lesson.style import in_style
 from lesson.text import example_numbers, paper_numbers, refresh, save_numbers
@@ -72,7 +73,7 @@ def main():
 @in_style
 def draw_all():
     """Draw every picture, and renew numbers.json and the numbers and code in the text."""
-    numbers = paper_numbers() | cheap_pictures()
+    numbers = paper_numbers() | network_numbers() | cheap_pictures()
     retinanets = snapshots("retinanet")
     ssds = snapshots("ssd")
     last = retinanets[max(retinanets)]

@@ -20,6 +20,7 @@ from layers.priors import level_sizes
 from lesson.draw_priors import PAPER_SIZES
 from lesson.draw_training import EASY
 from lesson.example import EXAMPLE, look, predictions, was_kept
+from lesson.network import network_table
 from utils.evaluation.metrics import RECALLS
 from utils.recipes import RECIPES
 
@@ -29,6 +30,7 @@ README = Path(__file__).parent / "README.md"
 NUMBERS_FILE = Path(__file__).parent / "numbers.json"
 NAMED_NUMBER = re.compile(r"(\([^()]*\)|\d+\sx\s\d+|[^\s(]+)<!--([\w.]+)-->")
 QUOTED_DIFFERENCE = re.compile(r"<!--difference (\S+) (\S+) (\w+)-->\n```diff\n(.*?)```\n", re.S)
+TABLE = re.compile(r"<!--table (\w+)-->\n(?:\|.*\n)+")
 QUOTED_CODE = re.compile(r"<!--code (\S+) (\w+)-->\n```python\n(.*?)```\n", re.S)
 
 
@@ -151,6 +153,11 @@ def difference(before, after, name):
     return "\n".join(line for line in marked if not re.match(r"---|\+\+\+|@@", line))
 
 
+def fill_tables(text):
+    """The text with the table of every network as it is now."""
+    return TABLE.sub(lambda found: f"<!--table {found[1]}-->\n{network_table(found[1])}\n", text)
+
+
 def quote(path, name):
     """The lines of a function or a class, without its docstring."""
     source = (ROOT / path).read_text()
@@ -169,6 +176,7 @@ def quote(path, name):
 
 
 def refresh(numbers):
-    """Write these numbers, and quoted functions as they are now, into README.md."""
+    """Write these numbers, and quoted functions, differences and tables as they are now, into
+    README.md."""
     text = fill_numbers(README.read_text(), numbers)
-    README.write_text(fill_differences(fill_code(text)))
+    README.write_text(fill_tables(fill_differences(fill_code(text))))
