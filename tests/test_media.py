@@ -130,6 +130,13 @@ def test_colours_keep_their_order(tmp_path):
     assert image[..., 0].mean() > 200 and image[..., 2].mean() < 50
 
 
+def test_a_video_that_claims_billions_of_frames_ends(tmp_path):
+    reader = VideoReader(write_video(tmp_path / "a.avi"))
+    reader.frame_count = 1 << 31
+    assert len(list(reader)) == 12
+    assert f"{(1 << 31) - 12} of {1 << 31} frames cannot be read" in reader.problem
+
+
 def test_every_third_frame_is_read(tmp_path):
     reader = VideoReader(write_video(tmp_path / "a.avi"), every=3)
     assert [number for number, _ in reader] == [0, 3, 6, 9] and len(reader) == 4

@@ -170,3 +170,28 @@ def test_a_file_is_not_overwritten_and_has_the_right_name(tmp_path):
     (tmp_path / "a.onnx").write_text("mine")
     assert "not overwritten" in run_script("export.py", "best.pth", tmp_path / "a.onnx", code=2)
     assert "must end with .onnx" in run_script("export.py", "best.pth", tmp_path / "a.pt", code=2)
+
+
+@pytest.mark.parametrize(
+    "name, text",
+    (
+        ("classes", "7"),
+        ("classes", "[1, 2]"),
+        ("classes", "[]"),
+        ("recipe", "[]"),
+        ("iteration", '"many"'),
+        ("iteration", "-1"),
+        ("show_threshold", "[0.5]"),
+        ("show_threshold", "Infinity"),
+        ("classes", "[" * 100_000),
+    ),
+)
+def test_metadata_of_another_kind_is_one_line(folder, tmp_path, name, text):
+    library = pytest.importorskip("onnx")
+    file = library.load(folder / "best.onnx")
+    (entry,) = [entry for entry in file.metadata_props if entry.key == name]
+    entry.value = text
+    library.save(file, tmp_path / "other.onnx")
+    with pytest.raises(UserError, match=r"other\.onnx: ") as mistake:
+        load_detector(tmp_path / "other.onnx")
+    assert len(str(mistake.value)) < 500

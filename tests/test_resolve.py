@@ -192,6 +192,16 @@ def test_a_recipe_file_may_import_another_beside_it(tmp_path):
     assert recipe_of("--recipe", str(tmp_path / "mine.py")).seed == 9
 
 
+@pytest.mark.parametrize(
+    "text", ("1 / 0", "assert False", "raise SystemExit('bye')", "a.b", "(", "[][1]")
+)
+def test_a_recipe_file_that_fails_in_any_way_is_one_line(tmp_path, text):
+    (tmp_path / "mine.py").write_text(text + "\n")
+    with pytest.raises(UserError, match=r"mine\.py: \w+: ") as mistake:
+        recipe_of("--recipe", str(tmp_path / "mine.py"))
+    assert "\n" not in str(mistake.value)
+
+
 @pytest.mark.parametrize("flag", ("--images", "--val-images", "--val-annotations", "--class-list"))
 def test_a_part_of_the_data_alone_is_one_line_that_names_the_rest(flag):
     with pytest.raises(UserError, match=f"{flag} here: name --annotations or --root as well"):

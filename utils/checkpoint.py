@@ -140,11 +140,19 @@ def build_model(content, path=""):
     for name, value in model.state_dict().items():
         if value.is_floating_point() and not value.isfinite().all():
             raise UserError(f"{path}: {name} holds numbers that are not finite")
+    model.to(memory_format=torch.channels_last).eval()
+    return LoadedDetector(model, recipe, classes, *facts_of(content, path))
+
+
+def facts_of(content, path):
+    """The iteration and the threshold in a detector's file, if they are what they should be."""
+    iteration = content.get("iteration")
+    if iteration is not None and not (type(iteration) is int and 0 <= iteration < 1 << 60):
+        raise UserError(f"{path}: iteration {str(iteration)[:60]!r} is not a number of iterations")
     threshold = content.get("show_threshold")
     if threshold is not None and not (type(threshold) in (int, float) and 0 <= threshold <= 1):
         raise UserError(f"{path}: show_threshold {str(threshold)[:60]!r} is not a score")
-    model.to(memory_format=torch.channels_last).eval()
-    return LoadedDetector(model, recipe, classes, content.get("iteration"), threshold)
+    return iteration, threshold
 
 
 def check_shapes(content, recipe, path):

@@ -26,6 +26,7 @@ VIDEO_ENDINGS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg
 # The videos that can be written, by their endings; the copies of others end with .mp4 as well.
 CODECS = {".mp4": "mp4v", ".mov": "mp4v", ".avi": "MJPG"}
 DEFAULT_FPS = 25.0  # for a camera that does not tell its frame rate
+MAX_BROKEN_FRAMES = 10_000  # in a row, after which a video is over
 AHEAD = 4  # the most items that are read ahead, or wait to be written
 
 
@@ -188,8 +189,14 @@ class VideoReader:
         """(number, image [H, W, 3] RGB) of each frame."""
         number = 0
         missing = 0
-        # A broken frame cannot be grabbed, but there may be good ones after it.
-        while self.capture.grab() or number < self.frame_count:
+        failed = 0  # grabs in a row
+        # A broken frame cannot be grabbed, but there may be good ones after it; after very many,
+        # the number of frames that the file claims to have is wrong.
+        while (is_there := self.capture.grab()) or number < self.frame_count:
+            failed = 0 if is_there else failed + 1
+            if failed > MAX_BROKEN_FRAMES:
+                missing += len(self) - number // self.every
+                break
             if number % self.every == 0:
                 is_whole, frame = self.capture.retrieve()
                 missing += not is_whole

@@ -11,7 +11,7 @@ from data.text import UserError
 from layers.boxes import decode
 from layers.priors import grid_priors
 from utils.build import SSD_SIDES, build_levels, pixel_mean
-from utils.checkpoint import LoadedDetector, recipe_of
+from utils.checkpoint import LoadedDetector, facts_of, recipe_of
 from utils.files import write
 
 # Names of tensors in the file.
@@ -184,19 +184,17 @@ def load_onnx(path):
         session = onnxruntime.InferenceSession(str(path), options, providers=providers)
         texts = session.get_modelmeta().custom_metadata_map
         content = {name: json.loads(texts[name]) for name in METADATA}
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, RecursionError):
         raise UserError(f"{path}: not written by export.py, as its recipe is missing") from None
     except unreadable_errors() as error:
         reason = str(error).splitlines()[0][:200]
         raise UserError(f"{path}: not an ONNX file that can be run ({reason})") from None
+    classes = content["classes"]
+    is_list = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
+    if not (is_list and classes and isinstance(content["recipe"], dict)):
+        raise UserError(f"{path}: its recipe or its classes are not those of a detector")
     recipe = recipe_of(content, path)
-    return LoadedDetector(
-        OnnxModel(session, recipe),
-        recipe,
-        content["classes"],
-        content["iteration"],
-        content["show_threshold"],
-    )
+    return LoadedDetector(OnnxModel(session, recipe), recipe, classes, *facts_of(content, path))
 
 
 def unreadable_errors():

@@ -153,8 +153,11 @@ def recipe_file(path):
         found = runpy.run_path(path).get("recipe")
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    except (TypeError, SyntaxError, ImportError, NameError, ValueError, KeyError) as error:
+    except UserError as error:
         raise UserError(f"{path}: {error}") from None
+    except (Exception, SystemExit) as error:
+        # It is somebody's program, which may fail in any way.
+        raise UserError(f"{path}: {type(error).__name__}: {error}") from None
     finally:
         sys.path.pop(0)
     if not isinstance(found, Recipe):
