@@ -30,7 +30,7 @@ from lesson.draw_training import (
 from lesson.example import IMAGE, NAMES, look, val_dataset
 from lesson.microscope import follow
 from lesson.network import network_numbers
-from lesson.runs import RETINANET, run_folder, snapshots
+from lesson.runs import RETINANET, SSD, run_folder, snapshots
 from lesson.style import in_style
 from lesson.text import example_numbers, paper_numbers, refresh, save_numbers
 from utils import parallel
@@ -86,6 +86,7 @@ def draw_all():
     numbers |= evaluate_best() | {
         "run.iterations": f"{max(retinanets)}",
         "run.ssd_iterations": f"{max(ssds)}",
+        "run.ssd_images": f"{max(ssds) * SSD.batch}",
     }
     save_numbers(numbers)
     refresh(numbers)

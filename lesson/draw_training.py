@@ -130,11 +130,12 @@ def draw_cumulative(models):
 def draw_mining(models):
     """Draw the negatives that SSD's mining keeps; models: iteration -> SSD300 -> numbers."""
     iterations = sorted(models)
-    figure, axes = new_figure(1, len(iterations), height=4.5)
+    moments = dict(start=iterations[0], half=iterations[len(iterations) // 2], end=iterations[-1])
+    figure, axes = new_figure(1, len(moments), height=4.5)
     numbers = {}
     view = look("ssd")
     objects = view.targets[0]["boxes"]
-    for axis, iteration in zip(axes, iterations):
+    for axis, (moment, iteration) in zip(axes, moments.items()):
         prediction = predictions(view, models[iteration])
         is_background = view.labels == BACKGROUND
         kept = prediction.counts & is_background
@@ -149,7 +150,7 @@ def draw_mining(models):
         largest = view.overlaps[:, kept].max(dim=0).values
         overlapping = f"{(largest > OVERLAPPING).float().mean():.0%}"
         costs = prediction.class_costs
-        key = f"mining.{iteration}"
+        key = f"mining.{moment}"
         numbers |= {
             f"{key}.kept": f"{int(kept.sum())}",
             f"{key}.overlapping": overlapping,

@@ -1,3 +1,3 @@
-"""SSD300 in the lesson: the beginning of a training that takes an hour on two cores."""
+"""SSD300 in the lesson: that of `python train.py --model ssd300`, with checkpoints on the way."""
 
 from lesson.runs import SSD as recipe  # noqa: F401

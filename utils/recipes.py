@@ -174,7 +174,8 @@ shapes = Recipe(
     batch=8, iterations=650, optimizer="adamw", lr=2e-3, weight_decay=0.05, schedule="cosine",
     warmup=50, eval_every=325, save_every=200, workers=1,
 )  # fmt: skip
-# The same for SSD, which is heavier: an hour on two CPU cores, a few minutes on a GPU.
+# The same for SSD, which is heavier: AP 0.25, AP50 0.46 in an hour on two busy CPU cores. More
+# iterations are worth their time on a GPU. Without batch norm, a random VGG hardly learns.
 ssd300_shapes = shapes | dict(
     model="ssd300",
     vgg_norm="batch",
