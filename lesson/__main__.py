@@ -35,7 +35,7 @@ from lesson.style import in_style
 from lesson.text import example_numbers, paper_numbers, refresh, save_numbers
 from utils import parallel
 from utils.evaluation.evaluate import best_operating_points, detect_all
-from utils.evaluation.metrics import match_detections
+from utils.evaluation.metrics import compute_metrics
 from utils.options import Parser
 from utils.stop import run_script
 
@@ -118,7 +118,7 @@ def evaluate_best():
     device = parallel.start("cpu")
     recipe = RETINANET | dict(workers=0, precision="float32")
     found = detect_all(models[max(models)], dataset, recipe, device)
-    matches = match_detections(dataset.classes, dataset.records, found)
+    _, _, matches = compute_metrics("coco", dataset.classes, dataset.records, found)
     point, by_class = best_operating_points(matches)
     return draw_curve(matches[CURVE_CLASS], CURVE_CLASS, by_class[CURVE_CLASS]) | {
         "run.threshold": f"{point.threshold:.2f}",
