@@ -109,7 +109,8 @@ def test_a_dataset_without_any_object_is_an_error_before_training(tmp_path):
     write_coco(tmp_path / "data", OBJECTS, split="val")
     arguments = ["--root", tmp_path / "data", "--save-folder", tmp_path, "--name", "run"]
     printed = run_script("train.py", *SMALL, *arguments, code=2)
-    assert "error: no object of any class in the training images" in printed
+    where = f"error: {tmp_path / 'data'}: "
+    assert where + "no object of any class in the training images" in printed
     assert not (tmp_path / "run").exists()
 
 
