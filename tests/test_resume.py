@@ -151,7 +151,7 @@ def test_a_checkpoint_cut_short_is_refused_and_the_one_before_it_offered(finishe
 def test_resuming_a_finished_run_changes_nothing(finished):
     before = (finished / "last.pth").read_bytes()
     printed = run_script("train.py", "--resume", finished / "last.pth")
-    assert "all 4 iterations are done; a larger --iters goes on" in printed
+    assert "all 4 iterations are done; use a larger --iters to go on" in printed
     assert (finished / "last.pth").read_bytes() == before
     run_script("train.py", "--resume", finished / "last.pth", "--iters", "6")
     assert checkpoint.load(finished / "last.pth")["iteration"] == 6
