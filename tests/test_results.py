@@ -1,10 +1,15 @@
 import base64
+import csv
+import io
 import json
 import math
 import re
 
+from tests.conftest import make_records
+from tests.test_metrics import detected
+from utils.evaluation.errors import find_errors
 from utils.evaluation.evaluate import OperatingPoint
-from utils.evaluation.results import json_value, report_page
+from utils.evaluation.results import image_table, json_value, report_page
 
 
 def test_what_is_not_a_number_is_null_and_a_name_stays_as_it_is():
@@ -28,3 +33,13 @@ def test_a_page_holds_the_conditions_the_table_and_the_pictures(tmp_path):
 
 def test_a_picture_that_is_not_there_is_left_out(tmp_path):
     assert "<img" not in report_page({}, "", tmp_path)
+
+
+def test_true_false_and_missed_are_counted_for_each_image_from_the_score_on():
+    cat, dog = (0, 0, 40, 40, "cat"), (50, 50, 90, 90, "dog")
+    records = make_records([((100, 100), [cat, dog]), ((100, 100), [])], ["cat", "dog"])
+    found = {0: detected((0, 0, 40, 40, 0.9, 0), (50, 50, 90, 90, 0.3, 1)), 1: detected()}
+    found[1] = detected((0, 0, 9, 9, 0.8, 0))
+    rows = list(csv.DictReader(io.StringIO(image_table(records, find_errors(records, found), 0.5))))
+    counts = [[int(row[name]) for name in ("true", "false", "missed")] for row in rows]
+    assert counts == [[1, 0, 1], [0, 1, 0]] and rows[0]["image"] == "folder/0.jpg"

@@ -1,13 +1,9 @@
-import csv
-import io
-
 import pytest
 
 from data.dataset import Dataset
 from tests.conftest import make_records
 from tests.test_metrics import detected
-from utils.evaluation.errors import find_errors
-from utils.evaluation.suspects import find_suspects, image_table
+from utils.evaluation.suspects import find_suspects
 
 CAT, DOG = (0, 0, 40, 40, "cat"), (50, 50, 90, 90, "dog")
 
@@ -54,12 +50,3 @@ def test_forgotten_and_wrong_boxes_take_turns():
 
 def test_an_image_without_boxes_and_detections_has_no_suspect():
     assert suspects([]) == [] and suspects([], (0, 0, 9, 9, 0.2, 0)) == []
-
-
-def test_true_false_and_missed_are_counted_for_each_image_from_the_score_on():
-    records = make_records([((100, 100), [CAT, DOG]), ((100, 100), [])], ["cat", "dog"])
-    found = {0: detected((0, 0, 40, 40, 0.9, 0), (50, 50, 90, 90, 0.3, 1)), 1: detected()}
-    found[1] = detected((0, 0, 9, 9, 0.8, 0))
-    rows = list(csv.DictReader(io.StringIO(image_table(records, find_errors(records, found), 0.5))))
-    counts = [[int(row[name]) for name in ("true", "false", "missed")] for row in rows]
-    assert counts == [[1, 0, 1], [0, 1, 0]] and rows[0]["image"] == "folder/0.jpg"

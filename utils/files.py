@@ -1,5 +1,7 @@
 """Writing files: a full disk is one clear line, and no file of the user's is overwritten."""
 
+import csv
+import io
 import os
 from contextlib import suppress
 from itertools import count, takewhile
@@ -59,6 +61,13 @@ def write_new(path, save):
 def no_link(path, flags):
     """For open(): the descriptor of a file of ours, which must not be a link to another."""
     return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+
+def csv_text(rows):
+    """Rows as the text of a csv file."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
 def exists_message(path):

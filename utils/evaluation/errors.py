@@ -14,7 +14,7 @@ import torch
 from data.records import ANY_CLASS
 from data.summary import box_sides
 from layers.boxes import area, intersection, iou
-from utils.evaluation.metrics import ap_at_101_recalls
+from utils.evaluation.metrics import ap_at_101_recalls, pairwise_iou
 
 POSITIVE_IOU = 0.5  # from which on a detection of the right class is a hit
 BACKGROUND_IOU = 0.1  # up to which a detection touches no object
@@ -87,7 +87,7 @@ def find_image_errors(boxes, labels, true_boxes, true_labels):
     objects = np.full(len(boxes), -1)
     if not len(true_boxes):
         return kinds, objects
-    overlap = iou(torch.as_tensor(boxes).double(), torch.as_tensor(true_boxes).double()).numpy()
+    overlap = pairwise_iou(boxes, true_boxes)
     is_same_class = labels[:, None] == true_labels
     same_class = overlap * is_same_class
     other_class = overlap * ~is_same_class

@@ -196,13 +196,18 @@ def match_detections(classes, records, detections, min_iou=0.5):
     return matches
 
 
+def pairwise_iou(boxes, others):
+    """The IoU of every pair, as an array: [N, 4], [M, 4] -> [N, M]."""
+    return iou(torch.as_tensor(boxes).double(), torch.as_tensor(others).double()).numpy()
+
+
 def match_image(boxes, labels, true_boxes, true_labels, ignore, min_iou):
     """Which detections of an image, the highest score first, are hits and which count: [D], [D]."""
     hits = np.zeros(len(boxes), bool)
     counts = np.ones(len(boxes), bool)
     if not len(boxes) or not len(true_boxes):
         return hits, counts
-    overlap = iou(torch.as_tensor(boxes).double(), torch.as_tensor(true_boxes).double()).numpy()
+    overlap = pairwise_iou(boxes, true_boxes)
     overlap[(labels[:, None] != true_labels) & (true_labels != ANY_CLASS)] = -1
     best = overlap.argmax(axis=1)
     overlaps = overlap.max(axis=1) > min_iou

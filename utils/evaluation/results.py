@@ -9,10 +9,15 @@ import numpy as np
 from data.dataset import Dataset
 from utils import checkpoint, draw, parallel
 from utils.evaluation.advice import with_advice
+from utils.evaluation.errors import HIT
 from utils.evaluation.evaluate import conditions, evaluate, table, with_errors
-from utils.evaluation.pictures import draw_quality, mistake_sheet, prediction_sheet
-from utils.evaluation.suspects import image_table
-from utils.files import mark_as_own, write
+from utils.evaluation.pictures import (
+    draw_quality,
+    mistake_sheet,
+    prediction_sheet,
+    threshold_or_half,
+)
+from utils.files import csv_text, mark_as_own, write
 from utils.log import append_entry
 from utils.predict import coco_rows
 
@@ -101,6 +106,22 @@ def report_page(described, text, folder):
         f"<title>Evaluation</title><style>{STYLE}</style><h1>Evaluation</h1>"
         f"<table>{rows}</table><pre>{html.escape(text)}</pre>{pictures}</html>"
     )
+
+
+def image_table(records, errors, threshold):
+    """How many detections of each image are right and wrong, from a score on, and how many objects
+    are missed, as the text of a csv file."""
+    is_shown = errors.scores >= threshold_or_half(threshold)
+    is_hit = errors.kinds == HIT
+    count = len(records)
+    hits, wrong = (
+        np.bincount(errors.images[is_shown & chosen], minlength=count)
+        for chosen in (is_hit, ~is_hit)
+    )
+    image_of_object = np.repeat(np.arange(count), np.diff(records.offsets))
+    objects = np.bincount(image_of_object[~records.ignore], minlength=count)
+    rows = [(records.path(i), hits[i], wrong[i], objects[i] - hits[i]) for i in range(count)]
+    return csv_text([("image", "true", "false", "missed"), *rows])
 
 
 def report_training(recipe, folder, device, train_dataset, val_dataset, evaluation=None):

@@ -1,18 +1,15 @@
-"""Annotations that look wrong to a detector, the strangest first; and how it does on each image."""
+"""Annotations that look wrong to a detector, the strangest first."""
 
-import csv
-import io
 from itertools import zip_longest
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
-from layers.boxes import iou
 from utils import draw
-from utils.evaluation.errors import HIT, POSITIVE_IOU, in_ignored_area
+from utils.evaluation.errors import POSITIVE_IOU, in_ignored_area
+from utils.evaluation.metrics import pairwise_iou
 from utils.evaluation.pictures import cell, name_of, threshold_or_half
-from utils.files import write
+from utils.files import csv_text, write
 
 SUSPECTS = ("suspects.csv", "suspects.jpg")
 TOUCHING_IOU = 0.3  # from which on a detection and an annotated box may be of one object
@@ -92,11 +89,6 @@ def missing_suspects(dataset, image, found, threshold):
     return suspects
 
 
-def pairwise_iou(boxes, others):
-    """The IoU of every pair, as an array: [N, 4], [M, 4] -> [N, M]."""
-    return iou(torch.as_tensor(boxes).double(), torch.as_tensor(others).double()).numpy()
-
-
 def save_suspects(folder, dataset, evaluation):
     """Write the SUSPECTS of an evaluation into a folder -> their paths: a list of all, and a
     picture of the first. Without a suspect there is no picture."""
@@ -122,26 +114,3 @@ def suspect_cell(dataset, suspect):
     boxes.append((suspect.box, draw.colour(0)))
     text = f"{suspect.annotated}; detected: {suspect.detected}"
     return cell(image, suspect.box, boxes, name_of(dataset, suspect.image), text)
-
-
-def image_table(records, errors, threshold):
-    """How many detections of each image are right and wrong, from a score on, and how many objects
-    are missed, as the text of a csv file."""
-    is_shown = errors.scores >= threshold_or_half(threshold)
-    is_hit = errors.kinds == HIT
-    count = len(records)
-    hits, wrong = (
-        np.bincount(errors.images[is_shown & chosen], minlength=count)
-        for chosen in (is_hit, ~is_hit)
-    )
-    image_of_object = np.repeat(np.arange(count), np.diff(records.offsets))
-    objects = np.bincount(image_of_object[~records.ignore], minlength=count)
-    rows = [(records.path(i), hits[i], wrong[i], objects[i] - hits[i]) for i in range(count)]
-    return csv_text([("image", "true", "false", "missed"), *rows])
-
-
-def csv_text(rows):
-    """Rows as the text of a csv file."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
