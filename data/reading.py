@@ -57,8 +57,9 @@ def read_records(recipe, classes=None):
             )
     classes = select_classes(source, list(classes or recipe.classes))
     train_records = make_records(source, splits["train"], classes, recipe, "train")
-    if without_objects(train_records):
-        raise UserError(f"{place(recipe)}: {without_objects(train_records)}")
+    problem = without_objects(train_records)
+    if problem:
+        raise UserError(f"{place(recipe)}: {problem}")
     if not splits["val"]:
         return classes, train_records, None
     return classes, train_records, make_records(source, splits["val"], classes, recipe, "val")

@@ -56,9 +56,12 @@ def main():
             readable = [i for i in range(len(records)) if i not in unreadable]
             augmented = build_transform(recipe, augment=recipe.augment)
             sheet_dataset = Dataset(classes, records.subset(readable), augmented, recipe.seed)
-        if split == "train" and without_objects(records):
-            problems.append(f"train: {without_objects(records)}")
-        elif split == "train":
+        if split != "train":
+            continue
+        problem = without_objects(records)
+        if problem:
+            problems.append(f"train: {problem}")
+        else:
             boxes = resized_boxes(plain)[~records.ignore]
             print(proposal_line(*fit_priors(boxes, recipe, weights.has_heads)))
     # Drawing can take long or fail, so the problems are listed before.

@@ -18,9 +18,9 @@ try:
 except ImportError:  # Windows has none, and so no lock
     fcntl = None
 
-# What a run that ended before its first checkpoint leaves behind.
-OWN_FILES = {"recipe.json", "log.jsonl", "curves.png", ".lock", OWN_MARK}
 LOCK = ".lock"  # is in every folder of a run, and nowhere else
+# What a run that ended before its first checkpoint leaves behind.
+OWN_FILES = {"recipe.json", "log.jsonl", "curves.png", LOCK, OWN_MARK}
 
 
 def new_folder(parent, name, default):
