@@ -7,12 +7,10 @@ that sliders can change it.
 import ast
 import base64
 import copy
-import io
 import json
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch.nn.utils import clip_grad_norm_
 
 from lesson import style
@@ -20,6 +18,7 @@ from lesson.example import EXAMPLE, NAMES, look
 from lesson.microscope import numbers_of_prior
 from lesson.text import ROOT, quote
 from utils.build import build_detector, build_optimizer
+from utils.draw import embedded, encode_picture
 from utils.steps import learning_rate
 
 PARTS = Path(__file__).parent / "page"
@@ -52,7 +51,7 @@ def draw_page(models, path=PAGE):
     views = {name: look(name) for name in NAMES}
     height, width = views["retinanet"].image.shape[:2]
     page = dict(
-        image=image_url(views["retinanet"].image),
+        image=embedded(encode_picture(views["retinanet"].image, ".png"), ".png"),
         example=EXAMPLE,
         classes=views["ssd"].classes,
         colours=dict(
@@ -161,10 +160,3 @@ def as_bfloat16(tensor):
     """The same with two digits of each number, which is enough to look at."""
     halves = tensor.to(torch.bfloat16).view(torch.int16)
     return base64.b64encode(halves.numpy().tobytes()).decode()
-
-
-def image_url(image):
-    """An image [H, W, 3] as a URL that contains it."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format="png", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

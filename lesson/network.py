@@ -46,14 +46,16 @@ def network_numbers():
     # Eq. 4 in per cent of the image's side; the authors' program rounds the step down.
     step = (90 - 20) // (6 - 2)
     sizes = [300 * (20 + step * k) // 100 for k in range(6)]
-    # fc6 of VGG-16 is a convolution of 7 x 7 cells and 4,096 outputs.
+    model = ssd.SSD(num_classes=1)
+    *_, fc6, _ = model.base.convolutions()
+    # In VGG-16, fc6 sees 7 x 7 cells and has 4,096 outputs.
     return {
         "network.step": f"{step}",
         "network.eq4": ", ".join(map(str, sizes[:-1])),
         "network.eq4_last": f"{sizes[-1]}",
-        "network.vgg_fc6": f"{512 * 4096 * 7 * 7:,}",
-        "network.ssd_fc6": f"{512 * 1024 * 3 * 3:,}",
-        "network.scale": f"{ssd.SSD(1).scale[0]:g}",
+        "network.vgg_fc6": f"{fc6.in_channels * 4096 * 7 * 7:,}",
+        "network.ssd_fc6": f"{fc6.weight.numel():,}",
+        "network.scale": f"{model.scale[0]:g}",
     }
 
 
