@@ -327,6 +327,12 @@ def test_what_other_programs_call_otherwise_is_answered_with_ours(typed):
     assert refusal(*words).endswith(f" is not known here; here it is {here}")
 
 
+@pytest.mark.parametrize("folder", ["data", "source", "config=1"])
+def test_a_folder_may_be_named_like_a_flag_of_others(folder):
+    flags = options.train_parser("").parse(["--root", folder, "--weights", "none"])
+    assert str(flags.root) == folder
+
+
 def test_no_flag_of_others_stands_twice_or_is_one_of_ours():
     flags = [flag for flags in HERE.values() for flag in flags.split()]
     ours = {name for action in options.train_parser("")._actions for name in action.option_strings}

@@ -116,19 +116,21 @@ class Parser(argparse.ArgumentParser):
         arguments = sys.argv[1:] if arguments is None else arguments
         arguments = [with_dashes(argument) for argument in arguments]
         known = [flag for action in self._actions for flag in action.option_strings]
-        # --batch auto is asked for as --batch=auto, and yolo's imgsz=640 as --imgsz.
-        typed = arguments + ["=".join(pair) for pair in zip(arguments, arguments[1:])]
-        for argument in typed:
-            name, equals, _ = argument.partition("=")
-            name = f"--{name}" if equals and name.isidentifier() else name
+        # --batch auto is asked for as --batch=auto.
+        for argument in arguments + ["=".join(pair) for pair in zip(arguments, arguments[1:])]:
+            name = argument.partition("=")[0]
             # A flag that is known may have a value that is not.
             here = OTHER_FLAGS.get(argument if name in known else name)
             if here and argument not in known:
                 raise UserError(f"{argument} is not known here; here it is {here}")
         flags, unknown = self.parse_known_args(arguments)
         if unknown:
-            close = difflib.get_close_matches(unknown[0].partition("=")[0], known, n=1)
+            name = unknown[0].partition("=")[0]
+            # YOLO's imgsz=640 has no dashes.
+            here = OTHER_FLAGS.get(f"--{name}")
+            close = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {close[0]}?" if close else "--help lists all flags"
+            hint = f"here it is {here}" if here else hint
             raise UserError(f"{unknown[0]} is not known here; {hint}")
         return flags
 
