@@ -7,7 +7,7 @@ from pathlib import Path
 from data import shapes
 from data.checks import examine, unreadable_images
 from data.folder import Folder
-from data.formats import cityscapes, coco, csv_file, kitti, labelme, voc, widerface, yolo
+from data.formats import cityscapes, coco, csv_file, kitti, labelme, via, voc, widerface, yolo
 from data.records import object_names, pack
 from data.splits import choose_splits, identity, unique
 from data.text import UserError, read_head, read_text, some
@@ -21,13 +21,13 @@ FORMATS = dict(
     cityscapes=cityscapes,
     widerface=widerface,
     labelme=labelme,
+    via=via,
 )
 # What the files of other programs contain near their start -> the program, and what to do instead.
 EXPORT = "export COCO or YOLO there, or write a reader (docs/data.md)"
 FOREIGN = {
     rb"^PK\x03\x04|^\x1f\x8b": ("an archive", "unpack it"),
     rb"<annotations>": ("CVAT for images", EXPORT),
-    rb"shape_attributes": ("VIA", EXPORT),
     rb"^ImageID,": ("OpenImages", "FiftyOne downloads it as COCO"),
     rb'"from_name"|"rectanglelabels"': ("Label Studio's own json", EXPORT),
     rb'"classTitle"|"classId".*"geometryType"|"shape": "rectangle"': ("Supervisely", EXPORT),
@@ -134,10 +134,14 @@ def place(recipe):
 
 
 def read_folder(name, root):
-    """The Source of a folder in the format of this name; with "auto", the format is recognised."""
+    """The Source of a folder in the format of this name; with "auto", the format is recognised.
+
+    root may also be a file of annotations or settings in that folder.
+    """
     if name == "shapes":
         return shapes.read(root)
-    folder = Folder(root)
+    is_inside = root.is_file() and root.suffix.lower() in (".yaml", ".yml", ".json", ".csv", ".xml")
+    folder = Folder(root.parent if is_inside else root)
     note = []
     if name == "auto":
         name, note = recognise_format(folder)

@@ -162,6 +162,9 @@ def pack(entries, classes, category_ids=None, similar=None, notes=(), problems=(
     paths = [str(entry.path) for entry in entries]
     refuse_impossible(corners, sizes[image], [paths[i] for i in image])
     boxes, kept, clipped = clip_boxes(corners, sizes[image])
+    num_equal = [len(entry.objects) - len(set(entry.objects)) for entry in entries]
+    what = "boxes that are listed twice and count once"
+    notes = (*notes, *count_note(what, np.repeat(paths, num_equal).tolist()))
     what = "dropped boxes of no area or outside their image"
     notes = (*notes, *count_note(what, [paths[i] for i in image[~kept]]))
     # A few boxes reach beyond the border in every dataset, by a pixel or so.
@@ -207,7 +210,7 @@ def object_arrays(entries, classes, similar):
     }
     corners, labels, ignore, areas, images = [], [], [], [], []
     for image, entry in enumerate(entries):
-        for item in entry.objects:
+        for item in dict.fromkeys(entry.objects):
             if item.name in label_of:
                 labels.append(label_of[item.name])
                 ignore.append(item.ignore)

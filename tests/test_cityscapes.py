@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 
@@ -29,6 +30,18 @@ def test_boxes_lie_around_polygons_and_groups_are_ignored(tmp_path):
     assert records.boxes.tolist() == [[10, 20, 31, 41], [0, 0, 6, 6], [0, 50, 13, 64]]
     assert records.ignore.tolist() == [False, True, False]
     assert records.path(0).endswith("city_1_leftImg8bit.png")
+
+
+def test_rough_polygons_are_read_where_there_are_no_others(tmp_path):
+    objects = [dict(label=label, polygon=points) for label, points in POLYGONS]
+    write(tmp_path, json.dumps(dict(imgHeight=64, imgWidth=96, objects=objects)))
+    coarse = tmp_path / "gtCoarse/val/city/city_1_gtCoarse_polygons.json"
+    coarse.parent.mkdir(parents=True)
+    coarse.write_text(json.dumps(dict(imgHeight=64, imgWidth=96, objects=objects[:1])))
+    assert len(read_split("auto", tmp_path, "val")[1].labels) == 3
+    shutil.rmtree(tmp_path / "gtFine")
+    assert len(read_split("auto", tmp_path, "val")[1].labels) == 1
+    assert len(read_split("cityscapes", tmp_path, "val")[1].labels) == 1
 
 
 @pytest.mark.parametrize("text", ("{", "[]", '{"imgHeight": 1, "imgWidth": 1, "objects": [{}]}'))

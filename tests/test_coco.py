@@ -1,7 +1,9 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
+from pycocotools.mask import encode
 
 from data.folder import Folder
 from data.formats import coco
@@ -271,6 +273,30 @@ def test_corners_in_the_place_of_boxes_are_told_by_their_areas(tmp_path):
     change(tmp_path, content)
     with pytest.raises(UserError, match="train2017.json: its bboxes look like corners"):
         read_folder("coco", tmp_path)
+
+
+MASK = np.zeros((64, 96), np.uint8, order="F")
+MASK[20:60, 10:40] = 1
+COUNTS = [64 * 10 + 20] + [40, 24] * 29 + [40, 64 * 56 + 4]
+
+
+@pytest.mark.parametrize("counts", (encode(MASK)["counts"].decode(), COUNTS))
+def test_without_a_bbox_the_mask_says_where_the_object_is(tmp_path, counts):
+    content = write_coco(tmp_path, [[(1, 1, 5, 5, 0)]])
+    content["annotations"][0] |= dict(bbox=[], segmentation=dict(size=[64, 96], counts=counts))
+    change(tmp_path, content)
+    assert read_split("coco", tmp_path)[1].boxes.tolist() == [[10, 20, 40, 60]]
+
+
+@pytest.mark.parametrize(
+    "mask", ({}, {"size": [1], "counts": [1]}, {"size": [9, 9], "counts": [-1]})
+)
+def test_a_broken_mask_is_a_problem_that_names_its_place(tmp_path, mask):
+    content = write_coco(tmp_path, OBJECTS)
+    content["annotations"][1] |= dict(bbox=[], segmentation=mask | dict(x=0))
+    change(tmp_path, content)
+    (problem,) = read_folder("coco", tmp_path).problems
+    assert problem.endswith("annotations[1]: its segmentation is no mask in run-length encoding")
 
 
 @pytest.mark.parametrize("segmentation", ([[10, 20, 40, 20, 25, 60]], [10, 20, 40, 20, 25, 60]))

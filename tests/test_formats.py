@@ -193,7 +193,30 @@ def labelme_polygon(root):
     write(root / "json/a.json", json.dumps(content))
 
 
+def via_region(name, x):
+    shape = dict(name="polygon", all_points_x=x, all_points_y=[20, 30, 60])
+    return dict(shape_attributes=shape, region_attributes=dict(name=name))
+
+
+def via_project(root):
+    write_image(root / "a.jpg")
+    image = dict(filename="a.jpg", size=1, regions=[via_region("cat", [10, 40, 25])])
+    content = {"_via_settings": {}, "_via_img_metadata": {"a.jpg1": image}}
+    write(root / "project.json", json.dumps(content))
+
+
+def via_csv(root):
+    write_image(root / "train/a.jpg")
+    region = via_region("cat", [10, 40, 25])
+    shape, name = (json.dumps(part).replace('"', '""') for part in region.values())
+    header = "#filename,file_size,file_attributes,region_count,region_id,region_shape_attributes"
+    row = f'a.jpg,1,"{{}}",1,0,"{shape}","{name}"'
+    write(root / "train/via_region_data.csv", f"{header},region_attributes\n{row}\n")
+
+
 LAYOUTS = {
+    via_project: ("via", dict(all=1)),
+    via_csv: ("via", dict(train=1)),
     annots_folder: ("voc", dict(all=1)),
     labels_folder: ("voc", dict(all=1)),
     tabs: ("csv", dict(all=1)),
@@ -367,7 +390,6 @@ def test_what_is_known_of_a_readers_file_is_not_lost_by_case(tmp_path):
     "name, text, program",
     (
         ("annotations.xml", "<annotations><image id='0' name='a.jpg'/></annotations>", "CVAT"),
-        ("via.json", '{"a.jpg1": {"regions": [{"shape_attributes": {"x": 1}}]}}', "VIA"),
         ("boxes.csv", "ImageID,Source,LabelName,Confidence,XMin\na,x,/m/1,1,0.1", "OpenImages"),
         ("tasks.json", '[{"annotations": [{"result": [{"from_name": "label"}]}]}]', "Label Studio"),
         ("ann/a.jpg.json", '{"objects": [{"classTitle": "cat"}]}', "Supervisely"),

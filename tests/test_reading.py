@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import train
-from data.reading import read_records
+from data.reading import read_records, read_source
 from data.text import UserError
 from data.transforms import RetinaNetAugmentation, SSDAugmentation
 from tests.conftest import write_coco, write_image
@@ -99,3 +99,12 @@ def test_other_classes_than_asked_for_are_left_out(recipe):
     assert classes == ["dog"] and set(records.labels.tolist()) == {0}
     with pytest.raises(UserError, match="no class 'dgo'; there are cat, dog"):
         read_records(recipe | dict(classes=("dgo",)))
+
+
+@pytest.mark.parametrize("name", ("data.yaml", "all.json"))
+def test_a_file_of_a_dataset_stands_for_its_folder(tmp_path, name):
+    write_coco(tmp_path, OBJECTS)
+    (tmp_path / "annotations/instances_train2017.json").rename(tmp_path / "all.json")
+    (tmp_path / "data.yaml").write_text("names: [cat]")
+    recipe = RECIPES["retinanet_custom"] | dict(dataset="auto", root=str(tmp_path / name))
+    assert read_source(recipe).classes == ["cat", "dog"]

@@ -15,6 +15,15 @@ def test_boxes_are_clipped_and_those_of_no_area_dropped_with_a_note():
     assert "clipped boxes" in records.notes[1]
 
 
+def test_equal_boxes_count_once_with_a_note():
+    box = Object(1, 1, 9, 9, "cat")
+    other = box._replace(name="dog")
+    entry = Entry("a.jpg", (64, 96), 0, [box, other, box, box])
+    records = pack([entry, entry._replace(path="b.jpg", objects=[])], ["cat", "dog"])
+    assert records.labels.tolist() == [0, 1] and records.offsets.tolist() == [0, 2, 2]
+    assert records.notes == ("boxes that are listed twice and count once: 2, of a.jpg",)
+
+
 def test_every_image_knows_its_own_objects():
     objects = [(1, 1, 4, 4, "c", True), (2, 2, 8, 8, "b", False, 11.5)]
     records = make_records([((9, 9), [(0, 0, 3, 3, "a")]), ((9, 9), []), ((9, 9), objects)])
@@ -30,7 +39,7 @@ def test_paths_may_hold_any_letters():
 
 
 def test_a_subset_keeps_images_with_their_objects():
-    images = [((9, 9), [(0, 0, 3, 3, str(i))] * i) for i in range(4)]
+    images = [((9, 9), [(0, 0, 3, 3 + j, str(i)) for j in range(i)]) for i in range(4)]
     chosen = make_records(images, ["0", "1", "2", "3"]).subset([3, 0, 1])
     assert [chosen.image_id(i) for i in range(3)] == [3, 0, 1]
     assert chosen.labels.tolist() == [3, 3, 3, 1]

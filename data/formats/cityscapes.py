@@ -6,13 +6,19 @@ from data.text import UserError, has_keys, read_json, to_number
 
 # The classes whose objects are annotated one by one; road, sky and the like have no boxes.
 CLASSES = ("person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")
-# gtCoarse has rough polygons of images most of which gtFine does not have.
-FILES = r"(?!.*Coarse)(.*/)?[^/]*_polygons\.json"
+FINE = r"(?!.*Coarse)(.*/)?[^/]*_polygons\.json"
+# gtCoarse has rough polygons, of images most of which gtFine does not have.
+COARSE = r"(.*/)?[^/]*_polygons\.json"
 LAYOUT = "expected gtFine/train/*/*_gtFine_polygons.json and leftImg8bit/train/*/*.png, val alike"
 
 
 def recognise(folder):
-    return folder.of_format(folder.matching(FILES), is_polygons)
+    return folder.of_format(folder.matching(pattern(folder)), is_polygons)
+
+
+def pattern(folder):
+    """What the names of the files to read match."""
+    return FINE if folder.matching(FINE) else COARSE
 
 
 def is_polygons(path):
@@ -22,9 +28,10 @@ def is_polygons(path):
 def read(folder):
     """The Source of a folder in the format of Cityscapes.
 
-    A group, such as persons who are not told apart, is to be ignored.
+    Rough polygons are only read where there are no others. A group, such as persons who are not
+    told apart, is to be ignored.
     """
-    files = folder.annotations(FILES, is_polygons, "polygons", LAYOUT)
+    files = folder.annotations(pattern(folder), is_polygons, "polygons", LAYOUT)
     problems = []
     splits = read_entries(folder, by_split(files, folder_split), parse_polygons, problems)
     return Source(list(CLASSES), splits, fixed_classes=True, problems=problems)

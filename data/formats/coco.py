@@ -4,6 +4,7 @@ import re
 from functools import partial
 
 import numpy as np
+from pycocotools.mask import frPyObjects, toBbox
 from torchvision.models import get_model_weights
 
 from data.checks import MIN_BOXES_TO_JUDGE
@@ -194,10 +195,22 @@ def size_of_image(image):
     return size if all(type(side) is int and 0 < side < 1 << 31 for side in size) else None
 
 
+def box_of_mask(mask):
+    """The bbox of a mask in run-length encoding, whose counts are numbers or compressed."""
+    try:
+        if isinstance(mask["counts"], list):
+            mask = frPyObjects(mask, *mask["size"])
+        return toBbox(mask).tolist()
+    except (ValueError, TypeError, KeyError, OverflowError):
+        raise ValueError("its segmentation is no mask in run-length encoding") from None
+
+
 def object_of_annotation(item, name):
     """The Object of an annotation; without a bbox, its box is that around its segmentation."""
     box = item.get("bbox")
     polygons = item.get("segmentation")
+    if not box and isinstance(polygons, dict):
+        box = box_of_mask(polygons)
     if not box and isinstance(polygons, list) and polygons:
         # A single polygon may stand there without the list of polygons around it.
         polygons = polygons if isinstance(polygons[0], list) else [polygons]
