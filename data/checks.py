@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from data.copies import COPY_DIFFERENCES, fingerprint, num_differences
 from data.images import JPEG, PNG, image_size, is_exif_rotated, read_image, size_message
-from data.text import UserError
+from data.text import UserError, some
 
 # The bytes that a file begins with -> those that stand near its end if it is whole.
 END_MARKS = {JPEG: b"\xff\xd9", PNG: b"IEND"}
@@ -132,12 +133,13 @@ def save_cache(path, content):
 def examine(records, pictures=None):
     """Decode every image -> problems by image number, and notes on duplicates and rotated photos.
 
-    pictures (hash of the pixels -> paths) collects the images. With those of another split in it,
-    duplicates are found between the two as well.
+    pictures (path -> hash of the pixels, fingerprint) collects the images. With those of another
+    split in it, duplicates are found between the two as well, and pictures that look alike.
     """
     problems = {}
     num_rotated = 0
-    pictures = defaultdict(list) if pictures is None else pictures
+    pictures = {} if pictures is None else pictures
+    others = dict(pictures)
     for index in tqdm(range(len(records)), desc="reading every image", disable=None, leave=False):
         path = records.path(index)
         try:
@@ -146,17 +148,38 @@ def examine(records, pictures=None):
             problems[index] = str(problem)
             continue
         content = hashlib.md5(image.tobytes(), usedforsecurity=False).digest()
-        pictures[content].append(path)
+        pictures[path] = (content, fingerprint(image))
         num_rotated += is_exif_rotated(path)
-    paths = {records.path(index) for index in range(len(records))}
-    duplicates = [same for same in pictures.values() if len(same) > 1 and paths & set(same)]
+    by_content = defaultdict(list)
+    for path, (content, _) in pictures.items():
+        by_content[content].append(path)
+    own = pictures.keys() - others.keys()
+    duplicates = [same for same in by_content.values() if len(same) > 1 and own & set(same)]
     notes = [f"duplicates, the same picture: {', '.join(same)}" for same in duplicates]
+    notes += alike_note({path: pictures[path] for path in own}, others)
     if num_rotated:
         notes.append(
             f"photos rotated by their EXIF data: {num_rotated}; their boxes must fit the picture "
             "as it is shown"
         )
     return problems, notes
+
+
+def alike_note(pictures, others):
+    """A list of one note on pictures that look like some of another split, or an empty list: copies
+    of another size or quality, and frames of a video. Both are path -> pixels' hash, fingerprint.
+    """
+    prints = np.array([mark for _, mark in others.values()], np.uint8).reshape(-1, 8)
+    paths = list(others)
+    pairs = []
+    for path, (content, mark) in pictures.items():
+        differences = num_differences(prints, mark)
+        for place in np.flatnonzero(differences <= COPY_DIFFERENCES):
+            if others[paths[place]][0] != content:
+                share = f"alike in {64 - differences[place]} of 64 places"
+                pairs.append(f"{path} and {paths[place]}, {share}")
+    what = "pictures of both splits that look alike (smaller copies? frames of a video?)"
+    return [f"{what}: {len(pairs)}, of {some(pairs, count=3)}"] if pairs else []
 
 
 def refuse_impossible(boxes, sizes, paths):

@@ -85,12 +85,13 @@ def train_val_split(entries, val_share=VAL_SHARE):
     """Hold out a share of the images for validation -> train, val.
 
     A hash of an image's name decides: it is the same on every computer, and images that are added
-    later move none to the other side. Copies of one image stay together.
+    later move none to the other side. Copies of one image stay together, and so do frames of a
+    video that follow each other.
     """
     groups = group_copies(entries)
     if len(groups) < 2:
         raise UserError(
-            f"{len(entries)} different images are too few to hold out some for validation: "
+            f"{len(groups)} different images are too few to hold out some for validation: "
             "--val-share 0 trains on all of them and validates on none"
         )
     names = [min(stem_of_entry(entry) for entry in group) for group in groups]

@@ -65,6 +65,16 @@ def test_every_wrong_file_is_one_line(spoilt):
     assert "duplicates, the same picture: " in printed and "5.jpg" in printed
 
 
+def test_a_smaller_copy_in_the_other_split_is_named(tmp_path):
+    write_coco(tmp_path, OBJECTS, height=128, width=192)
+    write_coco(tmp_path, OBJECTS[:2], split="val")
+    with Image.open(tmp_path / "train2017/1.jpg") as image:
+        image.resize((96, 64)).save(tmp_path / "val2017/0.jpg", quality=50)
+    printed = run_script("tools/check.py", "--root", tmp_path, "--weights", "none")
+    (line,) = (line for line in printed.splitlines() if "look alike" in line)
+    assert ": 1, of " in line and "val2017/0.jpg and " in line and "train2017/1.jpg, alike" in line
+
+
 def test_training_goes_on_without_bad_files_only_where_asked(spoilt, tmp_path):
     flags = (
         "--recipe",

@@ -134,7 +134,7 @@ def test_possible_boxes_and_few_ones_pass(path, boxes):
 
 
 def test_some_impossible_boxes_are_only_dropped():
-    good = [(10, 10, 50, 50, "a")] * 6
+    good = [(10, 10, 50, 50 + i, "a") for i in range(6)]
     records = make_records([((100, 100), [*good, (300, 300, 400, 400, "a")])])
     assert len(records.boxes) == 6 and "dropped boxes" in records.notes[0]
 

@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 
+import cv2
+import numpy as np
 import pytest
 
 from data.reading import read_folder
@@ -176,6 +178,36 @@ def test_equal_pictures_stay_together(tmp_path):
     _, val = train_val_split(images)
     held_out = {name[1:] for name in names(val)}
     assert names(val) == sorted(f"{kind}{number}" for kind in "ab" for number in held_out)
+
+
+def write_video(folder, count, seed=0):
+    """Frames of a camera that moves to the right by two of 480 pixels each time."""
+    noise = np.random.default_rng(seed).integers(0, 256, (8, 60 + count // 8, 3), np.uint8)
+    scene = cv2.resize(noise, None, fx=16, fy=16, interpolation=cv2.INTER_CUBIC)
+    for i in range(count):
+        cv2.imwrite(str(folder / f"frame{i:04}.jpg"), scene[:, 2 * i : 2 * i + 480])
+
+
+def frames(folder, count):
+    images = entries(*(f"frame{i:04}" for i in range(count)), folder=folder)
+    return [entry._replace(size=None) for entry in images]
+
+
+def test_frames_of_a_video_are_held_out_in_runs(tmp_path):
+    write_video(tmp_path, 200)
+    _, val = train_val_split(frames(tmp_path, 200))
+    numbers = [int(name[5:9]) for name in names(val)]
+    borders = [number for number in numbers if number + 1 not in numbers]
+    assert 20 <= len(numbers) <= 80 and len(borders) <= len(numbers) / 10
+
+
+def test_numbered_photos_of_different_things_are_held_out_one_by_one(tmp_path):
+    for i in range(60):
+        write_image(tmp_path / f"frame{i:04}.jpg", seed=i)
+    held_out, expected = (
+        names(train_val_split(frames(folder, 60))[1]) for folder in (tmp_path, "nowhere")
+    )
+    assert held_out == expected
 
 
 # Layouts on disk, each without an image in both.

@@ -6,7 +6,6 @@ Takes the flags of train.py. The exit code is 1 if there are problems with which
 refuse to start.
 """
 
-from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +40,7 @@ def main():
     print(reason, describe_recipe(recipe), *source.notes, *notes, sep="\n")
 
     problems = list(source.problems)
-    pictures = defaultdict(list)
+    pictures = {}
     sheet_dataset = None
     for split in ("train", "val"):
         records = pack(splits[split], classes, source.category_ids, source.similar)
