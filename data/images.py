@@ -5,9 +5,9 @@ import os
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from data.text import UserError
+from data.text import MissingFile, UserError
 
 # Several processes load images and share the cores: threads in each of them would only compete.
 cv2.setNumThreads(0)
@@ -46,7 +46,7 @@ def image_size(path):
             width, height = image.size
             is_rotated = is_sideways(image)
     except FileNotFoundError:
-        raise UserError(f"{path}: no such image") from None
+        raise MissingFile(f"{path}: no such image") from None
     except UnidentifiedImageError:
         # OpenCV decodes some kinds that Pillow does not know, such as TIFF files of floats.
         return read_image(path).shape[:2]
@@ -70,6 +70,8 @@ def read_image(path, size=None, needed_size=None):
     """
     try:
         data = np.fromfile(path, np.uint8)
+    except FileNotFoundError:
+        raise MissingFile(f"{path}: no such image") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     factor = 1
@@ -116,6 +118,17 @@ def decode_image(data, flags, path):
     if image is None:
         raise UserError(f"{path}: not a readable image")
     return image
+
+
+def from_pillow(image):
+    """The pixels of a Pillow image, as read_image returns those of its file."""
+    image = ImageOps.exif_transpose(image)
+    # Pillow itself would cut integers over 255, so that a 16-bit photo became white.
+    if image.mode.startswith("I"):
+        image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+    elif image.mode == "F":
+        return convert_floats(np.asarray(image))
+    return np.array(image.convert("RGB"))
 
 
 def convert_floats(image):

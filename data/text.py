@@ -16,6 +16,10 @@ class UserError(Exception):
     """Something that the user can correct: scripts print it in one line and exit with code 2."""
 
 
+class MissingFile(UserError, FileNotFoundError):
+    """The same of a file that is not there, which Python's own programs expect to catch."""
+
+
 def read_text(path):
     """The text of a file in UTF-8 or UTF-16, without its byte order mark."""
     try:

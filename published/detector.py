@@ -5,26 +5,27 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 
-from data.images import read_image
+from data.images import from_pillow, read_image
 from data.text import UserError
 from published.load import load_detector
 from utils import draw, parallel
 from utils.build import build_collate, build_transform
-from utils.predict import predict, to_original
+from utils.predict import plain_results, predict, to_original
 from utils.recipe import checked
 
 
 class Detector:
     """detector(image) -> dict of boxes [D, 4], scores [D], labels [D] and names, best first.
 
-    An image is a path, a Pillow image or an array [H, W, 3] of RGB uint8; a list of images gives a
-    list of dicts. Boxes are xyxy in the image's own pixels. names is a list, the others are NumPy
-    arrays.
+    An image is a path, a Pillow image, an array [H, W, 3] or a tensor [3, H, W], both RGB of uint8;
+    a list of images gives a list of dicts. Boxes are xyxy in the image's own pixels. names is a
+    list, the others are NumPy arrays.
 
     path: a checkpoint of any program, or an ONNX file.
-    score_threshold: by default, the score with the best F1 on the validation images.
+    score_threshold: by default, the score with the best F1 on the validation images. A call may
+        have another: detector(image, score_threshold=0.2).
     shown_classes: names of classes; by default, all.
     max_detections: in an image; by default, the recipe's.
     changes: other fields of the recipe, such as dict(resize=600).
@@ -40,40 +41,48 @@ class Detector:
         max_detections=None,
         changes=None,
     ):
-        loaded = load_detector(Path(path))
+        self.path = Path(path)
+        loaded = load_detector(self.path)
         self.device = parallel.start(device)
         self.model = loaded.model.to(self.device)
         self.classes = loaded.classes
         self.score_threshold = score_threshold
         if score_threshold is None:
             self.score_threshold = loaded.show_threshold or 0.5
+        check_threshold(self.score_threshold)
         self.recipe = loaded.recipe | (changes or {})
         if precision is not None:
             self.recipe |= dict(precision=precision)
         self.max_detections = max_detections or self.recipe.max_detections
         # The network has to find everything that is to be shown.
-        self.recipe = checked(
-            self.recipe
-            | dict(
-                score_threshold=min(self.recipe.score_threshold, self.score_threshold),
-                max_detections=max(self.recipe.max_detections, self.max_detections),
-            )
-        )
+        most = max(self.recipe.max_detections, self.max_detections)
+        self.recipe = checked(self.recipe | dict(max_detections=most))
         self.shown_labels = labels_of(shown_classes, self.classes)
         self.transform = build_transform(self.recipe)
         self.collate = build_collate(self.recipe)
 
-    def __call__(self, images):
-        if isinstance(images, (list, tuple)):
-            return self.detect_batch([as_array(image) for image in images])
-        return self.detect_batch([as_array(images)])[0]
+    def __repr__(self):
+        return (
+            f"Detector({str(self.path)!r}: {self.recipe.model}, {len(self.classes)} classes, "
+            f"{self.device}, scores from {self.score_threshold:.2f})"
+        )
 
-    def detect_batch(self, arrays):
+    def __call__(self, images, score_threshold=None):
+        if score_threshold is None:
+            score_threshold = self.score_threshold
+        check_threshold(score_threshold)
+        if isinstance(images, (list, tuple)):
+            return self.detect_batch([as_array(image) for image in images], score_threshold)
+        return self.detect_batch([as_array(images)], score_threshold)[0]
+
+    def detect_batch(self, arrays, score_threshold):
         """The detections on each of several images [H, W, 3].
 
         Images that the network sees in the same size go through it together. Padding others to a
         larger size would change what is found.
         """
+        lowest = min(self.recipe.score_threshold, score_threshold)
+        recipe = self.recipe | dict(score_threshold=lowest)
         samples = [self.transform(array, no_objects(), None) for array in arrays]
         groups = defaultdict(list)
         for number, sample in enumerate(samples):
@@ -82,19 +91,24 @@ class Detector:
         for numbers in groups.values():
             batch = self.collate([samples[number] for number in numbers])
             images, targets = parallel.to_device(*batch, self.device)
-            results = predict(self.model, images, targets, self.recipe)
+            results = predict(self.model, images, targets, recipe)
             for number, result, target in zip(numbers, results, targets):
                 result = to_original(result, target["size"], arrays[number].shape[:2])
-                detections[number] = self.shown(result)
+                detections[number] = self.shown(result, score_threshold)
         return detections
 
-    def shown(self, result):
+    def shown(self, result, score_threshold):
         """The detections of an image that are to be shown, as arrays and names."""
-        kept = result["scores"] >= self.score_threshold
+        kept = result["scores"] >= score_threshold
         kept &= torch.isin(result["labels"], self.shown_labels)
         kept = kept.nonzero().flatten()[: self.max_detections]
         arrays = {name: value[kept].numpy() for name, value in result.items()}
         return arrays | dict(names=[self.classes[label] for label in arrays["labels"]])
+
+    @staticmethod
+    def to_json(detections):
+        """The detections of an image as a list of dicts: class, score and box, rounded."""
+        return plain_results([({}, detections)])
 
     def draw(self, image, detections, truth=()):
         """A copy of the image, [H, W, 3] RGB, with detections drawn, and boxes truth in white."""
@@ -110,16 +124,26 @@ def labels_of(names, classes):
     return torch.tensor([i for i, name in enumerate(classes) if not names or name in names])
 
 
+def check_threshold(value):
+    if not 0 <= value <= 1:
+        raise UserError(f"score threshold {value}: must be from 0 to 1")
+
+
 def as_array(image):
-    """An image, given as a path, a Pillow image or an array, as an array [H, W, 3] of RGB uint8."""
+    """An image of any kind that a Detector takes as an array [H, W, 3] of RGB uint8."""
+    if isinstance(image, str) and "://" in image:
+        raise UserError(f"{image}: images are read from files; download it first")
     if isinstance(image, (str, Path)):
         return read_image(Path(image))
     if isinstance(image, Image.Image):
-        return np.array(ImageOps.exif_transpose(image).convert("RGB"))
-    array = np.asarray(image)
+        return from_pillow(image)
+    array = np.asarray(image.cpu() if torch.is_tensor(image) else image)
+    kind = f"{list(array.shape)} of {array.dtype}"
+    if torch.is_tensor(image) and array.ndim == 3:
+        array = np.ascontiguousarray(array.transpose(1, 2, 0))
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
         raise UserError(
-            f"an image is [H, W, 3] RGB of uint8, not {list(array.shape)} of {array.dtype}"
+            f"an image is an array [H, W, 3] or a tensor [3, H, W], RGB of uint8, not {kind}"
         )
     return array
 

@@ -1,3 +1,6 @@
+import json
+
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -35,10 +38,12 @@ def detector(folder):
     return Detector(str(folder / "best.pth"), "cpu", score_threshold=0.0)
 
 
-def test_a_path_an_array_and_a_picture_of_pillow_are_the_same_image(folder, detector):
+def test_a_path_an_array_a_tensor_and_a_picture_of_pillow_are_the_same_image(folder, detector):
     path = folder / "photo.png"
     picture = Image.open(path)
-    first, *others = [detector(image) for image in (str(path), path, np.array(picture), picture)]
+    tensor = torch.tensor(np.array(picture)).permute(2, 0, 1)
+    images = (str(path), path, np.array(picture), picture, tensor)
+    first, *others = [detector(image) for image in images]
     assert len(first["scores"]) == len(first["names"]) > 10
     for other in others:
         np.testing.assert_array_equal(first["boxes"], other["boxes"])
@@ -75,8 +80,63 @@ def test_it_draws_on_a_copy(folder, detector):
     assert drawn.shape == image.shape and drawn.any() and not image.any()
 
 
+@pytest.mark.parametrize("ending", (".png", ".tif"))
+def test_a_16_bit_picture_of_pillow_s_is_as_its_file(tmp_path, ending):
+    path = tmp_path / f"grey{ending}"
+    cv2.imwrite(str(path), np.arange(0, 60_000, 1000, np.uint16).reshape(6, 10))
+    np.testing.assert_array_equal(as_array(Image.open(path)), as_array(path))
+
+
+def test_floats_of_pillow_s_are_as_their_file(tmp_path):
+    path = tmp_path / "grey.tif"
+    cv2.imwrite(str(path), np.linspace(0, 1, 60, dtype=np.float32).reshape(6, 10))
+    np.testing.assert_array_equal(as_array(Image.open(path)), as_array(path))
+
+
+def test_a_call_may_have_a_threshold_of_its_own(folder, detector):
+    everything = detector(folder / "photo.png")
+    middle = float(np.median(everything["scores"]))
+    some = detector(folder / "photo.png", score_threshold=middle)
+    assert (some["scores"] >= middle).all() and 0 < len(some["names"]) < len(everything["names"])
+    strict = Detector(folder / "best.pth", "cpu", score_threshold=1.0)
+    assert strict(folder / "photo.png")["names"] == []
+    lowered = strict(folder / "photo.png", score_threshold=0.0)
+    assert lowered["names"] == everything["names"]
+    with pytest.raises(UserError, match="50: must be from 0 to 1"):
+        detector(folder / "photo.png", score_threshold=50)
+
+
+def test_one_call_makes_json_of_detections(folder, detector):
+    found = detector(folder / "photo.png")
+    rows = json.loads(json.dumps(detector.to_json(found)))
+    assert [row["class"] for row in rows] == found["names"]
+    assert rows[0].keys() == {"class", "score", "box"}
+
+
+def test_its_repr_is_a_line_that_says_which_it_is(detector):
+    words = ("best.pth", "retinanet", "2 classes", "cpu", "0.00")
+    assert all(word in repr(detector) for word in words) and "\n" not in repr(detector)
+
+
+@pytest.mark.parametrize("make", (lambda path: Detector(path, "cpu"), as_array))
+def test_a_file_that_is_not_there_is_python_s_own_error_too(make):
+    with pytest.raises(FileNotFoundError, match="none.png: no such"):
+        make("none.png")
+
+
+def test_an_address_is_one_line():
+    with pytest.raises(UserError, match="^https://a.org/b.jpg: images are read from files"):
+        as_array("https://a.org/b.jpg")
+
+
 @pytest.mark.parametrize(
-    "image", (np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8))
+    "image",
+    (
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 3)),
+        np.zeros((0, 4, 3), np.uint8),
+        torch.zeros((4, 4, 3), dtype=torch.uint8),
+    ),
 )
 def test_an_array_that_is_no_image_is_one_line(detector, image):
     with pytest.raises(UserError, match="an image is"):

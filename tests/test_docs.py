@@ -2,9 +2,10 @@ import re
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, write_image
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "weights/README.md"]
+USE = ROOT / "docs/use.md"
 PAGES += sorted((ROOT / "docs").glob("*.md"))
 
 
@@ -21,6 +22,22 @@ def test_every_recipe_that_is_named_is_there():
     text = " ".join(path.read_text() for path in PAGES)
     named = re.findall(r"`((?:retinanet|ssd300|ssd512)_[a-z]+)`", text)
     assert named and set(named) <= set(RECIPES) | {"ssd300_vgg16"}
+
+
+@pytest.mark.parametrize("package", ("supervision", "pandas", "fiftyone"))
+def test_detections_go_to_another_package_as_the_docs_say(tmp_path, monkeypatch, package):
+    pytest.importorskip(package)
+    from tests.test_detector import Detector, save_random_detector
+
+    monkeypatch.chdir(tmp_path)
+    save_random_detector(tmp_path / "best.pth")
+    write_image(tmp_path / "photo.jpg")
+    detector = Detector("best.pth", "cpu", score_threshold=0.0)
+    names = dict(detector=detector, detections=detector("photo.jpg"))
+    [code] = re.findall(rf"```python\n(import {package}\n.*?)```", USE.read_text(), re.DOTALL)
+    exec(code, names)
+    [found] = [names[name] for name in ("objects", "table", "labels") if name in names]
+    assert len(found) == len(names["detections"]["scores"]) > 0
 
 
 def test_the_minutes_that_reading_takes_are_counted():

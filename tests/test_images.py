@@ -71,7 +71,7 @@ def test_a_truncated_image_is_named(tmp_path):
 
 
 def test_a_missing_image_is_named(tmp_path):
-    with pytest.raises(UserError, match="none.jpg: cannot be read"):
+    with pytest.raises(UserError, match="none.jpg: no such image"):
         read_image(tmp_path / "none.jpg")
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 
-from data.text import UserError
+from data.text import MissingFile, UserError
 from utils.build import Conventions, build_detector, check_conventions
 from utils.files import replace_file
 from utils.recipe import Recipe, checked
@@ -91,7 +91,7 @@ def read(path):
     if path.name == "last.pth" and before.exists():
         hint = f"; the checkpoint before it: --resume {before}"
     if not path.is_file():
-        raise UserError(f"{path}: no such checkpoint{hint}")
+        raise MissingFile(f"{path}: no such checkpoint{hint}")
     try:
         content = read_tensors(path)
     except UserError as mistake:

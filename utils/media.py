@@ -158,7 +158,8 @@ def files_of(name):
     files = [Path(file) for file in sorted(glob.glob(name, recursive=True))]
     files = [file for file in files if file.is_file()]
     if not files:
-        raise UserError(f"{name}: no such file or folder")
+        hint = "; images are read from files: download it first" if "://" in name else ""
+        raise UserError(f"{name}: no such file or folder{hint}")
     return [(file, Path(file.name)) for file in files]
 
 
