@@ -149,8 +149,9 @@ def test_a_checkpoint_cut_short_is_refused_and_the_one_before_it_offered(finishe
 
 @pytest.mark.long
 def test_resuming_a_finished_run_changes_nothing(finished):
-    before = (finished / "last.pth").read_bytes()
+    before, log = (finished / "last.pth").read_bytes(), read_log(finished / "log.jsonl")
     printed = run_script("train.py", "--resume", finished / "last.pth")
+    assert read_log(finished / "log.jsonl") == log
     assert "all 4 iterations are done; use a larger --iters to go on" in printed
     assert (finished / "last.pth").read_bytes() == before
     run_script("train.py", "--resume", finished / "last.pth", "--iters", "6")

@@ -69,6 +69,21 @@ def test_a_second_checkpoint_that_cannot_be_written_ends_the_run_and_says_what_i
         save(saver, 14)
 
 
+def test_a_run_killed_while_it_writes_last_pth_has_its_periodic_checkpoint(saver, monkeypatch):
+    saver.recipe |= dict(keep_checkpoints=1)
+    write = Saver.write
+
+    def killed(saver, name, content):
+        if name == "last.pth":
+            raise KeyboardInterrupt
+        return write(saver, name, content)
+
+    monkeypatch.setattr(Saver, "write", killed)
+    with pytest.raises(KeyboardInterrupt):
+        save(saver, 4)
+    assert checkpoint.load(saver.folder / "iteration_0000004.pth")["iteration"] == 4
+
+
 def test_a_run_whose_last_checkpoint_is_missing_ends_with_an_error(saver, full):
     full.append("full")
     save(saver, 4)

@@ -217,3 +217,34 @@ def test_a_script_runs_in_a_notebook_whose_output_is_no_file(monkeypatch):
     with pytest.raises(SystemExit) as end:
         stop.run_script(lambda: 0)
     assert end.value.code == 0
+
+
+class Dies:
+    """A dataset whose process ends at its third sample, and sleeps before that and the first."""
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        if index % 2 == 0:
+            time.sleep(0.5)
+        if index == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return torch.zeros(1), {}
+
+
+@pytest.mark.parametrize("silence, read", ((9, 2), (0.3, 0)))
+def test_a_loader_is_waited_for_but_not_when_it_is_dead_or_silent(monkeypatch, silence, read):
+    monkeypatch.setattr(stop, "LOADER_TIMEOUT", silence)
+    loader = torch.utils.data.DataLoader(
+        Dies(),
+        batch_size=None,
+        num_workers=1,
+        timeout=0.2,
+        collate_fn=lambda sample: (sample[0], []),
+    )
+    batches, count = stop.read_batches(loader, torch.device("cpu")), 0
+    with pytest.raises(UserError, match="died or stood still .*--workers 0"):
+        for _ in batches:
+            count += 1
+    assert count == read

@@ -28,7 +28,7 @@ from utils.evaluation.evaluate import collect_detections
 from utils.evaluation.metrics import compute_metrics
 from utils.resolve import asked_recipe, resolve_recipe
 from utils.steps import learning_rate
-from utils.stop import run_script
+from utils.stop import read_batches, run_script
 
 # From torchvision's references/detection: the learning rate per image of a batch, the weight decay,
 # and after which shares of all epochs the learning rate drops to a tenth.
@@ -95,13 +95,14 @@ def train_torchvision(recipe, model, dataset, device):
     decay = recipe.weight_decay
     optimizer = torch.optim.SGD(parameters, recipe.lr, momentum=0.9, weight_decay=decay)
     batches = TrainBatches(dataset, recipe.batch, seed=recipe.seed)
-    loader = iter(build_loader(dataset, batches, recipe, device))
+    loader = build_loader(dataset, batches, recipe, device)
+    batches = read_batches(loader, device, torch.preserve_format)
     model.train()
     bar = tqdm(range(1, recipe.iterations + 1), desc="training")
     for iteration in bar:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(iteration, recipe)
-        images, targets = parallel.to_device(*next(loader), device)
+        images, targets = next(batches)
         objects = []
         for target in targets:
             # torchvision knows no objects to ignore.

@@ -18,12 +18,11 @@ from data.transforms import Resize, RetinaNetAugmentation, SSDAugmentation, Stre
 from layers.losses import FocalLoss, MultiBoxLoss
 from layers.priors import Level
 from utils import parallel
-from utils.stop import leave_signals_to_parent
+from utils.stop import LOADER_CHECK, leave_signals_to_parent
 
 # SSD's name tells the side of the images that it takes.
 SSD_SIDES = {"ssd300": 300, "ssd512": 512}
 MODELS = ("retinanet", *SSD_SIDES)
-LOADER_TIMEOUT = 300  # seconds without a batch, after which the loader is taken for dead
 OPTIMIZERS = dict(sgd=torch.optim.SGD, adam=torch.optim.Adam, adamw=torch.optim.AdamW)
 
 
@@ -253,7 +252,7 @@ def build_loader(dataset, batches, recipe, device):
         batch_sampler=batches,
         collate_fn=build_collate(recipe),
         num_workers=workers,
-        timeout=LOADER_TIMEOUT if workers else 0,
+        timeout=LOADER_CHECK if workers else 0,
         pin_memory=device.type == "cuda",
         worker_init_fn=leave_signals_to_parent,
         generator=torch.Generator(),  # not that whose state a checkpoint keeps

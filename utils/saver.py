@@ -114,18 +114,18 @@ class Saver:
                 previous.unlink(missing_ok=True)
                 os.link(last, previous)
         content = checkpoint.detector_content(model, self.recipe, self.classes, iteration) | state
-        self.failure = self.write("last.pth", content)
-        if self.failure and has_failed_before:
-            self.raise_if_lost()
-        if self.failure:
-            return
-        self.iteration = iteration
         keep = self.recipe.keep_checkpoints
         if keep and iteration % self.recipe.save_every == 0:
+            # Before last.pth, so that a run which is killed between the two writes it again.
             self.write(f"iteration_{iteration:07d}.pth", content)
             for old in own_files(self.folder, "iteration_[0-9]{7,}[.]pth")[:-keep]:
                 with suppress(OSError):
                     old.unlink()
+        self.failure = self.write("last.pth", content)
+        if self.failure and has_failed_before:
+            self.raise_if_lost()
+        if not self.failure:
+            self.iteration = iteration
 
     def save_best(self, model, iteration, evaluation):
         """Write best.pth, a model and what its evaluation says of it."""

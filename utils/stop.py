@@ -20,11 +20,14 @@ OUT_OF_MEMORY = (
     "out of memory: a smaller --batch, a larger --accumulate (the same batch in more parts) or a "
     "smaller --resize need less; what was saved is kept, and --resume goes on from it"
 )
+LOADER_DIED = "a process that loads images died or stood still (out of memory? try --workers 0)"
+LOADER_TIMEOUT = 300  # seconds without a batch, after which the loader is taken for dead
+LOADER_CHECK = 5  # seconds without a batch, after which its processes are looked at
 # Signals that arrived before the training could answer them.
 early_requests = []
 
 
-class LoaderDied(Exception):
+class LoaderDied(UserError):
     """A process that loads images died, or stands still."""
 
 
@@ -80,10 +83,7 @@ class Stop:
         """Say after which iteration a training was stopped, and how to go on -> its exit code."""
         go_on = f"go on with: python train.py --resume {last}"
         if self.loader_died:
-            raise UserError(
-                f"a process that loads images died or stood still after iteration {iteration} (out "
-                f"of memory? try --workers 0); {go_on}"
-            )
+            raise UserError(f"{LOADER_DIED}, after iteration {iteration}; {go_on}")
         print(f"stopped after iteration {iteration}; {go_on}")
         return 128 + self.signal
 
@@ -105,21 +105,33 @@ class Stop:
         return kind in (KeyboardInterrupt, LoaderDied)
 
 
-def read_batches(loader, device):
-    """A loader's batches, on the device; a LoaderDied where one of its processes dies."""
+def read_batches(loader, device, memory_format=None):
+    """A loader's batches, on the device; a LoaderDied where one of its processes dies.
+
+    memory_format: by default, as images lie in memory while a network learns.
+    """
     batches = iter(loader)
-    memory_format = parallel.training_format(device)
+    memory_format = memory_format or parallel.training_format(device)
     # PyTorch would raise an error as soon as a process dies, in the middle of a step. It is noticed
     # here as well, when the next batch is asked for. (Not everywhere is there such a signal.)
     with suppress(ValueError, AttributeError):
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    try:
-        for images, targets in batches:
-            yield parallel.to_device(images, targets, device, memory_format)
-    except RuntimeError as error:
-        if "DataLoader" in str(error):
-            raise LoaderDied from None
-        raise
+    waited = 0
+    while True:
+        try:
+            images, targets = next(batches)
+        except StopIteration:
+            return
+        except RuntimeError as error:
+            # This asked whether all processes are alive, and may be asked again.
+            waited += loader.timeout
+            if "timed out" in str(error) and waited < LOADER_TIMEOUT:
+                continue
+            if "DataLoader" in str(error):
+                raise LoaderDied(LOADER_DIED) from None
+            raise
+        waited = 0
+        yield parallel.to_device(images, targets, device, memory_format)
 
 
 def leave_signals_to_parent(worker):

@@ -5,6 +5,7 @@ import textwrap
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from data.dataset import EvalBatches
@@ -13,6 +14,7 @@ from utils.build import build_loader
 from utils.evaluation.errors import Errors, breakdown, breakdown_lines, find_errors
 from utils.evaluation.metrics import ap_at_101_recalls, compute_metrics
 from utils.predict import predict, to_original
+from utils.stop import read_batches
 
 BOOTSTRAP_ROUNDS = 200
 MANY_IMAGES = 1000  # with more, a metric is certain enough, and resampling slow
@@ -99,10 +101,12 @@ def collect_detections(predict_batch, dataset, recipe, device):
     loader = build_loader(dataset, batches, recipe, device)
     # With None, the first process shows the bar if a terminal is there.
     is_hidden = True if parallel.rank() else None
-    bar = tqdm(loader, desc="evaluating", leave=False, disable=is_hidden, dynamic_ncols=True)
+    bar = tqdm(
+        read_batches(loader, device, torch.preserve_format), "evaluating", len(loader),
+        leave=False, disable=is_hidden, dynamic_ncols=True,
+    )  # fmt: skip
     detections = {}
     for images, targets in bar:
-        images, targets = parallel.to_device(images, targets, device)
         for result, target in zip(predict_batch(images, targets), targets):
             index = target["index"]
             result = to_original(result, target["size"], sizes[index].tolist())

@@ -18,7 +18,7 @@ from utils.evaluation.pictures import (
     threshold_or_half,
 )
 from utils.files import csv_text, mark_as_own, write
-from utils.log import append_entry
+from utils.log import append_entry, read_log
 from utils.predict import coco_rows
 
 RESULTS = (
@@ -155,7 +155,10 @@ def report_best(path, recipe, folder, device, train_dataset, val_dataset, evalua
     # AP50 on images that it was trained with shows whether it was trained too little or too long.
     train_AP50 = train_evaluation.breakdown["AP50"]
     passes = iteration * recipe.batch / len(train_dataset)
-    append_entry(log_path, dict(iteration=iteration, train_AP50=train_AP50, passes=passes))
+    entry = dict(iteration=iteration, train_AP50=train_AP50, passes=passes)
+    # A run that ended before it had written its results comes here again.
+    if entry not in read_log(log_path):
+        append_entry(log_path, entry)
     evaluation = with_advice(evaluation, val_dataset, recipe, log_path, (subset, train_evaluation))
     print(table(evaluation, val_dataset.records), "", sep="\n")
     described = conditions(val_dataset, "val", recipe, device, iteration)
