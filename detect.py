@@ -67,7 +67,8 @@ def main():
         print("stopped; all that was written until now is kept", file=sys.stderr)
     write_results(flags, output, results, detector.classes, dataset)
     count = sum(len(detections["scores"]) for _, detections in results)
-    print(f"{count} detections, {'written' if flags.labels else 'drawn'} into {output}")
+    done = "written" if flags.labels else "drawn"
+    print(f"{count} detections, {done} into {output}" if results else "no image was read")
     problems = [problem for source in inputs for problem in source.problems]
     print(*problems, sep="\n", end="\n" if problems else "", file=sys.stderr)
     return 1 if problems else 0
@@ -130,7 +131,8 @@ def parse_flags():
     add("--output", type=Path, metavar="FOLDER",
         help="folder for the copies (default: a new one, detections)")  # fmt: skip
     add("--json", type=Path, metavar="FILE", help="also write the detections into this new file")
-    add("--coco-json", type=Path, metavar="FILE", help="the same in COCO's result format")
+    add("--coco-json", type=Path, metavar="FILE",
+        help="the same in COCO's result format, where images without any are not")  # fmt: skip
     add("--labels", choices=tuple(WRITERS),
         help="instead of drawing, write the images and their detections as a dataset")  # fmt: skip
     add("--score-threshold", type=float, metavar="X",

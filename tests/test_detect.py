@@ -132,6 +132,14 @@ def test_images_without_detections_are_in_the_dataset(photos, folder, tmp_path, 
     assert len(entries) == 3 and not any(entry.objects for entry in entries)
 
 
+def test_where_no_image_can_be_read_it_does_not_say_that_labels_are_written(folder, tmp_path):
+    (tmp_path / "broken.jpg").write_text("text")
+    flags = (folder / "best.pth", tmp_path / "broken.jpg", "--labels", "yolo")
+    printed = run_script("detect.py", *flags, "--output", tmp_path / "out", code=1)
+    assert "no image was read" in printed and "written" not in printed
+    assert not (tmp_path / "out").exists()
+
+
 def test_labels_are_of_images_and_replace_nothing(photos, folder, tmp_path):
     flags = (folder / "best.pth", photos, "--labels", "coco", "--output", photos)
     assert "not overwritten" in run_script("detect.py", *flags, code=2)

@@ -1,5 +1,6 @@
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -54,6 +55,14 @@ def test_a_folder_means_its_images_and_videos(photos, tmp_path):
 def test_a_glob_that_the_shell_left_means_its_files(photos, tmp_path):
     [source] = find_inputs(["photos/**/*.[jp]*g"], tmp_path)
     assert [path.name for path in source.copies] == ["a.jpg", "b.png"]
+
+
+def test_copies_of_files_outside_the_current_folder_stay_in_the_output(photos, monkeypatch):
+    for name in ("a/1.jpg", "b/1.jpg", "here/b/1.jpg"):
+        write_image(photos.parent / name)
+    monkeypatch.chdir(photos.parent / "here")
+    found = copies(find_inputs(["b", "../a", "../b", "../b/1.jpg"], Path("out")))
+    assert len(set(found)) == 3 and not any(".." in path for path in found)
 
 
 def test_two_images_of_one_name_keep_both_copies(photos, tmp_path):

@@ -33,6 +33,14 @@ def test_coco_boxes_are_left_top_width_height_and_ids_the_number_in_the_name():
     assert result["image_id"] == "cat.jpg"
 
 
+def test_images_of_equal_names_and_frames_of_equal_numbers_have_coco_ids_of_their_own():
+    images = [dict(image=name) for name in ("a/1.jpg", "b/1.jpg", "b/2.jpg")]
+    frames = [dict(video=name, frame=7) for name in ("a.mp4", "b.mp4")]
+    results = [found(source, (0, 0, 1, 1, 0.5, 0)) for source in images + frames]
+    ids = [result["image_id"] for result in coco_results(results, ["a"])]
+    assert ids == ["a/1.jpg", "b/1.jpg", 2, "a.mp4 7", "b.mp4 7"]
+
+
 def test_coco_s_own_classes_have_coco_s_ids_with_their_gaps():
     listed = get_model_weights("retinanet_resnet50_fpn").COCO_V1.meta["categories"]
     names = [name for name in listed if name not in ("N/A", "__background__")]

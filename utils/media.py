@@ -118,9 +118,12 @@ def open_inputs(files, output, every=1, truth=None):
     """
     copies = {}
     for path, place in files:
-        # Of two files with the same name, the second is copied with the folders of its path.
-        if copies.get(place, path) != path:
-            place = Path(*path.parts[1:]) if path.is_absolute() else path
+        # Of two files with the same name, the second is copied with the folders of its path, which
+        # must not lead out of the output.
+        whole = Path(os.path.abspath(path))
+        typed = whole if path.is_absolute() or ".." in path.parts else path
+        places = (place, typed.relative_to(typed.anchor), whole.relative_to(whole.anchor))
+        place = next((free for free in places if copies.get(free, path) == path), places[-1])
         copies[place] = path
     # What is no file is the number of a camera.
     videos = {

@@ -1,5 +1,6 @@
 """From a batch of images to its detections, and from detections to JSON."""
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,8 +85,8 @@ def coco_results(results, classes, dataset=None):
     """The same in COCO's result format: image_id, category_id, bbox and score.
 
     bbox is left, top, width, height. The ids are those of the dataset. For an image that is not in
-    it, the id is the number in the file's name, or else the name; a category has COCO's id if the
-    classes are COCO's, or else its place among them, from 1.
+    it, the id is the number in the file's name, or else the name, or the path where others have the
+    same; a category has COCO's id if the classes are COCO's, or else its place among them, from 1.
     """
     image_ids = {}
     category_ids = tuple(category_numbers(classes).values())
@@ -93,9 +94,13 @@ def coco_results(results, classes, dataset=None):
         records = dataset.records
         category_ids = records.category_ids or category_ids
         image_ids = {path: records.image_id(i) for path, i in image_numbers(records).items()}
+    known = [image_ids.get(Path(source.get("image", "")).resolve()) for source, _ in results]
+    ids = [named_id(source) if i is None else i for (source, _), i in zip(results, known)]
+    counts = Counter(ids)
     rows = []
-    for source, image_detections in results:
-        image_id = image_ids.get(Path(source.get("image", "")).resolve(), named_id(source))
+    for (source, image_detections), known_id, image_id in zip(results, known, ids):
+        if known_id is None and counts[image_id] > 1:
+            image_id = " ".join(map(str, source.values()))
         rows += coco_rows(image_id, category_ids, image_detections)
     return rows
 
