@@ -34,7 +34,7 @@ def main():
     split = flags.split or ("all" if flags.annotations else "val")
     with parallel.rank0_first():
         dataset = eval_dataset(recipe, split, detector.classes)
-    described = conditions(dataset, split, recipe, device, detector.iteration)
+    described = conditions(flags.checkpoint, dataset, split, recipe, device, detector.iteration)
     for name, value in described.items():
         print(f"{name:16} {value}" if not isinstance(value, list) else "\n".join(value))
 

@@ -34,8 +34,8 @@ from utils.steps import FiniteCheck, Plateau, learning_rate
 from utils.stop import Stop, read_batches, run_script
 
 
-def main():
-    flags = options.train_parser(__doc__).parse()
+def main(arguments=None):
+    flags = options.train_parser(__doc__).parse(arguments)
     # Under torchrun, this process joins the others here.
     device = parallel.start(flags.device)
     prepare = new_run if flags.resume is None else resumed_run

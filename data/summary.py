@@ -1,8 +1,11 @@
 """What a training reports about its data at the start: counts, sizes, and what priors reach."""
 
+import textwrap
+
 import numpy as np
 import torch
 
+from data.text import some
 from layers.boxes import paired_iou
 
 # A prior reaches an object if their IoU is at least this, which is what matching asks for.
@@ -49,12 +52,18 @@ def summary(dataset, levels):
     real = ~records.ignore
     counts = np.bincount(records.labels[real], minlength=len(classes))
     per_image = np.diff(records.offsets)
+    ignored, empty = (~real).sum(), (per_image == 0).sum()
     yield (
-        f"{len(records)} images, {counts.sum()} objects of {len(classes)} classes, "
-        f"{(~real).sum()} to ignore; {(per_image == 0).sum()} images without any, "
-        f"at most {per_image.max(initial=0)} in one"
+        f"{len(records)} images, {counts.sum()} objects of {len(classes)} classes"
+        + (f", {ignored} to ignore" if ignored else "")
+        + f"; at most {per_image.max(initial=0)} in an image"
+        + (f", none in {empty}" if empty else "")
     )
-    yield "  ".join(f"{name} {count}" for name, count in zip(classes, counts))
+    shown = "  ".join(f"{name} {count}" for name, count in zip(classes, counts) if count)
+    yield textwrap.fill(shown, width=100)
+    absent = [name for name, count in zip(classes, counts) if not count]
+    if absent and real.any():
+        yield f"no objects of: {some(absent)}"
     if real.any():
         boxes = resized_boxes(dataset)[real]
         yield from reach_lines(boxes, levels, hasattr(dataset.transform, "short_side"))

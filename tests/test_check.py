@@ -24,6 +24,14 @@ def test_a_clean_dataset_ends_with_zero_and_a_sheet(tmp_path):
     assert "0 problems" in printed and Image.open(tmp_path / "sheet.png").size[0] > 1000
 
 
+def test_help_shows_only_the_flags_that_matter_and_the_others_are_taken(tmp_path):
+    printed = run_script("tools/check.py", "--help")
+    assert all(flag in printed for flag in ("--sheet", "--root", "--recipe", "--resize"))
+    assert not any(flag in printed for flag in ("--visdom", "--lr", "--resume", "--box-weight"))
+    write_coco(tmp_path / "data", OBJECTS)
+    run_script("tools/check.py", "--root", tmp_path / "data", "--lr", "0.1", "--visdom")
+
+
 def test_it_describes_the_training_that_will_be_and_names_its_recipe_first(tmp_path):
     write_coco(tmp_path / "data", OBJECTS)
     flags = ("--root", tmp_path / "data", "--weights", "none", "--device", "cpu")

@@ -28,6 +28,12 @@ def test_a_sheet_holds_pictures_of_any_size():
     assert sheet([IMAGE, IMAGE[:, :20], IMAGE[:5]], columns=2, width=100).shape == (208, 208, 3)
 
 
+def test_names_stand_below_the_pictures_of_a_sheet():
+    picture = sheet([IMAGE + 9] * 2, columns=2, width=120, names=["a.jpg", "b.jpg"])
+    assert picture.shape == (144, 248, 3)
+    assert (picture[82:104, :124] == 0).any() and (picture[82:104, 124:] == 0).any()
+
+
 def test_a_name_never_covers_a_small_object():
     """Small boxes in a row, closer than a name is wide: a name has another place, or none."""
     boxes = [(20 + 9 * i, 40, 26 + 9 * i, 46) for i in range(8)] + [(10, 60, 90, 95)]

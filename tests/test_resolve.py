@@ -255,9 +255,9 @@ def test_a_recipe_of_ours_is_its_name_alone():
 def test_what_differs_is_told_and_what_has_no_effect_is_not(monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     text = resolve.describe_recipe(RECIPES["shapes"] | dict(batch=4, milestones=(1, 2)))
-    assert text == "as shapes in utils/recipes.py  but  batch=4"
+    assert text == "as shapes in utils/recipes.py, but with  batch=4"
     text = resolve.describe_recipe(RECIPES["ssd300_voc"] | dict(depth=18, resize=9, lr=0.5))
-    assert text == "as ssd300_voc in utils/recipes.py  but  lr=0.5"
+    assert text == "as ssd300_voc in utils/recipes.py, but with  lr=0.5"
 
 
 def test_it_fits_the_terminal(monkeypatch):

@@ -24,8 +24,10 @@ def test_what_is_not_a_number_is_null_and_a_name_stays_as_it_is():
 
 def test_a_page_holds_the_conditions_the_table_and_the_pictures(tmp_path):
     (tmp_path / "quality.png").write_bytes(b"picture")
-    page = report_page(dict(split="val", classes=3), "AP  0.5 <b>", tmp_path)
-    assert "split" in page and "val" in page and "AP  0.5 &lt;b&gt;" in page
+    described = dict(model="ssd300", dataset="<a>", notes=["one", "two"], iteration=None)
+    page = report_page(described, "AP  0.5 <b>", tmp_path)
+    assert "<h1>ssd300 on &lt;a&gt;</h1>" in page and "one; two" in page
+    assert "iteration" not in page and "AP  0.5 &lt;b&gt;" in page
     [content] = re.findall(r"data:image/png;base64,([^']+)'", page)
     assert base64.b64decode(content) == b"picture"
     assert "http" not in page, "nothing is fetched from elsewhere"

@@ -26,8 +26,18 @@ def test_the_summary_counts_and_advises(tmp_path):
     write_coco(tmp_path, OBJECTS, ids=(3, 17))
     dataset = Dataset(*read_split("coco", tmp_path), Resize(64, 96))
     text = "\n".join(summary.summary(dataset, LEVELS))
-    assert "3 images, 3 objects of 2 classes, 0 to ignore; 1 images without any" in text
+    assert text.startswith("3 images, 3 objects of 2 classes; at most 2 in an image, none in 1\n")
     assert "cat 1  dog 2" in text and "3 to 17, have gaps" in text and "advice" in text
+
+
+def test_classes_without_objects_are_counted_and_many_classes_take_short_lines(tmp_path):
+    names = [f"class number {i}" for i in range(80)]
+    write_coco(tmp_path, [[(1, 1, 40, 40, i)] for i in range(20)], names=names, ids=range(1, 81))
+    dataset = Dataset(*read_split("coco", tmp_path, names=names), Resize(64, 96))
+    lines = list(summary.summary(dataset, LEVELS))
+    assert any(line.startswith("no objects of: ") and "and 55 more" in line for line in lines)
+    assert max(map(len, lines[1].splitlines())) <= 100
+    assert "class number 19 1" in lines[1] and " 0" not in lines[1].replace("number 0", "")
 
 
 def test_sizes_are_those_the_network_sees(tmp_path):

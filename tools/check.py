@@ -2,10 +2,11 @@
 
     python -m tools.check --root my/folder --sheet sheet.jpg
 
-Takes the flags of train.py. The exit code is 1 if there are problems with which training would
+Takes all flags of train.py. The exit code is 1 if there are problems with which training would
 refuse to start.
 """
 
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,8 @@ from utils.files import must_be_new
 from utils.fit_priors import fit_priors, proposal_line
 from utils.resolve import asked_recipe, describe_recipe, resolve_recipe
 from utils.stop import run_script
+
+SHOWN_FLAGS = ("options", "the detector", "what it sees")  # groups in --help
 
 
 def main():
@@ -78,6 +81,10 @@ def parse_flags():
         metavar="FILE",
         help="draw 16 images with their boxes, as training sees them, into this new file",
     )
+    # A training's flags are taken, so that its command can be checked, but only these matter.
+    for group in parser._action_groups:
+        for action in group._group_actions if group.title not in SHOWN_FLAGS else ():
+            action.help = argparse.SUPPRESS
     return parser.parse()
 
 
@@ -89,13 +96,14 @@ def training_sheet(dataset, count=16):
     # An image that is in both halves is drawn once, and one more at random takes its place.
     chosen = dict.fromkeys([*random[: count - len(hardest)], *hardest, *random])
     pictures = []
-    for index in list(chosen)[:count]:
+    chosen = list(chosen)[:count]
+    for index in chosen:
         image, target = dataset[0, index, (0, 0)]
         names = [*dataset.classes, "ignore"]
         pictures.append(draw.draw(image, target["boxes"], target["labels"], names))
-    return draw.sheet(
-        pictures, "random images; then those with the smallest, the most and the longest objects"
-    )
+    caption = "random images; then those with the smallest, the most and the longest objects"
+    paths = [Path(dataset.records.path(index)) for index in chosen]
+    return draw.sheet(pictures, caption, names=[path.name for path in paths])
 
 
 def hardest_images(records, count):

@@ -3,6 +3,7 @@
 import base64
 import colorsys
 import io
+from itertools import zip_longest
 
 import cv2
 import numpy as np
@@ -92,13 +93,19 @@ def plate_corner(box, plate_size, image_size, boxes):
     return None
 
 
-def sheet(images, caption="", columns=4, width=320):
-    """Images in rows, each at most width x width pixels, and a caption below -> one picture."""
+def sheet(images, caption="", columns=4, width=320, names=()):
+    """Images in rows, each at most width x width pixels, and a caption below -> one picture.
+
+    names: a text for each image, which is written below it.
+    """
     cells = []
-    for image in images:
+    for image, name in zip_longest(images, names, fillvalue=""):
         picture = resize_to(image, width)
-        cell = np.full((width + 4, width + 4, 3), 255, np.uint8)
+        cell = np.full((width + (24 if names else 4), width + 4, 3), 255, np.uint8)
         cell[2 : 2 + picture.shape[0], 2 : 2 + picture.shape[1]] = picture
+        # The end of a long name says most.
+        corner = (4, picture.shape[0] + 17)
+        cv2.putText(cell, name[-40:], corner, FONT, 0.45, BLACK, 1, cv2.LINE_AA)
         cells.append(cell)
     cells += [np.full_like(cells[0], 255)] * (-len(cells) % columns)
     rows = [np.hstack(cells[start : start + columns]) for start in range(0, len(cells), columns)]

@@ -130,7 +130,7 @@ class Log:
         """Say how long the training will take."""
         seconds = self.seconds_left(iteration)
         end = time.strftime("%a %H:%M", time.localtime(time.time() + seconds))
-        line = f"about {in_words(seconds)} to go, evaluations not counted: until {end}"
+        line = f"about {in_words(seconds)} to go without evaluations: until {end}"
         if seconds > LONG_TRAINING:
             line += "; fewer --iterations, a smaller --resize or --depth, or a GPU make it shorter"
         self.bar.write(line)
@@ -203,9 +203,11 @@ def append_entry(path, entry):
 
 
 def in_words(seconds):
-    """Seconds as hours and minutes."""
+    """Seconds in words, as hours and minutes where there are many."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
     hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes:02} min"
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min"
 
 
 def read_log(path):

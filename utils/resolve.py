@@ -126,7 +126,7 @@ def recipe_by_data(recipe, classes, num_images, device):
     if dataset == "voc":
         is_published = is_published and set(classes) == set(voc.CLASSES)
     if dataset == "shapes" or is_published:
-        return recipe, f"recipe {name}: it is made for {dataset}"
+        return recipe, f"recipe {name}, made for {dataset}"
     name = f"{model}_scratch" if recipe.weights == "none" else f"{model}_custom"
     custom = RECIPES[name] | dict(dataset=dataset, weights=recipe.weights)
     where = "own data"
@@ -257,7 +257,7 @@ def describe_recipe(recipe):
     differing = {name: differences(recipe, other) for name, other in RECIPES.items()}
     name = min(differing, key=lambda name: len(differing[name]))
     words = [f"{option}={value}" for option, value in differing[name].items()]
-    text = "  ".join([f"as {name} in utils/recipes.py", *(["but"] if words else []), *words])
+    text = "  ".join([f"as {name} in utils/recipes.py" + (", but with" if words else ""), *words])
     width = min(shutil.get_terminal_size((100, 24)).columns, 120)
     return textwrap.fill(text, width=width, break_long_words=False, break_on_hyphens=False)
 

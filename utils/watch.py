@@ -1,5 +1,6 @@
 """Watching a run in a browser: visdom and TensorBoard."""
 
+import logging
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -11,6 +12,15 @@ from utils.files import latest_name, new_name
 
 PICTURE_WIDTH = 900  # pixels of a window with a picture
 TITLE_HEIGHT = 20  # pixels of its title
+# The windows of visdom, and the names that TensorBoard's users are used to.
+TAGS = {
+    "loss": "train/{}",
+    "loss of epochs": "train/epoch_{}",
+    "learning rate": "train/{}",
+    "images per second": "train/images_per_second",
+    "waiting for data": "train/data_wait",
+    "average precision": "val/{}",
+}
 
 
 class Visdom:
@@ -23,6 +33,8 @@ class Visdom:
     def __init__(self, address, name, resumed=False):
         import visdom
 
+        # It warns that nothing comes back from the browser, which is not needed here.
+        logging.getLogger("visdom").setLevel(logging.ERROR)
         parts = urlsplit(address if "//" in address else f"http://{address}")
         host = f"http://{parts.hostname}"
         port = parts.port or 8097
@@ -106,14 +118,14 @@ class TensorBoard:
             raise UserError(f"--logdir {folder}: cannot be written ({error.strerror})") from None
 
     def points(self, window, iteration, **values):
-        """Add a point to each of the curves under a heading."""
+        """Add a point to each of the curves in one of visdom's windows."""
         for name, value in values.items():
-            self.writer.add_scalar(f"{window}/{name}", value, iteration)
+            self.writer.add_scalar(TAGS[window].format(name), value, iteration)
         self.writer.flush()
 
     def picture(self, window, image, iteration):
         """Add a picture [H, W, 3] RGB to those under a heading."""
-        self.writer.add_image(window, image, iteration, dataformats="HWC")
+        self.writer.add_image(f"val/{window}", image, iteration, dataformats="HWC")
 
 
 def watchers(recipe, name, resumed=False):

@@ -9,6 +9,7 @@ import torch
 from tqdm import tqdm
 
 from data.dataset import EvalBatches
+from data.text import some
 from utils import parallel
 from utils.build import build_loader
 from utils.evaluation.errors import Errors, breakdown, breakdown_lines, find_errors
@@ -199,16 +200,23 @@ def table(evaluation, records):
     """An Evaluation with its errors as text: classes, metrics, breakdown and advice."""
     per_class = evaluation.per_class
     counts = np.bincount(records.labels[~records.ignore], minlength=len(per_class))
+    absent = [name for name, count in zip(per_class, counts) if not count]
     width = max(len(name) for name in [*per_class, "class"])
     columns = list(next(iter(per_class.values())))
     heads = [*columns, "score", "prec.", "recall"]
     lines = [f"{'class':{width}}  objects  " + "  ".join(f"{name:>6}" for name in heads)]
     for (name, values), count in zip(per_class.items(), counts):
+        if name in absent:
+            continue
         numbers = [values[column] for column in columns]
         numbers += evaluation.class_operating_points[name][:3]
         lines.append(f"{name:{width}}  {count:7}  " + "  ".join(map(number, numbers)))
+    lines += [f"no objects of: {some(absent)}"] if absent else []
     lines.append("")
     for i, (name, value) in enumerate(evaluation.metrics.items()):
+        # metrics.json has all of them.
+        if i and (math.isnan(value) or name.startswith("AR")):
+            continue
         line = f"{name:10} {number(value)}"
         if i == 0 and evaluation.interval:
             low, high = evaluation.interval
@@ -231,15 +239,17 @@ def number(value):
     return "   n/a" if math.isnan(value) else f"{value:6.3f}"
 
 
-def conditions(dataset, split, recipe, device, iteration=None):
+def conditions(checkpoint, dataset, split, recipe, device, iteration=None):
     """What was evaluated and how, name -> value; it is printed, and stored with the results."""
     where = recipe.annotations or recipe.root or f"data/{recipe.dataset}"
     return dict(
-        dataset=f"{recipe.dataset} {where}",
+        model=f"{recipe.model}-{recipe.depth}" if recipe.model == "retinanet" else recipe.model,
+        checkpoint=str(checkpoint),
+        dataset=f"{recipe.dataset} {where}".removeprefix("auto "),
         split=split,
         images=len(dataset),
         objects=int((~dataset.records.ignore).sum()),
-        classes=len(dataset.classes),
+        classes=f"{len(dataset.classes)}: {some(dataset.classes)}",
         notes=list(dataset.records.notes),
         metric=recipe.metric,
         score_threshold=recipe.score_threshold,

@@ -3,6 +3,9 @@
 import html
 import json
 import math
+import shlex
+import sys
+import time
 
 import numpy as np
 
@@ -35,9 +38,10 @@ PICTURES = {
 }
 STYLE = """
 body { font: 15px/1.5 sans-serif; max-width: 1300px; margin: 2em auto; padding: 0 1em; }
-pre { overflow-x: auto; font-size: 13px; }
-img { max-width: 100%; height: auto; }
-td { padding-right: 1em; vertical-align: top; }
+pre, div { overflow-x: auto; font-size: 13px; }
+img { min-width: 800px; max-width: 100%; }
+td { padding-right: 1em; vertical-align: top; overflow-wrap: anywhere; }
+td:first-child { white-space: nowrap; }
 """
 
 
@@ -48,6 +52,8 @@ def save_results(folder, dataset, evaluation, described, replace=False):
     its older results are overwritten. Without mistakes there is no mistakes.jpg.
     """
     mark_as_own(folder)
+    command = shlex.join(["python", *sys.argv])
+    described = described | dict(date=time.strftime("%Y-%m-%d %H:%M"), command=command)
     detections = evaluation.detections
     threshold = evaluation.operating_point.threshold
     records = dataset.records
@@ -89,21 +95,27 @@ def json_value(value):
 
 def report_page(described, text, folder):
     """An HTML page of what was evaluated, the table as text, and the folder's PICTURES."""
-    rows = "".join(
-        f"<tr><td>{html.escape(str(name))}</td><td>{html.escape(str(value))}</td></tr>"
+    texts = {
+        name: "; ".join(value) if isinstance(value, list) else str(value)
         for name, value in described.items()
         if value not in ([], None)
+    }
+    rows = "".join(
+        f"<tr><td>{html.escape(name)}</td><td>{html.escape(text)}</td></tr>"
+        for name, text in texts.items()
     )
-    paths = {folder / name: title for name, title in PICTURES.items() if (folder / name).exists()}
+    title = html.escape(f"{described.get('model')} on {described.get('dataset')}")
+    paths = {title: folder / name for name, title in PICTURES.items() if (folder / name).exists()}
     # The pictures stand in the page itself, so that it can be sent as a single file.
+    sources = {name: draw.embedded(path.read_bytes(), path.suffix) for name, path in paths.items()}
     pictures = "".join(
-        f"<h2>{title}</h2><img alt='{title}' src='{draw.embedded(path.read_bytes(), path.suffix)}'>"
-        for path, title in paths.items()
+        f"<h2>{name}</h2><div><img alt='{name}' src='{source}'></div>"
+        for name, source in sources.items()
     )
     return (
         "<!doctype html><html lang='en'><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width'>"
-        f"<title>Evaluation</title><style>{STYLE}</style><h1>Evaluation</h1>"
+        f"<title>{title}</title><style>{STYLE}</style><h1>{title}</h1>"
         f"<table>{rows}</table><pre>{html.escape(text)}</pre>{pictures}</html>"
     )
 
@@ -160,8 +172,8 @@ def report_best(path, recipe, folder, device, train_dataset, val_dataset, evalua
     if entry not in read_log(log_path):
         append_entry(log_path, entry)
     evaluation = with_advice(evaluation, val_dataset, recipe, log_path, (subset, train_evaluation))
-    print(table(evaluation, val_dataset.records), "", sep="\n")
-    described = conditions(val_dataset, "val", recipe, device, iteration)
+    print("", table(evaluation, val_dataset.records), "", sep="\n")
+    described = conditions(path, val_dataset, "val", recipe, device, iteration)
     for path in save_results(folder, val_dataset, evaluation, described, replace=True):
         print(f"{path.stem:12} {path}")
 
