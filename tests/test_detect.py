@@ -82,11 +82,11 @@ def test_another_resize_is_used(folder, tmp_path, monkeypatch):
 def test_ctrl_c_leaves_a_video_that_can_be_played(folder, tmp_path, monkeypatch, capsys):
     network, calls = detect.Detector.detect_batch, []
 
-    def interrupted(self, arrays):
+    def interrupted(self, arrays, score_threshold):
         calls.append(len(arrays))
         if len(calls) == 5:
             raise KeyboardInterrupt
-        return network(self, arrays)
+        return network(self, arrays, score_threshold)
 
     monkeypatch.setattr(detect.Detector, "detect_batch", interrupted)
     run(folder, monkeypatch, folder / "clip.mp4", "--output", tmp_path, "--json", tmp_path / "j")
