@@ -140,6 +140,7 @@ def read_folder(name, root):
     """
     if name == "shapes":
         return shapes.read(root)
+    root = Path(root)
     is_inside = root.is_file() and root.suffix.lower() in (".yaml", ".yml", ".json", ".csv", ".xml")
     folder = Folder(root.parent if is_inside else root)
     note = []
