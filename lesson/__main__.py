@@ -6,11 +6,14 @@ python -m lesson prior 6634            # everything that happens to a prior of S
 python -m lesson prior 150 110 60      # the prior that is most like this x, y and side in pixels
 python -m lesson prior 6634 --image 3  # the prior on another validation image
 python -m lesson page                  # page.html alone: the example's numbers, to touch
+python -m lesson exercises             # which exercises are solved, what is wrong with others
+python -m lesson exercises iou         # more about one of them
 """
 
 from pathlib import Path
 
 from data.text import UserError
+from lesson.diagnose import exercises
 from lesson.draw_detections import (
     draw_curve,
     draw_nms,
@@ -47,7 +50,8 @@ def main():
     parser.add_argument(
         "what",
         nargs="*",
-        help="prior, and its number or its x, y and side; object, and its number; or page",
+        help="prior, and its number or its x, y and side; object, and its number; page; or "
+        "exercises, and a name",
     )
     parser.add_argument(
         "--image", type=int, default=IMAGE, help="the number of the validation image"
@@ -59,13 +63,16 @@ def main():
             raise UserError(f"--image {flags.image}: the validation images are 0 to {count - 1}")
         print(*follow(*flags.what[:1], flags.what[1:], flags.image), sep="\n")
         return
+    if flags.what[:1] == ["exercises"] and len(flags.what) < 3:
+        print(*exercises(*flags.what[1:]), sep="\n")
+        return
     if flags.what == ["page"]:
         print(f"written: {draw_page({name: snapshots(name) for name in NAMES})}")
         return
     if flags.what:
         raise UserError(
-            f"{flags.what[0]}: type prior or object and a number, page, or nothing to draw all "
-            "pictures"
+            f"{flags.what[0]}: type prior or object and a number, page, exercises, or nothing to "
+            "draw all pictures"
         )
     draw_all()
 

@@ -1,9 +1,7 @@
 """What several tests need: targets by hand, and tiny datasets on disk."""
 
-import importlib.util
 import json
 import os
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -20,7 +18,6 @@ import torch
 
 from data.reading import read_folder, select_classes
 from data.records import Entry, Object, pack
-from utils.evaluation import evaluate  # noqa: F401  so that layers and metrics are imported
 from utils.log import read_log
 
 ROOT = Path(__file__).parent.parent
@@ -113,27 +110,3 @@ class Malicious:
 
     def __reduce__(self):
         return print, ("executed",)
-
-
-def pytest_addoption(parser):
-    parser.addoption("--mine", help="a file with functions that take the place of the project's")
-
-
-def pytest_configure(config):
-    if config.getoption("--mine"):
-        replace_functions(config.rootpath / config.getoption("--mine"))
-
-
-def replace_functions(path):
-    """Let a file's functions take the place of those of the same names in layers and utils."""
-    spec = importlib.util.spec_from_file_location("mine", path)
-    mine = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(mine)
-    modules = [
-        module for name, module in sys.modules.items() if name.startswith(("layers", "utils"))
-    ]
-    for name, function in vars(mine).items():
-        if getattr(function, "__module__", None) == "mine":
-            for module in modules:
-                if hasattr(module, name):
-                    setattr(module, name, function)

@@ -1,176 +1,173 @@
-"""The lesson's exercises: stubs fail the tests of their functions, right answers pass, and the
-mistakes that everybody makes are called by their name."""
+"""The lesson's exercises: right answers are solved, and wrong ones are told what is wrong."""
 
-import importlib
 import inspect
 import os
-import re
+import shutil
 import subprocess
 import sys
 
 import pytest
-import torch
 
+from data.text import UserError
+from lesson import diagnose as engine
+from lesson.diagnose import FOLDER, NAMES, diagnose, exercises, mistakes_of, program, run_source
 from tests.conftest import ROOT
+from tests.right_answers import IMPORTS, RIGHT_ANSWERS
 
-# Exercise -> its tests, the functions to write and where the project's own stand.
-EXERCISES = {
-    "iou": ("test_boxes", "layers.boxes", ("iou",)),
-    "deltas": ("test_boxes", "layers.boxes", ("encode", "decode")),
-    "priors": ("test_priors", "layers.priors", ("lay_priors",)),
-    "match": ("test_matching", "layers.matching", ("best_priors",)),
-    "mining": ("test_losses", "layers.losses", ("mine_hard_negatives",)),
-    "focal": ("test_losses", "layers.losses", ("focal_loss",)),
-    "nms": ("test_nms", "layers.detections", ("batched_nms",)),
-    "average_precision": ("test_metrics", "utils.evaluation.metrics", ("average_precision",)),
-}
-PLUS_ONE = """
-import torch
+STUB = "def {}(*arguments):\n    raise NotImplementedError\n"
+
+
+def functions_of(name):
+    return dict.fromkeys(probe.function for probe in mistakes_of(name).PROBES)
+
+
+def verdict(folder, name, source):
+    """What is said of a program as the answer to an exercise."""
+    (folder / f"{name}.py").write_text(source)
+    return diagnose(name, folder)
+
+
+def solution(name, *changes):
+    source = (FOLDER / f"solutions/{name}.py").read_text()
+    for old, new in changes:
+        assert old in source
+        source = source.replace(old, new)
+    return source
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_exercise_is_not_begun_then_solved(name, tmp_path):
+    stubs = "".join(map(STUB.format, functions_of(name)))
+    assert verdict(tmp_path, name, stubs).line == "not begun"
+    assert verdict(tmp_path, name, solution(name)).line == "solved"
+
+
+CASES = [(name, i) for name, answers in RIGHT_ANSWERS.items() for i in range(len(answers))]
+
+
+@pytest.mark.parametrize("name, number", CASES)
+def test_a_right_answer_of_another_form_is_solved(name, number, tmp_path):
+    found = verdict(tmp_path, name, IMPORTS + RIGHT_ANSWERS[name][number])
+    assert found.line == "solved", found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_known_mistake_is_called_by_its_name(name, tmp_path):
+    for mistake in mistakes_of(name).MISTAKES:
+        found = verdict(tmp_path, name, solution(name, *mistake.changes))
+        assert found.line.endswith(mistake.sentence), (mistake.sentence, found)
+
+
+def test_two_mistakes_in_one_answer_are_both_named(tmp_path):
+    clamp, _, plus_one, *_ = mistakes_of("iou").MISTAKES
+    found = verdict(tmp_path, "iou", solution("iou", *clamp.changes, *plus_one.changes))
+    assert found.line == f"{clamp.sentence} And: {plus_one.sentence}"
+
+
+def test_a_mistake_written_in_the_learner_s_own_way_is_recognised(tmp_path):
+    source = """
 def iou(boxes, others):
-    left, top, right, bottom = boxes[:, None].unbind(-1)
-    other = others.unbind(-1)
-    width = torch.minimum(right, other[2]) - torch.maximum(left, other[0]) + 1
-    height = torch.minimum(bottom, other[3]) - torch.maximum(top, other[1]) + 1
-    shared = width.clamp(min=0) * height.clamp(min=0)
-    area = (right - left + 1) * (bottom - top + 1)
-    other_area = (other[2] - other[0] + 1) * (other[3] - other[1] + 1)
-    return shared / (area + other_area - shared)
+    result = boxes.new_zeros(len(boxes), len(others))
+    for i, a in enumerate(boxes):
+        for j, b in enumerate(others):
+            shared = (min(a[2], b[2]) - max(a[0], b[0])) * (min(a[3], b[3]) - max(a[1], b[1]))
+            areas = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])
+            result[i, j] = shared / (areas - shared)
+    return result
 """
-ARGMAX = """
-def best_priors(overlap, prior):
-    return prior.gather(-1, overlap.argmax(dim=-1, keepdim=True))[..., 0]
-"""
-ACROSS_CLASSES = """
-from torchvision.ops import nms
-def batched_nms(boxes, scores, labels, iou_threshold):
-    return nms(boxes, scores, iou_threshold)
-"""
-NO_FLOOR = """
-def mine_hard_negatives(class_loss, labels, negatives_per_positive):
-    negative = labels == -1
-    rank = class_loss.masked_fill(~negative, -1).argsort(dim=1, descending=True).argsort(dim=1)
-    return negative & (rank < negatives_per_positive * (labels >= 0).sum(dim=1, keepdim=True))
-"""
-CLAMPED = """
-import torch
-def focal_loss(logits, labels, alpha, gamma):
-    p = logits.sigmoid().clamp(1e-4, 1 - 1e-4)
-    present = torch.nn.functional.one_hot(labels.clamp(min=0), logits.shape[-1]).bool()
-    present &= (labels >= 0)[..., None]
-    cost = torch.where(
-        present, -alpha * (1 - p) ** gamma * p.log(), -(1 - alpha) * p**gamma * (1 - p).log()
+    assert "clamp(min=0)" in verdict(tmp_path, "iou", source).line
+
+
+def test_an_unknown_mistake_is_shown_on_the_smallest_call_that_it_spoils(tmp_path):
+    found = verdict(tmp_path, "iou", solution("iou", ("/ (area", "* 1.5 / (area")))
+    problem = "the result should be [[0.3333]], but is [[0.5]]"
+    assert found.line == f"given two boxes that share a third, {problem}"
+    assert found.details[1] == "    iou(boxes=[[0, 0, 10, 10]], others=[[5, 0, 15, 10]])"
+
+
+def test_of_two_functions_the_wrong_one_is_named(tmp_path):
+    (mistake,) = [m for m in mistakes_of("deltas").MISTAKES if "infinite" in m.sentence]
+    found = verdict(tmp_path, "deltas", solution("deltas", *mistake.changes))
+    assert found.line.startswith("decode: ")
+    half_done = solution(
+        "deltas", ("    shift, stretch = deltas", "    raise NotImplementedError\n#")
     )
-    return (cost * (labels != -2)[..., None]).sum()
-"""
-COLUMN_BY_COLUMN = """
-import torch
-def lay_priors(base_priors, grid, steps):
-    x, y = torch.meshgrid(
-        torch.arange(grid[1]) * steps[1], torch.arange(grid[0]) * steps[0], indexing="ij"
-    )
-    return (torch.stack([x, y, x, y], dim=-1)[:, :, None] + base_priors).flatten(0, 2)
-"""
-NO_ENVELOPE = """
-import math
-import numpy as np
-def average_precision(hits, num_objects, eleven_points=False):
-    if num_objects == 0:
-        return math.nan
-    found = np.cumsum(hits)
-    recall, precision = found / num_objects, found / np.arange(1, len(hits) + 1)
-    if eleven_points:
-        points = np.linspace(0, 1, 11)
-        return float(np.mean([precision[recall >= point].max(initial=0) for point in points]))
-    return float((np.diff(recall, prepend=0) * precision).sum())
-"""
-NO_LIMIT = """
-from layers.boxes import encode as project_encode
-from layers.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
-import torch
-def encode(boxes, priors):
-    return project_encode(boxes, priors)
-def decode(deltas, priors):
-    shift, stretch = deltas.split(2, dim=-1)
-    centre, size = xyxy_to_cxcywh(priors).split(2, dim=-1)
-    centre = centre + shift * size * 0.1
-    return cxcywh_to_xyxy(torch.cat([centre, size * (stretch * 0.2).exp()], dim=-1))
-"""
-MISTAKES = (
-    ("iou", PLUS_ONE, "there is no \\+ 1 in it"),
-    ("deltas", NO_LIMIT, "test_no_delta_makes_a_box_infinite"),
-    ("priors", COLUMN_BY_COLUMN, "x moves with the column"),
-    ("match", ARGMAX, "the argmax of every object loses one of them"),
-    ("mining", NO_FLOOR, "it must keep some of its background"),
-    ("focal", CLAMPED, "compute -ln\\(p\\) from the logit"),
-    ("nms", ACROSS_CLASSES, "NMS is done per class"),
-    ("average_precision", NO_ENVELOPE, "the best precision at this or a larger recall counts"),
+    assert verdict(tmp_path, "deltas", half_done).line == "decode: not begun"
+
+
+@pytest.mark.parametrize(
+    "source, line",
+    [
+        ("def IoU(boxes, others): ...", "iou.py has no function of the name iou"),
+        (
+            "import torhc",
+            "cannot be imported: line 1: ModuleNotFoundError: No module named 'torhc'",
+        ),
+        ("def iou(boxes, others)\n    pass", "cannot be imported: line 1: "),
+        ("exit()", "cannot be imported: line 1: SystemExit"),
+        ("def iou(boxes, others): pass", "the result should be a tensor of floats, but is None"),
+        ("def iou(boxes, others): return [[1.0]]", "tensor of floats, but is a list"),
+        ("def iou(boxes, others): return boxes", "should have the shape [1, 1], but has [1, 4]"),
+        ("def iou(boxes): return boxes", "TypeError: iou() takes 1 positional argument but 2"),
+        ("def iou(a, b):\n    return 1 / 0", "line 2: ZeroDivisionError: division by zero"),
+        ("def iou(a, b):\n    while True: pass", "it has not ended after 0.5 seconds"),
+    ],
 )
+def test_what_keeps_a_program_from_working_is_said_in_a_line(source, line, tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "SECONDS", 0.5)
+    found = verdict(tmp_path, "iou", source).line
+    assert line in found and "\n" not in found
 
 
-def run_tests(exercise, path):
-    """What pytest prints of an exercise's tests with the functions of a file."""
-    command = [sys.executable, "-m", "pytest", f"tests/{EXERCISES[exercise][0]}.py", "-n", "0"]
-    done = subprocess.run(
-        [*command, "-rA", "-p", "no:cacheprovider", "--mine", str(path)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        env=os.environ | dict(OMP_NUM_THREADS="1"),
+def test_a_changed_argument_is_noticed(tmp_path):
+    changed = solution(
+        "deltas", ("    centre, size = xyxy", "    boxes += 1\n    centre, size = xyxy")
     )
-    assert done.returncode in (0, 1), done.stdout + done.stderr
-    return done.stdout
+    assert "after the call, boxes should be" in verdict(tmp_path, "deltas", changed).details[-1]
 
 
-def outcomes(printed):
-    """The names of the tests that passed, and of those that failed."""
-    found = re.findall(r"^(PASSED|FAILED) tests/\w+\.py::(\w+)", printed, re.M)
-    passed, failed = (
-        {name for kind, name in found if kind == word} for word in ("PASSED", "FAILED")
-    )
-    return passed - failed, failed
+@pytest.mark.parametrize("name", NAMES)
+def test_an_exercise_asks_for_what_its_solution_has(name):
+    if diagnose(name).line != "not begun":
+        return  # The reader's answer may differ.
+    path = FOLDER / f"exercises/{name}.py"
+    answer, right = run_source(path.read_text(), path), program(name)
+    for function in functions_of(name):
+        asked, has = (list(inspect.signature(x[function]).parameters) for x in (answer, right))
+        assert asked == has and answer[function].__doc__
+    assert answer["__doc__"].splitlines()[0] == right["__doc__"].splitlines()[0]
 
 
-def answer(exercise, before=""):
-    """A file in which every function is the project's own, after this line of code."""
-    _, module, names = EXERCISES[exercise]
-    lines = [f"import {module} as project"]
-    for name in names:
-        lines += [f"project_{name} = project.{name}", f"def {name}(*arguments, **options):"]
-        lines += [f"    {before}"] if before else []
-        lines += [f"    return project_{name}(*arguments, **options)"]
-    return "\n".join(lines)
+@pytest.mark.parametrize("name", NAMES)
+def test_a_solution_is_explained_and_its_mistakes_have_a_sentence_each(name):
+    assert len(program(name)["__doc__"].split()) > 60
+    sentences = [mistake.sentence for mistake in mistakes_of(name).MISTAKES]
+    assert len(set(sentences)) == len(sentences) >= 10
+    assert all(sentence.endswith(".") for sentence in sentences)
+
+
+def test_all_exercises_are_listed_and_an_unknown_one_is_refused():
+    assert [line.split()[0] for line in exercises()[:12]] == list(NAMES)
+    with pytest.raises(UserError, match="UIO: the exercises are iou, "):
+        exercises("UIO")
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("exercise", EXERCISES)
-def test_the_right_answer_passes_and_a_stub_fails_the_tests_that_ask_it(exercise, tmp_path):
-    (tmp_path / "right.py").write_text(answer(exercise))
-    passed, failed = outcomes(run_tests(exercise, tmp_path / "right.py"))
-    assert passed and not failed
+def test_solved_in_place_the_exercises_break_no_test(tmp_path):
+    project = tmp_path / "project"
+    left_out = shutil.ignore_patterns(".git", ".venv", "weights", "shapes", "__pycache__")
+    shutil.copytree(ROOT, project, ignore=left_out)
+    for name in NAMES:
+        shutil.copy(FOLDER / f"solutions/{name}.py", project / f"lesson/exercises/{name}.py")
 
-    _, failed_by_stub = outcomes(run_tests(exercise, ROOT / f"lesson/exercises/{exercise}.py"))
-    # The tests that call the function, as an error in the project's own shows.
-    (tmp_path / "raises.py").write_text(answer(exercise, before="raise ZeroDivisionError"))
-    passed_without, failed_without = outcomes(run_tests(exercise, tmp_path / "raises.py"))
-    assert failed_by_stub and failed_by_stub == failed_without
-    assert passed_without | failed_without == passed
+    def run(*command):
+        env = os.environ | dict(OMP_NUM_THREADS="1")
+        done = subprocess.run(
+            [sys.executable, "-m", *command], cwd=project, capture_output=True, text=True, env=env
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
-
-@pytest.mark.long
-@pytest.mark.parametrize("exercise, code, message", MISTAKES, ids=[name for name, *_ in MISTAKES])
-def test_the_mistake_that_many_make_is_called_by_its_name(exercise, code, message, tmp_path):
-    (tmp_path / "wrong.py").write_text(code)
-    printed = run_tests(exercise, tmp_path / "wrong.py")
-    assert re.search(message, printed) and outcomes(printed)[1]
-
-
-@pytest.mark.parametrize("exercise", EXERCISES)
-def test_a_stub_asks_for_functions_that_the_project_has(exercise):
-    _, module, names = EXERCISES[exercise]
-    stub = {}
-    exec((ROOT / f"lesson/exercises/{exercise}.py").read_text(), stub)
-    for name in names:
-        assert callable(getattr(importlib.import_module(module), name))
-        count = len(inspect.signature(stub[name]).parameters)
-        with pytest.raises(NotImplementedError):
-            stub[name](*[torch.zeros(2, 4)] * count)
+    assert run("lesson", "exercises").count("solved") == len(NAMES)
+    tests = [path for path in (project / "tests").glob("*.py") if "exercises" in path.read_text()]
+    run("pytest", *map(str, tests), "tests/test_house.py", "tests/test_lesson.py")

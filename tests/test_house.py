@@ -32,12 +32,15 @@ FOLDERS = (
     "tools",
     "lesson",
     "lesson/steps",
+    "lesson/mistakes",
+    "lesson/solutions",
 )
 FILES = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*.py"))
 TESTS = sorted((ROOT / "tests").glob("*.py"))
 CORE = {"layers", "ssd", "retinanet", "train", "eval", "detect"}
 # Functions that modules have in common on purpose.
 INTERFACES = {"main", "prior_levels", "read", "recognise", "read_files", "describe", "parse_flags"}
+LESSON_FOLDERS = ("steps", "mistakes", "solutions")
 # Names that the field has other words for.
 OLD_WORDS = set(
     "judge judged each found_in anybody nobody whose insist spoiled adopt parted tabulate "
@@ -114,8 +117,8 @@ def test_there_are_few_doors():
 
 def test_no_two_modules_define_a_public_function_of_one_name():
     places = defaultdict(list)
-    # The steps have the names of layers on purpose.
-    for path in [path for path in FILES if path.parent.name != "steps"]:
+    # The steps and the solutions have the names of layers on purpose.
+    for path in [path for path in FILES if path.parent.name not in LESSON_FOLDERS]:
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name not in INTERFACES:
                 places[node.name].append(name_of(path))

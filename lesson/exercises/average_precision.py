@@ -1,6 +1,6 @@
 """How good are the detections of a class, in one number?
 
-python -m pytest tests/test_metrics.py --mine lesson/exercises/average_precision.py
+python -m lesson exercises average_precision
 """
 
 

@@ -1,6 +1,6 @@
 """How is a box told relative to a prior, and read back?
 
-python -m pytest tests/test_boxes.py --mine lesson/exercises/deltas.py
+python -m lesson exercises deltas
 """
 
 

@@ -1,6 +1,6 @@
 """How can all background priors teach, and none drown the objects?
 
-python -m pytest tests/test_losses.py --mine lesson/exercises/focal.py
+python -m lesson exercises focal
 """
 
 

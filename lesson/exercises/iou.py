@@ -1,6 +1,6 @@
 """How much do two boxes overlap?
 
-python -m pytest tests/test_boxes.py --mine lesson/exercises/iou.py
+python -m lesson exercises iou
 """
 
 

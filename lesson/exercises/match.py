@@ -1,22 +1,22 @@
 """Which object, if any, should each prior predict?
 
-python -m pytest tests/test_matching.py --mine lesson/exercises/match.py
+python -m lesson exercises match
 """
 
-import torch
+BACKGROUND, IGNORED = -1, -2
 
 
-def best_priors(overlap, prior):
-    """A prior for every object, no two the same: overlap [N, K], prior [N, K] -> [N].
+def match(overlap, positive_iou, negative_iou):
+    """The object of every prior of an image: overlap [N, A] -> [A] of whole numbers.
 
-    overlap has the K largest IoUs of every object, and prior tells with which priors. The largest
-    overlap of all takes its prior; then the largest among the remaining objects and priors, and so
-    on. Of equal overlaps, the first object goes first. An object whose overlaps are all negative
-    takes none, and gets 0.
+    overlap has the IoU of every object, a row, with every prior, a column; N may be 0. A prior
+    looks at the object that it overlaps most. If their IoU is positive_iou or more, it gets this
+    object's row; below negative_iou it gets BACKGROUND, and in between IGNORED.
 
-    Hint: a loop of N rounds over a copy of overlap, in which what is taken is crossed out: a row,
-    and every place where prior is the one that was taken.
+    After that, every object takes one prior for itself, however small their IoU: the largest IoU of
+    all takes its prior; then the largest among the remaining objects and priors, and so on.
+
+    Hint: for the second part, a loop of N rounds over a copy of overlap, in which the row and the
+    column that are taken are crossed out.
     """
-    if overlap.dim() == 3:  # several images
-        return torch.stack([best_priors(*image) for image in zip(overlap, prior)])
     raise NotImplementedError

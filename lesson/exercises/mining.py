@@ -1,6 +1,6 @@
 """Which of thousands of background priors may teach SSD?
 
-python -m pytest tests/test_losses.py --mine lesson/exercises/mining.py
+python -m lesson exercises mining
 """
 
 

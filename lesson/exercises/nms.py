@@ -1,6 +1,6 @@
 """How do many boxes on one object become one?
 
-python -m pytest tests/test_nms.py --mine lesson/exercises/nms.py
+python -m lesson exercises nms
 """
 
 

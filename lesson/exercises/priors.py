@@ -1,7 +1,16 @@
 """Where are the priors of a feature map?
 
-python -m pytest tests/test_priors.py --mine lesson/exercises/priors.py
+python -m lesson exercises priors
 """
+
+
+def cell_priors(stride, shapes):
+    """The priors of the first cell, centred on it: a tensor [S, 4], xyxy in pixels.
+
+    The first cell is the square from (0, 0) to (stride, stride). shapes is a list of (width,
+    height) in pixels.
+    """
+    raise NotImplementedError
 
 
 def lay_priors(base_priors, grid, steps):
