@@ -12,7 +12,7 @@ from data.text import UserError
 from lesson import diagnose as engine
 from lesson.diagnose import FOLDER, NAMES, diagnose, exercises, mistakes_of, program, run_source
 from tests.conftest import ROOT
-from tests.right_answers import IMPORTS, RIGHT_ANSWERS
+from tests.other_answers import IMPORTS, RIGHT_ANSWERS, WRONG_ANSWERS
 
 STUB = "def {}(*arguments):\n    raise NotImplementedError\n"
 
@@ -64,18 +64,13 @@ def test_two_mistakes_in_one_answer_are_both_named(tmp_path):
     assert found.line == f"{clamp.sentence} And: {plus_one.sentence}"
 
 
-def test_a_mistake_written_in_the_learner_s_own_way_is_recognised(tmp_path):
-    source = """
-def iou(boxes, others):
-    result = boxes.new_zeros(len(boxes), len(others))
-    for i, a in enumerate(boxes):
-        for j, b in enumerate(others):
-            shared = (min(a[2], b[2]) - max(a[0], b[0])) * (min(a[3], b[3]) - max(a[1], b[1]))
-            areas = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])
-            result[i, j] = shared / (areas - shared)
-    return result
-"""
-    assert "clamp(min=0)" in verdict(tmp_path, "iou", source).line
+@pytest.mark.parametrize("name, number, old, new, words", WRONG_ANSWERS)
+def test_a_mistake_in_an_answer_of_another_form_is_recognised(
+    name, number, old, new, words, tmp_path
+):
+    right = RIGHT_ANSWERS[name][number]
+    assert old in right
+    assert words in verdict(tmp_path, name, IMPORTS + right.replace(old, new)).line
 
 
 def test_an_unknown_mistake_is_shown_on_the_smallest_call_that_it_spoils(tmp_path):

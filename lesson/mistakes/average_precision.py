@@ -5,9 +5,8 @@ import numpy as np
 from lesson.diagnose import Mistake, Probe
 
 
-def probe(name, hits, num_objects, eleven_points=False):
-    arguments = np.array(hits, bool), num_objects, eleven_points
-    return Probe(name, "average_precision", arguments)
+def probe(name, hits, num_objects):
+    return Probe(name, "average_precision", (np.array(hits, bool), num_objects))
 
 
 PROBES = (
@@ -18,15 +17,12 @@ PROBES = (
     probe("hits with which precision rises again", [1, 0, 0, 1, 1, 1], 5),
     probe("detections that all miss", [0, 0], 3),
     probe("no detections", [], 3),
-    probe("eleven points and one hit on one of two objects", [1], 2, True),
-    probe("eleven points and hits with which precision rises again", [1, 0, 0, 1, 1, 1], 10, True),
-    probe("eleven points and no detections", [], 3, True),
     probe("no objects", [0, 0], 0),
 )
 
 AREA = "width * precision"
 ENVELOPE = "    precision = np.maximum.accumulate(precision[::-1])[::-1]\n"
-POINTS = "[precision[recall >= point].max(initial=0) for point in points]"
+POINTS = "np.mean([precision[recall >= r].max(initial=0) for r in np.linspace(0, 1, {})])"
 
 MISTAKES = (
     Mistake(
@@ -62,23 +58,13 @@ MISTAKES = (
         ((f"({AREA}).sum()", "precision.sum() / max(len(hits), 1)"),),
     ),
     Mistake(
-        "eleven_points makes no difference; with it, the mean of the precision at eleven recalls "
-        "is asked for.",
-        (("if eleven_points:", "if False:"),),
+        "The result is the mean of the precision at eleven recalls; the whole area is asked for.",
+        ((f"({AREA}).sum()", POINTS.format(11)),),
     ),
     Mistake(
-        "The recalls are 0, 0.1, ... 1: eleven, not ten.",
-        (("np.linspace(0, 1, 11)", "np.arange(10) / 10"),),
-    ),
-    Mistake(
-        "A recall that is never reached has a precision of 0; it must not be left out of the mean.",
-        (
-            (
-                POINTS,
-                "[0.0][len(hits) :] + [precision[recall >= point].max() for point in points if "
-                "(recall >= point).any()]",
-            ),
-        ),
+        "The result is the mean of the precision at 101 recalls, as COCO has it; the whole area is "
+        "asked for.",
+        ((f"({AREA}).sum()", POINTS.format(101)),),
     ),
     Mistake(
         "Where there is no object, there is no precision to speak of: nan, not 0.",

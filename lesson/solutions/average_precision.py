@@ -13,15 +13,12 @@ import math
 import numpy as np
 
 
-def average_precision(hits, num_objects, eleven_points=False):
+def average_precision(hits, num_objects):
     if num_objects == 0:
         return math.nan
     true_positives = np.cumsum(hits)
     recall = true_positives / num_objects
     precision = true_positives / np.arange(1, len(hits) + 1)
     precision = np.maximum.accumulate(precision[::-1])[::-1]
-    if eleven_points:
-        points = np.linspace(0, 1, 11)
-        return float(np.mean([precision[recall >= point].max(initial=0) for point in points]))
     width = np.diff(recall, prepend=0)
     return float((width * precision).sum())

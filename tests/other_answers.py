@@ -1,4 +1,4 @@
-"""Right answers to the lesson's exercises that look nothing like its solutions."""
+"""Right and wrong answers to the exercises of the lesson that look nothing like its solutions."""
 
 IMPORTS = """
 import math
@@ -256,28 +256,24 @@ def batched_nms(boxes, scores, labels, iou_threshold):
     ),
     "average_precision": (
         """
-def average_precision(hits, num_objects, eleven_points=False):
+def average_precision(hits, num_objects):
     if not num_objects:
         return float("nan")
     curve, found = [], 0
     for k, hit in enumerate(hits.tolist(), start=1):
         found += hit
-        curve.append((found / num_objects, found / k))
-    best = lambda recall: max([p for r, p in curve if r >= recall - 1e-9], default=0.0)
-    if eleven_points:
-        return sum(best(i / 10) for i in range(11)) / 11
-    return sum(best(i / num_objects) for i in range(1, found + 1)) / num_objects
+        curve.append((found, found / k))
+    best = lambda found: max(p for r, p in curve if r >= found)
+    return sum(best(i) for i in range(1, found + 1)) / num_objects
 """,
         """
-def average_precision(hits, num_objects, eleven_points=False):
+def average_precision(hits, num_objects):
     if num_objects == 0:
         return np.nan
     recall = np.concatenate([[0.0], np.cumsum(hits) / num_objects, [1.0]])
     precision = np.concatenate([[0.0], np.cumsum(hits) / (np.arange(len(hits)) + 1), [0.0]])
     for i in range(len(precision) - 1, 0, -1):
         precision[i - 1] = max(precision[i - 1], precision[i])
-    if eleven_points:
-        return np.mean([precision[np.argmax(recall >= t)] for t in np.linspace(0, 1, 11)])
     change = np.where(recall[1:] != recall[:-1])[0]
     return np.sum((recall[change + 1] - recall[change]) * precision[change + 1])
 """,
@@ -377,3 +373,86 @@ def train(model, criterion, optimizer, batches, learning_rates, max_grad_norm):
 """,
     ),
 }
+
+# The exercise, the number of its right answer, what of that becomes what, and words that name it.
+WRONG_ANSWERS = (
+    ("iou", 1, "width * height / (areas - width * height)", "width * height / areas", "twice"),
+    ("iou", 2, "torch.relu(", "(", "must become 0"),
+    (
+        "deltas",
+        0,
+        "10 * (x - x_a) / w_a, 10 * (y - y_a) / h_a, 5 * (w / w_a).log(), 5 * (h / h_a)",
+        "(x - x_a) / w_a, (y - y_a) / h_a, (w / w_a).log(), (h / h_a)",
+        "not divided by 0.1 and 0.2",
+    ),
+    ("deltas", 1, ".clamp(max=62.5)", "", "no limit"),
+    ("deltas", 1, ".exp().clamp(max=62.5) / 2", ".exp().clamp(max=62.5)", "half a width"),
+    ("priors", 0, "column * steps[1], row", "(column + 0.5) * steps[1], (row + 0.5)", "twice"),
+    ("priors", 0, "c = stride / 2", "c = 0", "corner of the cell"),
+    ("heads", 0, "permute(0, 3, 4, 1, 2)", "permute(0, 1, 3, 4, 2)", "All cells of one shape"),
+    (
+        "heads",
+        1,
+        ".mT.unflatten(2, (-1, numbers)).flatten(1, 2)",
+        ".reshape(len(prediction), -1, numbers)",
+        "reshape alone mixes",
+    ),
+    ("match", 0, "row not in rows and i not in priors", "row not in rows", "crossed out"),
+    ("match", 0, "-2 if best >= negative_iou else -1", "-1", "must be IGNORED"),
+    ("match", 1, "left[i, :] = left[:, j] = -np.inf", "left[i, :] = -np.inf", "crossed out"),
+    (
+        "mining",
+        0,
+        "max(int((labels[image] >= 0).sum()), 1)",
+        "int((labels[image] >= 0).sum())",
+        "without objects keeps nothing",
+    ),
+    ("mining", 0, "descending=True", "descending=False", "smallest loss"),
+    (
+        "focal",
+        2,
+        "alpha * target + (1 - alpha) * (1 - target)",
+        "(1 - alpha) * target + alpha * (1 - target)",
+        "exchanged",
+    ),
+    ("focal", 2, "logits.sigmoid()", "logits.detach().sigmoid()", "detached"),
+    ("focal", 2, "loss[labels != -2].sum()", "loss.mean()", "not the mean"),
+    ("focal", 2, "[labels != -2]", "", "counted as background"),
+    (
+        "focal",
+        2,
+        "p = logits.sigmoid()",
+        "p = logits.sigmoid().clamp(1e-4, 1 - 1e-4)\n"
+        "    entropy = -(p * target + (1 - p) * (1 - target)).log()",
+        "clamped",
+    ),
+    ("nms", 0, "ops.batched_nms(boxes, scores, labels, ", "ops.nms(boxes, scores, ", "per class"),
+    ("nms", 2, "key=lambda i: -scores[i]", "key=lambda i: i", "order of the input"),
+    ("nms", 2, "overlap[i, j] <=", "overlap[i, j] <", ">, not >="),
+    (
+        "average_precision",
+        1,
+        "precision[i - 1] = max(precision[i - 1], precision[i])",
+        "pass",
+        "The best precision at this or a larger recall",
+    ),
+    ("collate", 0, "math.ceil(side / divisor) * divisor", "side", "not rounded up"),
+    (
+        "collate",
+        1,
+        "(0, height - image.shape[0]), (0, width - image.shape[1])",
+        "(height - image.shape[0], 0), (width - image.shape[1], 0)",
+        "bottom right",
+    ),
+    ("crop", 0, "overlap.max()", "overlap.min()", "one is enough"),
+    ("crop", 0, "labels[kept]", "labels", "same mask"),
+    ("training", 0, "        optimizer.zero_grad()\n", "", "add up"),
+    (
+        "training",
+        1,
+        "        model.zero_grad()\n        loss.backward()\n",
+        "        loss.backward()\n        [p.grad.zero_() for p in model.parameters()]\n",
+        "zero_grad()",
+    ),
+    ("training", 1, "min(1, max_grad_norm / norm)", "1", "not clipped"),
+)
