@@ -2,16 +2,17 @@
 
 import hashlib
 from dataclasses import replace
-from http.client import HTTPException
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
+from zipfile import is_zipfile
 
 import torch
 from torchvision.models import get_model_weights
 
 from data.text import UserError, some
 from published.families import family_of
+from published.fetch import fetch, short_hash
 from published.load import open_checkpoint
 from utils import checkpoint
 from utils.build import SSD_SIDES, Conventions, with_our_images
@@ -98,24 +99,24 @@ def locate(recipe):
                 f"torchvision has published no COCO weights of {recipe.model}: use --weights "
                 "imagenet"
             )
-        return fetch(get_model_weights(COCO_DETECTORS[recipe.model]).COCO_V1)
+        return fetch_weights(get_model_weights(COCO_DETECTORS[recipe.model]).COCO_V1.url)
     if recipe.weights in ("imagenet", "imagenet_v2") and recipe.model in SSD_SIDES:
         reduced = FOLDER / "vgg16_reducedfc.pth"
         if reduced.exists():
             return reduced
-        return fetch(get_model_weights("vgg16").IMAGENET1K_FEATURES)
+        return fetch_weights(get_model_weights("vgg16").IMAGENET1K_FEATURES.url)
     if recipe.weights in ("imagenet", "imagenet_v2"):
         versions = get_model_weights(f"resnet{recipe.depth}")
         if recipe.weights == "imagenet":
-            return fetch(versions.IMAGENET1K_V1)
+            return fetch_weights(versions.IMAGENET1K_V1.url)
         if not hasattr(versions, "IMAGENET1K_V2"):
             raise UserError(
                 f"--weights imagenet_v2: torchvision has none for depth {recipe.depth}, only for "
                 "50, 101 and 152"
             )
-        return fetch(versions.IMAGENET1K_V2)
+        return fetch_weights(versions.IMAGENET1K_V2.url)
     if recipe.weights.startswith(("http://", "https://")):
-        return fetch_url(recipe.weights)
+        return fetch_weights(recipe.weights)
     named = Path(recipe.weights)
     return named if named.exists() else FOLDER / named
 
@@ -143,44 +144,37 @@ def load_vgg(model, state):
     model.base.conv1[0].weight.mul_(model.std)
 
 
-def fetch(weights):
-    """The path of a file of torchvision's weights, fetched into weights/ if it is not there."""
-    return fetch_url(weights.url)
-
-
 def checkpoint_path(name):
     """The path of a checkpoint that is named on the command line; a URL is fetched first."""
-    return fetch_url(name) if name.startswith(("http://", "https://")) else Path(name)
+    return fetch_weights(name) if name.startswith(("http://", "https://")) else Path(name)
 
 
-def fetch_url(url):
+def fetch_weights(url):
     """The path of a file at a URL, fetched into weights/ if it is not there."""
-    name = Path(urlsplit(url).path).name
+    name = url.partition("?")[0].partition("#")[0].rsplit("/", 1)[-1]
     # torchvision's names end with the first digits of a hash, which is then compared. Other files
-    # of equal names, best.pth say, are told apart by a hash of the whole URL.
-    hash_prefix = None
-    if url.startswith(TORCH_HUB):
-        hash_prefix = Path(name).stem.rsplit("-", 1)[-1]
-    else:
-        name = f"{hashlib.sha256(url.encode()).hexdigest()[:8]}-{name}"
-    path = FOLDER / name
+    # of equal names, best.pth say, are told apart by the whole URL.
+    digits = Path(name).stem.rsplit("-", 1)[-1] if url.startswith(TORCH_HUB) else ""
+    path = FOLDER / (name if digits else f"{short_hash(url)}-{name}")
     if not path.exists():
         print(f"fetching {path}")
         try:
-            FOLDER.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(url, str(path), hash_prefix)
-            with path.open("rb") as file:
-                is_page = file.read(1) == b"<"
-            if is_page:
-                path.unlink()
-                raise ValueError("what came is a web page")
-        except (OSError, RuntimeError, ValueError, HTTPException) as error:
-            reason = str(getattr(error, "reason", error)) or type(error).__name__
+            fetch(url, path, partial(damage_of_weights, digits=digits))
+        except UserError as mistake:
             raise UserError(
-                f"{path} is missing and cannot be fetched from {url} ({reason}): put it there, or, "
-                "to train from scratch, use --weights none"
+                f"{mistake}: put {path} there, or, to train from scratch, use --weights none"
             ) from None
     return path
+
+
+def damage_of_weights(path, digits):
+    """What is wrong with a file of weights that was fetched, or nothing."""
+    content = path.read_bytes()
+    if content[:1] == b"<":
+        return "what came is a web page"
+    if digits and not hashlib.sha256(content).hexdigest().startswith(digits):
+        return "what came has another hash than its name says"
+    return "what came is cut off" if content[:2] == b"PK" and not is_zipfile(path) else ""
 
 
 @torch.no_grad()

@@ -92,18 +92,42 @@ def test_a_broken_download_is_continued(server, tmp_path):
 
 
 def test_a_damaged_archive_is_refused_and_removed(server, tmp_path):
-    with pytest.raises(UserError, match="images.zip: damaged on its way"):
+    with pytest.raises(UserError, match="images.zip: cannot be fetched .*damaged"):
         download("coco", tmp_path, server.address, [("zips/images.zip", "0" * 32)])
-    assert not (tmp_path / "images.zip").exists()
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_archive_of_the_user_s_is_used_or_left_alone(server, tmp_path):
+    (tmp_path / "images.zip").write_bytes(FILES["/zips/images.zip"])
+    (tmp_path / "devkit.tar").write_bytes(b"mine")
+    with pytest.raises(UserError, match="devkit.tar is there, and not the archive of this name"):
+        download("coco", tmp_path, server.address, ARCHIVES)
+    assert (tmp_path / "train2017/a.txt").exists() and (tmp_path / "images.zip").exists()
+    assert (tmp_path / "devkit.tar").read_bytes() == b"mine" and not server.asked
+
+
+def test_files_that_are_there_are_not_overwritten(server, tmp_path, capsys):
+    (tmp_path / "VOCdevkit").mkdir()
+    (tmp_path / "VOCdevkit/b.txt").write_text("corrected by hand")
+    download("voc", tmp_path, server.address, ARCHIVES[1:])
+    assert (tmp_path / "VOCdevkit/b.txt").read_text() == "corrected by hand"
+    assert "1 files were there before, and are kept" in capsys.readouterr().out
 
 
 def test_a_missing_file_or_server_is_one_line(server, tmp_path):
-    with pytest.raises(UserError, match="nothing.zip: the server answers 404"):
+    with pytest.raises(UserError, match="nothing.zip: cannot be fetched .the server answers 404"):
         download("coco", tmp_path, server.address, [("nothing.zip", "0" * 32)])
-    with pytest.raises(UserError, match="cannot be fetched .*the same command again"):
+    with pytest.raises(UserError, match="a.zip: cannot be fetched"):
         download("coco", tmp_path, "http://127.0.0.1:9", [("a.zip", "0" * 32)])
 
 
 def test_an_archive_without_a_known_digest_is_unpacked(server, tmp_path):
     download("bccd", tmp_path, server.address, [("zips/images.zip", None)])
     assert (tmp_path / "train2017/a.txt").exists()
+
+
+def test_an_archive_without_a_known_digest_that_is_damaged_is_one_line(server, tmp_path):
+    content = FILES["/zips/images.zip"]
+    FILES["/damaged.zip"] = content[:60] + b"damaged" + content[67:]
+    with pytest.raises(UserError, match="damaged.zip: cannot be unpacked"):
+        download("bccd", tmp_path, server.address, [("damaged.zip", None)])

@@ -1,7 +1,6 @@
 """Published files where ours are expected: eval, detect, and the command that converts them."""
 
 from dataclasses import asdict
-from http.client import BadStatusLine, InvalidURL
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,6 @@ from detect import Detector
 from published import weights as pretrained
 from published.families import CONVENTIONS
 from published.load import load_detector, open_checkpoint
-from published.weights import checkpoint_path
 from retinanet import RetinaNet
 from ssd import SSD
 from tests.conftest import write_coco
@@ -184,50 +182,6 @@ def test_exact_padding_is_the_mean_and_a_border_is_always_padded():
     assert images.shape == (1, 3, 64, 96) and images[0, :, -1, -1].tolist() == [1.25, 2.5, 3.0]
     images, _ = Collate((1.25, 2.5, 3.0), size_divisor=32)([sample])
     assert images.shape == (1, 3, 32, 64) and images.dtype == torch.uint8
-
-
-def test_a_url_is_fetched_once_or_is_one_line(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "there").mkdir()
-    (tmp_path / "there/x.pth").write_bytes(b"content")
-    asked = []
-
-    def download(url, path, hash_prefix=None):
-        asked.append(url)
-        if "missing" in url:
-            raise OSError("no route")
-        Path(path).write_bytes(b"content")
-
-    monkeypatch.setattr(torch.hub, "download_url_to_file", download)
-    for _ in range(2):
-        path = checkpoint_path("https://host/some/x.pth")
-        assert path.match("weights/*-x.pth") and path.read_bytes() == b"content"
-    assert asked == ["https://host/some/x.pth"]
-    assert checkpoint_path("https://host/other/x.pth?download=1") != path
-    assert asked[1:] == ["https://host/other/x.pth?download=1"]
-    official = checkpoint_path("https://download.pytorch.org/models/x-0123abcd.pth")
-    assert official == Path("weights/x-0123abcd.pth"), "as it is called where it is put by hand"
-    assert checkpoint_path("there/x.pth") == Path("there/x.pth")
-    with pytest.raises(UserError, match="cannot be fetched from https://host/missing.pth"):
-        checkpoint_path("https://host/missing.pth")
-
-
-@pytest.mark.parametrize("answer", ("page", "status", "address"))
-def test_what_is_no_file_of_weights_is_one_line_and_is_not_kept(answer, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    def download(url, path, hash_prefix=None):
-        if answer == "status":
-            raise BadStatusLine("nonsense")
-        if answer == "address":
-            raise InvalidURL("nonnumeric port")
-        Path(path).write_bytes(b"<!DOCTYPE html>")
-
-    monkeypatch.setattr(torch.hub, "download_url_to_file", download)
-    for _ in range(2):
-        with pytest.raises(UserError, match="cannot be fetched from https://host/x.pth"):
-            checkpoint_path("https://host/x.pth")
-    assert not list(tmp_path.glob("weights/*"))
 
 
 @pytest.mark.long

@@ -240,10 +240,11 @@ def test_weights_that_cannot_be_fetched_are_named(monkeypatch, tmp_path):
     def offline(*arguments, **options):
         raise OSError("no network")
 
-    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
+    monkeypatch.setattr("urllib.request.urlopen", offline)
     monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
     with pytest.raises(
-        UserError, match=r"resnet50-\w+.pth is missing .*: put it there, or, .* --weights none"
+        UserError,
+        match=r"cannot be fetched .*: put \S*resnet50-\w+.pth there, .* --weights none",
     ):
         pretrained.load_weights(
             RetinaNet(2), ["a", "b"], RECIPES["retinanet_coco"], pretrained.Weights({})

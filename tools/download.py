@@ -5,14 +5,16 @@ python -m tools.download bccd && python train.py --root data/bccd
 python -m tools.download voc --root somewhere/else
 """
 
-import urllib.error
-import urllib.request
+import shutil
+import zlib
+from functools import partial
 from pathlib import Path
+from zipfile import BadZipFile, is_zipfile
 
 from torchvision.datasets.utils import check_integrity, extract_archive
-from tqdm import tqdm
 
 from data.text import UserError
+from published.fetch import fetch
 from utils.options import Parser
 from utils.stop import run_script
 
@@ -42,63 +44,59 @@ ARCHIVES = {
         (("d272fb14cdff6e473fafeeeba32aba5f560e9e43.zip", None),),
     ),
 }
-CHUNK_SIZE = 1 << 20  # bytes
 
 
 def download(name, root, address=None, archives=None):
     """Download, check and unpack the archives of a dataset that are not unpacked yet."""
     known_address, known_archives = ARCHIVES[name]
     address = (address or known_address).rstrip("/")
-    root.mkdir(parents=True, exist_ok=True)
     for path, md5 in archives or known_archives:
         file = root / path.rsplit("/", 1)[-1]
         done = file.with_name(f"{file.name}.done")
         if done.exists():
             print(f"{file}: unpacked before")
             continue
-        fetch_archive(f"{address}/{path}", file)
-        if not check_integrity(file, md5):
-            file.unlink()
-            raise UserError(f"{file}: damaged on its way; the same command fetches it again")
+        # It may have been put there by hand, and then it stays.
+        is_fetched = not file.exists()
+        if is_fetched:
+            fetch(f"{address}/{path}", file, partial(damage_of_archive, md5=md5), goes_on=True)
+        elif damage_of_archive(file, md5):
+            raise UserError(f"{file} is there, and not the archive of this name: move it away")
         print(f"unpacking {file}")
-        extract_archive(file, root, remove_finished=True)
+        kept = unpack(file, root)
+        if kept:
+            print(f"{kept} files were there before, and are kept as they are")
+        if is_fetched:
+            file.unlink()
         done.touch()
 
 
-def fetch_archive(url, file):
-    """Download to a file; if it holds the first bytes already, only the others."""
-    # COCO's images are 18 GB: too much to start again whenever the connection breaks off.
-    have = file.stat().st_size if file.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+def damage_of_archive(file, md5):
+    """What is wrong with an archive that was fetched, or nothing."""
+    is_whole = check_integrity(file, md5) if md5 else is_zipfile(file)
+    return "" if is_whole else "what came is damaged; the same command fetches it again"
+
+
+def unpack(archive, root):
+    """Unpack an archive into a folder -> how many of its files were there before, and stay."""
+    unpacked = root / f".unpacked-{archive.name}"
+    kept = 0
     try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            # 206 means that the answer is the part asked for. Some servers only send everything.
-            if answer.status != 206:
-                have = 0
-            copy_answer(answer, file, have)
-    except urllib.error.HTTPError as error:
-        # 416 means that there are no other bytes: the download was complete.
-        if error.code != 416:
-            raise UserError(f"{url}: the server answers {error.code} {error.reason}") from None
-    except OSError as error:
-        raise UserError(
-            f"{url}: cannot be fetched ({getattr(error, 'reason', error)}); "
-            "the same command again goes on where this stopped"
-        ) from None
-
-
-def copy_answer(answer, file, have):
-    """Append what the server sends to the first bytes of the file, as many as it already has."""
-    total = have + int(answer.headers.get("Content-Length", 0))
-    progress = tqdm(
-        total=total, initial=have, unit="B", unit_scale=True, desc=file.name, disable=None
-    )
-    with open(file, "ab" if have else "wb") as target, progress:
-        while chunk := answer.read(CHUNK_SIZE):
-            target.write(chunk)
-            progress.update(len(chunk))
-    if file.stat().st_size < total:
-        raise ConnectionError("the connection broke off")
+        shutil.rmtree(unpacked, ignore_errors=True)  # of a run that was killed
+        extract_archive(archive, unpacked)
+        for path in sorted(unpacked.rglob("*")):
+            target = root / path.relative_to(unpacked)
+            if path.is_dir():
+                target.mkdir(exist_ok=True)
+            elif target.exists():
+                kept += 1
+            else:
+                path.rename(target)
+    except (OSError, EOFError, BadZipFile, zlib.error) as error:
+        raise UserError(f"{archive}: cannot be unpacked ({error})") from None
+    finally:
+        shutil.rmtree(unpacked, ignore_errors=True)
+    return kept
 
 
 def main():
