@@ -8,7 +8,7 @@ import torch
 from data.text import UserError
 from tests.conftest import write_coco, write_image
 from tests.scripts import run_script
-from train import Autocast, build, resume_from, state_to_resume
+from train import Autocast, build, main, resume_from, state_to_resume
 from utils import checkpoint, parallel
 from utils.log import read_log
 from utils.predict import forward
@@ -350,3 +350,12 @@ def test_with_weights_the_batch_norm_of_a_resnet_alone_is_frozen(name, frozen_no
     is_frozen = frozen_norm and name == "shapes"
     assert norms and all(norm.training != is_frozen for norm in norms)
     assert all(norm.weight.requires_grad != is_frozen for norm in norms)
+
+
+def test_it_trains_from_python_and_a_mistake_is_an_exception(tmp_path):
+    write_coco(tmp_path / "data", OBJECTS)
+    words = [*SMALL, "--root", str(tmp_path / "data"), "--save-folder", str(tmp_path)]
+    assert main([*words, "--name", "run", "--iters", "2"]) == 0
+    assert checkpoint.load(tmp_path / "run/best.pth")["iteration"] == 2
+    with pytest.raises(UserError, match="--itres is not known here; did you mean --iters"):
+        main([*words, "--itres", "2"])
