@@ -1,39 +1,68 @@
-"""Tell which program wrote a checkpoint, and convert it to ours, or ours to torchvision's.
+"""Convert a checkpoint of another program to ours, or ours to torchvision's; or a dataset to the
+format of COCO, YOLO or PASCAL VOC.
 
 python -m tools.convert FILE                     # its family, and what is known of its detector
 python -m tools.convert FILE --output ours.pth   # the same detector as a checkpoint of ours
 python -m tools.convert best.pth --to torchvision --output theirs.pth
+python -m tools.convert --root my/folder --to yolo --output new/folder
+python -m tools.convert --dataset kitti --root data/kitti --classes Car Van --to coco --output cars
+
+The images of a dataset are copied, and each stays in its split.
 """
 
 from pathlib import Path
 
+from data.reading import place, select_classes, usable_source
+from data.records import pack
+from data.splits import disjoint
+from data.text import UserError
+from data.write import WRITERS, write_dataset
 from published.load import UNLIMITED, open_checkpoint
 from published.to_torchvision import torchvision_code, torchvision_state
-from utils import checkpoint
+from utils import checkpoint, options
 from utils.build import describe_conventions
 from utils.files import must_be_new
 from utils.options import Parser
+from utils.recipe import Recipe
+from utils.resolve import with_flags
 from utils.stop import run_script
 
 
+CHECKPOINTS = ("ours", "torchvision")
+
+
 def main():
-    parser = Parser(__doc__)
-    parser.add_argument("file", type=Path)
-    parser.add_argument("--output", type=Path, help="save the converted detector as this new file")
-    parser.add_argument(
-        "--to",
-        choices=("ours", "torchvision"),
-        default="ours",
-        help="the program to convert for: ours",
-    )
-    parser.add_argument(
-        "--classes", nargs="+", metavar="NAME", help="the classes, if the file does not name them"
-    )
-    parser.add_argument(
-        "--prior-sizes", type=float, nargs="+", metavar="PX", help="the sizes of an SSD's priors"
-    )
-    flags = parser.parse()
+    flags = parse_flags()
     must_be_new(flags.output)
+    if flags.file:
+        show_checkpoint(flags)
+    else:
+        convert_dataset(flags)
+
+
+def parse_flags():
+    parser = Parser(__doc__)
+    add = parser.add_argument
+    add("file", type=Path, nargs="?", help="a checkpoint")
+    add("--to", choices=(*CHECKPOINTS, *WRITERS), help="the program or the format")
+    add("--output", type=Path, metavar="NEW", help="the new file, or the new folder of a dataset")
+    add("--prior-sizes", type=float, nargs="+", metavar="PX", help="the sizes of an SSD's priors")
+    options.add_dataset_flags(parser)
+    flags = parser.parse()
+    if not (flags.file or flags.dataset or flags.root or flags.annotations):
+        raise UserError("name a checkpoint, or a dataset: --root my/folder")
+    kind, known = ("checkpoint", CHECKPOINTS) if flags.file else ("dataset", tuple(WRITERS))
+    if flags.file and flags.to is None:
+        flags.to = "ours"
+    if flags.to not in known:
+        raise UserError(f"a {kind} is converted --to {' or '.join(known)}")
+    if not (flags.file or flags.output):
+        raise UserError("name a new folder: --output FOLDER")
+    return flags
+
+
+def show_checkpoint(flags):
+    """Print what a checkpoint holds, and save it for the program that was asked for."""
     content, family = open_checkpoint(
         flags.file, classes=flags.classes, prior_sizes=flags.prior_sizes or ()
     )
@@ -43,6 +72,27 @@ def main():
     elif flags.output:
         checkpoint.save(flags.output, content)
         print(f"saved        {flags.output}")
+
+
+def convert_dataset(flags):
+    """Write a dataset of any format that is read in the format that was asked for."""
+    recipe = with_flags(Recipe(), flags)
+    if flags.output.resolve().is_relative_to(place(recipe).resolve()):
+        raise UserError(f"{flags.output} lies in the dataset, of which it would become a part")
+    source = usable_source(recipe)
+    classes = select_classes(source, recipe.classes) if recipe.classes else source.classes
+    ids, similar = source.category_ids, source.similar
+    splits = {
+        split: pack(entries, classes, ids, similar)
+        for split, entries in disjoint(source.splits).items()
+    }
+    if not splits:
+        raise UserError(f"no images in {place(recipe)}")
+    notes = [note for records in splits.values() for note in records.notes]
+    notes += write_dataset(flags.output, flags.to, classes, splits)
+    print(*source.notes, *notes, sep="\n")
+    counts = ", ".join(f"{len(records)} in {split}" for split, records in splits.items())
+    print(f"images: {counts}; classes: {len(classes)}; written into {flags.output}")
 
 
 def save_for_torchvision(loaded, output):

@@ -16,13 +16,13 @@ def root(tmp_path):
     return tmp_path / "set"
 
 
-def reformat(*arguments, code=0):
-    return run_script("tools/reformat.py", *arguments, code=code)
+def convert(*arguments, code=0):
+    return run_script("tools/convert.py", *arguments, code=code)
 
 
 @pytest.mark.parametrize("form", ("coco", "yolo", "voc"))
 def test_a_dataset_in_another_format(form, root, tmp_path):
-    printed = reformat("--root", root, "--to", form, "--output", tmp_path / "a/b")
+    printed = convert("--root", root, "--to", form, "--output", tmp_path / "a/b")
     assert "images: 3 in train, 1 in val; classes: 2" in printed
     source = read_folder(form, tmp_path / "a/b")
     counts = {split: len(entries) for split, entries in source.splits.items()}
@@ -34,7 +34,7 @@ def test_classes_are_chosen_and_what_is_left_out_is_counted(tmp_path):
     lines = [f"{kind} {BOX}" for kind in ("Car", "Van", "DontCare")]
     write_label(tmp_path / "kitti", "0", *lines)
     flags = ("--root", tmp_path / "kitti", "--classes", "Van", "--to", "yolo")
-    printed = reformat(*flags, "--output", tmp_path / "out")
+    printed = convert(*flags, "--output", tmp_path / "out")
     assert "left out: 1 objects or areas" in printed
     text = (tmp_path / "out/labels/train/0.txt").read_text()
     assert text == "0 0.210938 0.468750 0.203125 0.312500\n"
@@ -45,9 +45,15 @@ def test_classes_are_chosen_and_what_is_left_out_is_counted(tmp_path):
     (
         ({"--output": "set"}, "exists already, and is not overwritten"),
         ({"--output": "set/new"}, "lies in the dataset"),
+        (
+            {"--to": "torchvision"},
+            "a dataset is converted --to coco or yolo or voc",
+        ),
+        ({"--to": None}, "a dataset is converted --to coco or yolo or voc"),
+        ({"--output": None}, "name a new folder: --output FOLDER"),
         ({"--to": "pascal"}, "--to: invalid choice: 'pascal' (choose from"),
         ({"--root": "nowhere"}, "no such folder"),
-        ({"--root": None}, "name the dataset: --root my/folder"),
+        ({"--root": None}, "name a checkpoint, or a dataset: --root my/folder"),
         ({"--classes": "cow"}, "no class 'cow'; there are cat, dog"),
     ),
 )
@@ -55,6 +61,6 @@ def test_a_mistake_is_one_line_and_nothing_is_written(changes, message, root, tm
     flags = {"--root": "set", "--to": "yolo", "--output": "out"} | changes
     words = [word for flag, value in flags.items() if value for word in (flag, value)]
     before = sorted(tmp_path.rglob("*"))
-    printed = run_script("tools/reformat.py", *words, code=2, cwd=tmp_path)
+    printed = run_script("tools/convert.py", *words, code=2, cwd=tmp_path)
     assert printed.startswith("error: ") and message in printed and printed.count("\n") == 1
     assert sorted(tmp_path.rglob("*")) == before
