@@ -27,7 +27,6 @@ from utils.recipe import Recipe
 from utils.resolve import with_flags
 from utils.stop import run_script
 
-
 CHECKPOINTS = ("ours", "torchvision")
 
 
