@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -30,6 +31,17 @@ def test_help_shows_only_the_flags_that_matter_and_the_others_are_taken(tmp_path
     assert not any(flag in printed for flag in ("--visdom", "--lr", "--resume", "--box-weight"))
     write_coco(tmp_path / "data", OBJECTS)
     run_script("tools/check.py", "--root", tmp_path / "data", "--lr", "0.1", "--visdom")
+
+
+def test_the_sheet_shows_as_little_augmentation_as_a_short_training_has(tmp_path):
+    write_coco(tmp_path / "data", OBJECTS)
+    flags = ("--root", tmp_path / "data", "--model", "ssd300", "--weights", "none")
+    for iterations in ("1", "5000"):
+        sheet = tmp_path / f"{iterations}.png"
+        length = ("--iterations", iterations, "--batch", "1")
+        run_script("tools/check.py", *flags, *length, "--sheet", sheet)
+    short, long = (np.asarray(Image.open(tmp_path / f"{name}.png")) for name in ("1", "5000"))
+    assert (short != long).any()
 
 
 def test_it_describes_the_training_that_will_be_and_names_its_recipe_first(tmp_path):

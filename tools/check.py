@@ -19,7 +19,7 @@ from data.splits import choose_splits
 from data.summary import resized_boxes, summary
 from published.weights import Weights, find_weights
 from utils import draw, options, parallel
-from utils.build import build_levels, build_transform
+from utils.build import build_levels, build_transform, make_datasets
 from utils.files import must_be_new
 from utils.fit_priors import fit_priors, proposal_line
 from utils.resolve import asked_recipe, describe_recipe, resolve_recipe
@@ -56,8 +56,7 @@ def main():
         print(f"\n{split}", *summary(plain, build_levels(recipe)), *notes, sep="\n")
         if split == "train" and flags.sheet:
             readable = [i for i in range(len(records)) if i not in unreadable]
-            augmented = build_transform(recipe, augment=recipe.augment)
-            sheet_dataset = Dataset(classes, records.subset(readable), augmented, recipe.seed)
+            sheet_dataset, _ = make_datasets(recipe, classes, records.subset(readable), None)
         if split != "train":
             continue
         problem = without_objects(records)
