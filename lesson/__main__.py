@@ -8,12 +8,15 @@ python -m lesson prior 6634 --image 3  # the prior on another validation image
 python -m lesson page                  # page.html alone: the example's numbers, to touch
 python -m lesson exercises             # which exercises are solved, what is wrong with others
 python -m lesson exercises iou         # more about one of them
+python -m lesson clinic 3              # a training with a bug in it; name the file and the line
+python -m lesson clinic 3 ssd.py 12    # whether it is there; --answer says where, and why
 """
 
 from pathlib import Path
 
 from data.text import UserError
 from lesson.diagnose import exercises
+from lesson.draw_clinic import clinic_numbers
 from lesson.draw_detections import (
     draw_curve,
     draw_nms,
@@ -22,6 +25,7 @@ from lesson.draw_detections import (
     level_name,
     receptive_fields,
 )
+from lesson.draw_log import draw_log
 from lesson.draw_page import draw_page
 from lesson.draw_priors import draw_cells, draw_delta, draw_fit, draw_matching
 from lesson.draw_training import (
@@ -36,6 +40,7 @@ from lesson.network import network_numbers
 from lesson.runs import RETINANET, SSD, run_folder, snapshots
 from lesson.style import in_style
 from lesson.text import example_numbers, paper_numbers, refresh, save_numbers
+from lesson.visit import visit
 from utils import parallel
 from utils.evaluation.evaluate import best_operating_points, detect_all
 from utils.evaluation.metrics import compute_metrics
@@ -50,12 +55,14 @@ def main():
     parser.add_argument(
         "what",
         nargs="*",
-        help="prior, and its number or its x, y and side; object, and its number; page; or "
-        "exercises, and a name",
+        help="prior, and its number or its x, y and side; object, and its number; exercises, and a "
+        "name; clinic, the number of a patient, and a guess; or page",
     )
     parser.add_argument(
         "--image", type=int, default=IMAGE, help="the number of the validation image"
     )
+    parser.add_argument("--answer", action="store_true", help="say where a patient's bug is")
+    parser.add_argument("--train", action="store_true", help="train a patient")
     flags = parser.parse()
     if flags.what[:1] in (["prior"], ["object"]):
         count = len(val_dataset("ssd"))
@@ -66,13 +73,16 @@ def main():
     if flags.what[:1] == ["exercises"] and len(flags.what) < 3:
         print(*exercises(*flags.what[1:]), sep="\n")
         return
+    if flags.what[:1] == ["clinic"]:
+        print(*visit(flags.what[1:], flags.answer, flags.train), sep="\n")
+        return
     if flags.what == ["page"]:
         print(f"written: {draw_page({name: snapshots(name) for name in NAMES})}")
         return
     if flags.what:
         raise UserError(
-            f"{flags.what[0]}: type prior or object and a number, page, exercises, or nothing to "
-            "draw all pictures"
+            f"{flags.what[0]}: type prior, object or clinic and a number, exercises, page, or nothing "
+            "to draw all pictures"
         )
     draw_all()
 
@@ -113,6 +123,8 @@ def cheap_pictures():
         draw_imbalance,
         draw_augmentation,
         draw_fit,
+        draw_log,
+        clinic_numbers,
     ):
         numbers |= draw()
     return numbers

@@ -102,14 +102,20 @@ def dim(image, share=0.45):
 
 
 def save_figure(figure, name):
-    """Write pictures/<name>.png with as many colours as fit into MAX_BYTES."""
+    """Write pictures/<name>.png."""
+    return write_picture(figure, PICTURES / f"{name}.png")
+
+
+def write_picture(figure, path):
+    """Write a PNG file with as many colours as fit into MAX_BYTES."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     picture = Image.open(buffer).convert("RGB")
-    PICTURES.mkdir(exist_ok=True)
-    path = PICTURES / f"{name}.png"
+    path.parent.mkdir(exist_ok=True)
     for colours in (256, 128, 64, 32):
-        picture.quantize(colours, dither=Image.Dither.NONE).save(path, optimize=True)
+        # Without kmeans, a colour of a few pixels becomes that of its neighbour.
+        quantized = picture.quantize(colours, kmeans=1, dither=Image.Dither.NONE)
+        quantized.save(path, optimize=True)
         if path.stat().st_size < MAX_BYTES:
             break
     return path

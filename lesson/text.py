@@ -17,6 +17,7 @@ import ssd
 from data.transforms import FULL_STRENGTH_PASSES
 from layers.boxes import CENTRE_SCALE, SIZE_SCALE
 from layers.priors import level_sizes
+from lesson.draw_log import log_table
 from lesson.draw_priors import PAPER_SIZES
 from lesson.draw_training import EASY
 from lesson.example import EXAMPLE, look, predictions, was_kept
@@ -30,7 +31,7 @@ README = Path(__file__).parent / "README.md"
 NUMBERS_FILE = Path(__file__).parent / "numbers.json"
 NAMED_NUMBER = re.compile(r"(\([^()]*\)|\d+\sx\s\d+|[^\s(]+)<!--([\w.]+)-->")
 QUOTED_DIFFERENCE = re.compile(r"<!--difference (\S+) (\S+) (\w+)-->\n```diff\n(.*?)```\n", re.S)
-TABLE = re.compile(r"<!--table (\w+)-->\n(?:\|.*\n)+")
+TABLE = re.compile(r"<!--table (\w+)-->\n(?:\|.*\n)*")
 QUOTED_CODE = re.compile(r"<!--code (\S+) (\w+)-->\n```python\n(.*?)```\n", re.S)
 
 
@@ -154,8 +155,15 @@ def difference(before, after, name):
 
 
 def fill_tables(text):
-    """The text with the table of every network as it is now."""
-    return TABLE.sub(lambda found: f"<!--table {found[1]}-->\n{network_table(found[1])}\n", text)
+    """The text with every table as it is now: of networks, and of a log."""
+    tables = dict(log=log_table)
+
+    def fill(found):
+        name = found[1]
+        table = tables[name]() if name in tables else network_table(name)
+        return f"<!--table {name}-->\n{table}\n"
+
+    return TABLE.sub(fill, text)
 
 
 def quote(path, name):

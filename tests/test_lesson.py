@@ -12,7 +12,9 @@ import ssd
 from layers.boxes import encode
 from lesson import __main__ as lesson_main
 from lesson import example
+from lesson.draw_clinic import clinic_numbers
 from lesson.draw_detections import receptive_fields
+from lesson.draw_log import log_numbers, log_table
 from lesson.network import NETWORKS, network_numbers, network_table, run
 from lesson.runs import RECIPES, initial_model
 from lesson.text import (
@@ -66,6 +68,20 @@ def test_the_tables_of_both_networks_are_current():
     assert all(network_table(name) in TEXT for name in NETWORKS)
 
 
+def test_the_results_in_the_text_are_those_of_the_documentation():
+    quoted = re.findall(r"<!--results-->\n((?:\|.*\n)+)", TEXT)
+    results = (ROOT / "docs/results.md").read_text().splitlines()
+    assert len(quoted) == 2
+    for row in "".join(quoted).splitlines():
+        assert row in results, row
+
+
+def test_the_log_in_the_text_is_that_of_the_run():
+    numbers = log_numbers() | clinic_numbers()
+    assert numbers == {name: load_numbers()[name] for name in numbers}
+    assert log_table() in TEXT and log_table().count("\n") > 5
+
+
 def test_eq_4_gives_the_sizes_of_ssd300_after_the_first():
     numbers = network_numbers()
     sizes = f"{numbers['network.eq4']}, {numbers['network.eq4_last']}"
@@ -98,14 +114,14 @@ def test_every_link_resolves_and_every_linked_function_is_where_it_says():
 
 def test_every_picture_is_shown_small_and_as_wide_as_the_text():
     shown = re.findall(r"\]\(pictures/(\w+)\.png\)", TEXT)
-    assert sorted(shown) == [path.stem for path in PICTURES] and len(shown) == 12
+    assert sorted(shown) == [path.stem for path in PICTURES] and len(shown) == 13
     for path in PICTURES:
         assert path.stat().st_size < 150_000 and Image.open(path).width == 800
 
 
 def test_it_is_an_evening_long():
     words = len(re.sub(r"<!--.*?-->|```.*?```", "", TEXT, flags=re.S).split())
-    assert 3000 <= words <= 8000
+    assert 3000 <= words <= 10_000
 
 
 def test_no_word_is_used_before_it_is_explained():
@@ -130,7 +146,7 @@ def test_every_glossary_word_is_in_the_text():
 def numbers(tmp_path_factory):
     """What the pictures without training compute today; nothing is drawn into the lesson."""
     patch = pytest.MonkeyPatch()
-    for name in ("priors", "training", "detections"):
+    for name in ("priors", "training", "detections", "log"):
         module = importlib.import_module(f"lesson.draw_{name}")
         patch.setattr(module, "save_figure", lambda figure, name: None)
     patch.setattr(example, "DATA", tmp_path_factory.mktemp("shapes") / "shapes")
