@@ -81,8 +81,8 @@ def main():
         return
     if flags.what:
         raise UserError(
-            f"{flags.what[0]}: type prior, object or clinic and a number, exercises, page, or nothing "
-            "to draw all pictures"
+            f"{flags.what[0]}: type prior, object or clinic and a number, exercises, page, or "
+            "nothing to draw all pictures"
         )
     draw_all()
 
