@@ -2,8 +2,9 @@
 
 A probe calls the learner's function and that of lesson/solutions with the same arguments. If the
 outcomes differ, the known mistakes are tried, each a change in the text of the solution: one that
-behaves like the learner's function on all probes is the cause. If none does, the first probe with
-another outcome is shown; lesson/mistakes has the small ones first.
+behaves like the learner's function on all probes is the cause, and so may be one that does so on
+the first ones. If there is none, the first probe with another outcome is shown; lesson/mistakes has
+the small probes first.
 """
 
 import importlib
@@ -96,28 +97,47 @@ def diagnose_function(name, function, answer, path):
     if first is None:
         return Verdict("solved")
     typed = ", ".join(f"{key}={describe(value)}" for key, value in calls[first].items())
-    example = f"  For example, given {probes[first].name}:", f"    {function}({typed})"
+    given = f"given {probes[first].name}"
+    call = f"    {function}({typed})"
     if isinstance(found[0], NotImplementedError):
-        return Verdict("not begun", (*example, f"    is {describe(expected[0]['the result'])}"))
+        result = f"    is {describe(expected[0]['the result'])}"
+        return Verdict("not begun", (f"  For example, {given}:", call, result))
     problem = problems[first]
     if isinstance(found[first], BaseException):
         problem = describe_error(found[first], path)
-    causes = known_causes(name, function, calls, found)
-    line = " And: ".join(causes) or f"given {probes[first].name}, {problem}"
-    return Verdict(line, (*example, f"    {problem}"))
+    cause = find_cause(name, function, calls, found, first)
+    if cause:
+        return Verdict(cause, (f"  For example, {given}:", call, f"    {problem}"))
+    return Verdict(f"{given}, {problem}", (call,))
 
 
-def known_causes(name, function, calls, found):
-    """The sentence of the mistake, or of two, with which the solution has these outcomes."""
+def find_cause(name, function, calls, found, first):
+    """The sentence of the mistake, or of two, that explains the outcomes of most calls, or "".
+
+    Calls are explained from the smallest on; the one that was first found to be wrong must be.
+    """
+    cause, most = "", first
     for count in (1, 2):
         for chosen in combinations(mistakes_of(name).MISTAKES, count):
-            wrong = program(name, *(change for mistake in chosen for change in mistake.changes))
-            pairs = zip(calls, found)
-            if wrong and not any(
-                compare(attempt(observe, wrong[function], call), outcome) for call, outcome in pairs
-            ):
-                return [mistake.sentence for mistake in chosen]
-    return []
+            changes = [change for mistake in chosen for change in mistake.changes]
+            wrong = attempt(program, name, *changes)
+            if isinstance(wrong, BaseException):
+                continue  # The two exclude each other.
+            explained = count_explained(wrong[function], calls, found)
+            if explained > most:
+                most = explained
+                cause = " And: ".join(mistake.sentence for mistake in chosen)
+        if most == len(calls):
+            return cause
+    return f"perhaps: {cause}" if cause and not isinstance(found[first], BaseException) else ""
+
+
+def count_explained(function, calls, found):
+    """How many calls of a function, from the first on, have these outcomes."""
+    for number, (call, outcome) in enumerate(zip(calls, found)):
+        if compare(attempt(observe, function, call), outcome):
+            return number
+    return len(calls)
 
 
 def mistakes_of(name):
@@ -126,12 +146,12 @@ def mistakes_of(name):
 
 
 def program(name, *changes):
-    """The names in a solution's file after changes in its text; None if they exclude each other."""
+    """The names in a solution's file after changes in its text."""
     path = FOLDER / f"solutions/{name}.py"
     source = path.read_text()
     for old, new in changes:
         if old not in source:
-            return None
+            raise LookupError(old)
         source = source.replace(old, new)
     return run_source(source, path)
 

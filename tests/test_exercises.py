@@ -74,10 +74,19 @@ def test_a_mistake_in_an_answer_of_another_form_is_recognised(
 
 
 def test_an_unknown_mistake_is_shown_on_the_smallest_call_that_it_spoils(tmp_path):
-    found = verdict(tmp_path, "iou", solution("iou", ("/ (area", "* 1.5 / (area")))
-    problem = "the result should be [[0.3333]], but is [[0.5]]"
+    found = verdict(tmp_path, "iou", solution("iou", ("/ (area", "* 1.2 / (area")))
+    problem = "the result should be [[0.3333]], but is [[0.4]]"
     assert found.line == f"given two boxes that share a third, {problem}"
-    assert found.details[1] == "    iou(boxes=[[0, 0, 10, 10]], others=[[5, 0, 15, 10]])"
+    assert found.details == ("    iou(boxes=[[0, 0, 10, 10]], others=[[5, 0, 15, 10]])",)
+
+
+def test_a_known_mistake_beside_an_unknown_one_is_suspected(tmp_path):
+    ignored, *_ = [
+        m for m in mistakes_of("focal").MISTAKES if "counted as background" in m.sentence
+    ]
+    too_large = ("return (weight", "cost = cost.clamp(max=30)\n    return (weight")
+    found = verdict(tmp_path, "focal", solution("focal", *ignored.changes, too_large))
+    assert found.line == f"perhaps: {ignored.sentence}"
 
 
 def test_of_two_functions_the_wrong_one_is_named(tmp_path):
@@ -116,9 +125,9 @@ def test_what_keeps_a_program_from_working_is_said_in_a_line(source, line, tmp_p
 
 def test_a_changed_argument_is_noticed(tmp_path):
     changed = solution(
-        "deltas", ("    centre, size = xyxy", "    boxes += 1\n    centre, size = xyxy")
+        "deltas", ("    centre, size = xyxy", "    priors += 1\n    centre, size = xyxy")
     )
-    assert "after the call, boxes should be" in verdict(tmp_path, "deltas", changed).details[-1]
+    assert "after the call, boxes should be" in verdict(tmp_path, "deltas", changed).line
 
 
 @pytest.mark.parametrize("name", NAMES)

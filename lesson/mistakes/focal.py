@@ -71,6 +71,10 @@ MISTAKES = (
         ((PRESENT, "(labels % logits.shape[-1])[..., None] == torch.arange(logits.shape[-1])"),),
     ),
     Mistake(
+        "Background, label -1, is taken for class 0; all classes are absent there.",
+        ((PRESENT, PRESENT.replace("labels", "labels.clamp(min=0)")),),
+    ),
+    Mistake(
         "Labels begin with 0, the first class; there is no column for the background.",
         ((PRESENT, "labels[..., None] == torch.arange(1, 1 + logits.shape[-1])"),),
     ),
