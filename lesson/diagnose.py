@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import torch
 
-from data.text import UserError
+from data.text import UserError, read_text
 from lesson.outcome import compare, describe
 
 FOLDER = Path(__file__).parent
@@ -68,7 +68,7 @@ def diagnose(name, folder=FOLDER / "exercises"):
     path = folder / f"{name}.py"
     if not path.exists():
         return Verdict(f"there is no file {path}")
-    answer = attempt(run_source, path.read_text(), path)
+    answer = attempt(run_source, read_text(path), path)
     if isinstance(answer, BaseException):
         return Verdict(f"{path.name} cannot be imported: {describe_error(answer, path)}")
     functions = dict.fromkeys(probe.function for probe in mistakes_of(name).PROBES)
@@ -114,22 +114,25 @@ def diagnose_function(name, function, answer, path):
 def find_cause(name, function, calls, found, first):
     """The sentence of the mistake, or of two, that explains the outcomes of most calls, or "".
 
-    Calls are explained from the smallest on; the one that was first found to be wrong must be.
+    Calls are explained from the smallest on, and the first one that went wrong must be among them.
     """
-    cause, most = "", first
+    if isinstance(found[0], BaseException):
+        return ""  # What fails on the smallest call is broken in a way of its own.
+    likely, most = "", first
     for count in (1, 2):
         for chosen in combinations(mistakes_of(name).MISTAKES, count):
             changes = [change for mistake in chosen for change in mistake.changes]
             wrong = attempt(program, name, *changes)
             if isinstance(wrong, BaseException):
                 continue  # The two exclude each other.
+            cause = " And: ".join(mistake.sentence for mistake in chosen)
             explained = count_explained(wrong[function], calls, found)
+            if explained == len(calls):
+                return cause
             if explained > most:
-                most = explained
-                cause = " And: ".join(mistake.sentence for mistake in chosen)
-        if most == len(calls):
-            return cause
-    return f"perhaps: {cause}" if cause and not isinstance(found[first], BaseException) else ""
+                likely, most = f"perhaps: {cause}", explained
+    # Any error is like any other, so the mistakes that raise one explain little.
+    return "" if isinstance(found[first], BaseException) else likely
 
 
 def count_explained(function, calls, found):

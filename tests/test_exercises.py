@@ -123,6 +123,12 @@ def test_what_keeps_a_program_from_working_is_said_in_a_line(source, line, tmp_p
     assert line in found and "\n" not in found
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_what_always_fails_is_not_called_a_known_mistake(name, tmp_path):
+    broken = "".join(f"def {name}(*arguments):\n    return spam\n" for name in functions_of(name))
+    assert "line 2: NameError: name 'spam'" in verdict(tmp_path, name, broken).line
+
+
 def test_a_changed_argument_is_noticed(tmp_path):
     changed = solution(
         "deltas", ("    centre, size = xyxy", "    priors += 1\n    centre, size = xyxy")
