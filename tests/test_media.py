@@ -85,11 +85,12 @@ def test_a_file_named_like_a_camera_is_the_file(tmp_path, monkeypatch):
     assert type(source).__name__ == "ImageInput"
 
 
-@pytest.mark.parametrize("name", ("nothing.jpg", "nothing/*.jpg", "99"))
+@pytest.mark.parametrize("name", ("nothing.jpg", "nothing/*.jpg", "99", "https://a.org/b.jpg"))
 def test_what_is_not_there_is_one_line(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match="no such file|no camera"):
+    with pytest.raises(UserError, match="no such file|no camera") as error:
         find_inputs([name], tmp_path)
+    assert ("download it first" in str(error.value)) == ("://" in name)
 
 
 def test_an_empty_folder_is_one_line(tmp_path):
