@@ -103,12 +103,13 @@ BUGS = {
         "layers/priors.py",
         "prediction.permute(0, 2, 3, 1).reshape(",
         "prediction.reshape(",
-        """The numbers of a map are dealt out to the priors in the wrong order, and nearly all
-        belong to a prior somewhere else. Shapes are right and nothing complains. Both losses fall a
-        little at first, for even so the network can learn how rare objects are and how large they
-        are on average, and then no further: what a cell sees and what it should say belong to
-        different places. In 2018 the heads of fpn.pytorch had two orders at once, one for the
-        scores and one for the boxes (issue 6).""",
+        """The numbers of a map are dealt out to the priors in the wrong order, so that nearly all
+        belong to a prior somewhere else. Shapes are right and nothing complains. The class loss
+        falls at first, for even so the network can learn how rare objects are, and then no further.
+        The box loss hardly moves at all. What a cell sees and what it should say belong to
+        different places, and all that can be learned is what is usual: the few boxes that the
+        network offers are the same on every image. In 2018 somebody found two orders at once in
+        fpn.pytorch, where scores are normalised and where they are compared (issue 6).""",
     ),
 }
 
