@@ -29,7 +29,7 @@ def visit(words, answer, train):
         return train_patient(number)
     if number == HEALTHY or not (guess or answer):
         return show(number)
-    return explain(number) if answer else [compare_patients(number, guess)]
+    return explain(number) if answer else [check_guess(number, guess)]
 
 
 def show(number):
@@ -68,7 +68,7 @@ def explain(number):
     yield textwrap.fill(" ".join(bug.answer.split()), width=100)
 
 
-def compare_patients(number, guess):
+def check_guess(number, guess):
     """Whether a guess, a file and perhaps the number of a line, is right, in words."""
     bug = BUGS[number]
     line_number, *_ = find_bug(bug)
