@@ -5,6 +5,8 @@ import os
 import pickle
 import random
 import struct
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -13,6 +15,7 @@ import torch
 
 from data.text import UserError
 from published.load import load_detector
+from tests.conftest import ROOT
 from tests.scripts import run_script
 from utils import checkpoint
 from utils.build import build_detector
@@ -234,3 +237,10 @@ def test_of_a_run_s_folder_the_best_checkpoint_is_read(tmp_path, content):
     assert load_detector(tmp_path).classes == ["cat", "dog"]
     (tmp_path / "empty").mkdir()
     refused(tmp_path / "empty")
+
+
+@pytest.mark.long
+def test_files_of_every_kind_with_a_wrong_field_are_used_or_are_one_line():
+    command = [sys.executable, "-m", "tests.hostile", "--count", "100"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr

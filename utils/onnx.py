@@ -9,7 +9,7 @@ from torch import nn
 
 from data.text import UserError
 from layers.boxes import decode
-from layers.priors import grid_priors
+from layers.priors import grid_priors, level_sizes
 from utils.build import SSD_SIDES, build_levels, pixel_mean
 from utils.checkpoint import LoadedDetector, facts_of, recipe_of
 from utils.files import write
@@ -150,15 +150,25 @@ class OnnxModel(nn.Module):
     So that all else can stay as it is, it has no priors, and scores() changes nothing.
     """
 
-    def __init__(self, session, recipe):
+    def __init__(self, session, recipe, num_classes):
         super().__init__()
-        self.session = session
+        self.session, self.num_classes = session, num_classes
         self.levels = build_levels(recipe)
 
     def forward(self, images):
         """Pixels [B, 3, H, W] -> boxes [B, A, 4], scores [B, A, C]."""
         pixels = np.ascontiguousarray(images.cpu().numpy())
-        results = self.session.run(OUTPUTS, {INPUT: pixels})
+        try:
+            results = self.session.run(OUTPUTS, {INPUT: pixels})
+        except unreadable_errors() as error:
+            raise UserError(f"the ONNX file cannot be run ({str(error)[:200]!r})") from None
+        count = sum(level_sizes(tuple(images.shape[-2:]), self.levels))
+        shapes = [(len(images), count, size) for size in (4, self.num_classes)]
+        if [result.shape for result in results] != shapes:
+            raise UserError(
+                f"the ONNX file gives {[result.shape for result in results]} for {pixels.shape}, "
+                f"where its recipe's detector gives {shapes}"
+            )
         return tuple(torch.from_numpy(result).to(images.device) for result in results)
 
     def priors(self, image_size):
@@ -194,7 +204,8 @@ def load_onnx(path):
     if not (is_list and classes and isinstance(content["recipe"], dict)):
         raise UserError(f"{path}: its recipe or its classes are not those of a detector")
     recipe = recipe_of(content, path)
-    return LoadedDetector(OnnxModel(session, recipe), recipe, classes, *facts_of(content, path))
+    model = OnnxModel(session, recipe, len(classes))
+    return LoadedDetector(model, recipe, classes, *facts_of(content, path))
 
 
 def unreadable_errors():

@@ -3,6 +3,7 @@
 import operator
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
+from types import UnionType
 from typing import get_args, get_origin
 
 import retinanet
@@ -15,6 +16,8 @@ from utils.build import MODELS, OPTIMIZERS, SSD_SIDES, Conventions
 from utils.evaluation.metrics import METRICS
 from utils.parallel import PRECISIONS
 
+Box = tuple[float, float, float, float]
+MAX_NUMBER = 1e7  # in a tuple, much more than any training has
 # The kinds of limits that a number may have, and how it must compare with them.
 LIMITS = dict(over=operator.gt, at_least=operator.ge, below=operator.lt, at_most=operator.le)
 
@@ -68,10 +71,12 @@ class Recipe:
     )
     # The priors, the boxes that it starts from; where sizes, scales or ratios are empty, they are
     # those of the paper.
-    prior_sizes: tuple = setting((), "in pixels, from the finest level to the coarsest")
-    prior_scales: tuple = setting((), "factors on every size", only="RetinaNet")
-    prior_ratios: tuple = setting((), "width / height; for SSD, a tuple of them for each level")
-    base_priors: tuple = setting((), "boxes (xyxy) of each level, in place of the three above")
+    prior_sizes: tuple[float, ...] = setting((), "in pixels, from the finest level to the coarsest")
+    prior_scales: tuple[float, ...] = setting((), "factors on every size", only="RetinaNet")
+    prior_ratios: tuple[float, ...] | tuple[tuple[float, ...], ...] = setting(
+        (), "width / height; for SSD, a tuple of them for each level"
+    )
+    base_priors: tuple[tuple[Box, ...], ...] = setting((), "boxes (xyxy) of each level, if given")
     fit_priors: bool = option(False, "choose sizes and ratios of the priors to fit the objects")
     # The weights before training, and which of them stay as they are.
     weights: str = option(
@@ -151,7 +156,7 @@ class Recipe:
         "iterations after which lr is multiplied by gamma",
         only="milestones schedule",
     )
-    milestone_epochs: tuple = setting(
+    milestone_epochs: tuple[int, ...] = setting(
         (), "the same in epochs, where epochs are given", only="milestones schedule"
     )
     plateau_patience: int = setting(
@@ -224,12 +229,13 @@ def checked(recipe, origin=""):
             f"{label(origin, 'negative_iou')} {recipe.negative_iou}: must not be over the positive "
             f"one, {recipe.positive_iou}"
         )
-    if recipe.jitter and not (len(recipe.jitter) == 2 and 0 < recipe.jitter[0] <= recipe.jitter[1]):
-        raise UserError(
-            f"{label(origin, 'jitter')} {recipe.jitter}: must be two numbers over 0, the smaller "
-            "one first"
-        )
+    low, *high = recipe.jitter or (1, 1)
+    if not (len(high) == 1 and 0 < low <= high[0] <= 1 << 14):
+        shown = f"{label(origin, 'jitter')} {str(recipe.jitter)[:60]}"
+        raise UserError(f"{shown}: must be two numbers over 0, the smaller one first")
     check_priors(recipe, origin)
+    if recipe.head_norm == "group" and recipe.channels % 32:
+        raise UserError(f"{label(origin, 'channels')} {recipe.channels}: no multiple of 32")
     if recipe.batch % recipe.accumulate:
         raise UserError(
             f"--batch {recipe.batch} cannot be cut into --accumulate {recipe.accumulate} "
@@ -251,7 +257,7 @@ def check_value(option, value, origin):
         raise UserError(f"{label(origin, option.name)} {shown!r}: of the wrong type")
     if facts["choices"] and value not in facts["choices"]:
         choices = ", ".join(map(str, facts["choices"]))
-        raise UserError(f"{label(origin, option.name)} {value!r}: choose {choices}")
+        raise UserError(f"{label(origin, option.name)} {repr(value)[:60]}: choose {choices}")
     if option.type not in (int, float):
         return
     for limit, holds in LIMITS.items():
@@ -263,31 +269,32 @@ def check_value(option, value, origin):
 
 def has_type(value, kind):
     """Whether a value has a field's type; an integer is a float as well, and a list a tuple."""
-    if kind is not tuple and get_origin(kind) is not tuple:
+    kinds = get_args(kind)
+    if get_origin(kind) is UnionType:
+        return any(has_type(value, choice) for choice in kinds)
+    if get_origin(kind) is not tuple:
         return isinstance(value, (int, float) if kind is float else kind)
-    item_kind = str if str in get_args(kind) else float
-    return isinstance(value, (tuple, list)) and all(
-        has_type(item, tuple if isinstance(item, (tuple, list)) else item_kind) for item in value
-    )
+    if not isinstance(value, (tuple, list)) or kind == Box and len(value) != 4:
+        return False
+    if kinds[0] not in (int, float):
+        return all(has_type(item, kinds[0]) for item in value)
+    # In a tuple, floats are over 0 and integers at least 0; only corners of a box may be negative.
+    over = -MAX_NUMBER if kind == Box else -1 if kinds[0] is int else 0
+    return all(type(item) in (int, float) and over < item < MAX_NUMBER for item in value)
 
 
 def check_priors(recipe, origin):
     """An error if sizes, ratios or boxes of priors do not fit the levels of the detector."""
     side = SSD_SIDES.get(recipe.model)
-    strides = ssd.STRIDES[side] if side else retinanet.level_strides(recipe.finest_stride)
-    levels = len(strides)
-    sizes, ratios = recipe.prior_sizes, recipe.prior_ratios
-    wanted = levels + 1 if side else levels
-    if sizes and len(sizes) != wanted:
-        raise UserError(
-            f"{label(origin, 'prior_sizes')} {sizes}: {recipe.model} needs {wanted} of them"
-        )
-    if recipe.base_priors and len(recipe.base_priors) != levels:
-        count = len(recipe.base_priors)
-        raise UserError(
-            f"{label(origin, 'base_priors')} of {count} levels: {recipe.model} has {levels}"
-        )
-    nested = [isinstance(ratio, (tuple, list)) for ratio in ratios]
-    if ratios and (side and (len(ratios) != levels or not all(nested)) or not side and any(nested)):
-        shape = f"a tuple of ratios for each of {levels} levels" if side else "numbers"
-        raise UserError(f"{label(origin, 'prior_ratios')} {ratios}: {recipe.model} needs {shape}")
+    levels = len(ssd.STRIDES[side] if side else retinanet.level_strides(recipe.finest_stride))
+    for ratio in recipe.prior_ratios:
+        if isinstance(ratio, (tuple, list)) != bool(side):
+            shape = f"a tuple of ratios for each of {levels} levels" if side else "numbers"
+            raise UserError(f"{label(origin, 'prior_ratios')}: {recipe.model} needs {shape}")
+    wanted = dict(prior_sizes=levels + bool(side), base_priors=levels)
+    wanted |= dict(prior_ratios=levels) if side else {}
+    for name, count in wanted.items():
+        value = getattr(recipe, name)
+        if len(value) not in (0, count):
+            shown = f"{label(origin, name)} {str(value)[:60]}"
+            raise UserError(f"{shown}: {recipe.model} needs {count} of them")
