@@ -57,7 +57,7 @@ def test_a_patient_of_today_begins_as_the_curves_of_the_clinic_do(number, drawn,
     first = read_log(tmp_path / "run/log.jsonl")[0]
     symptoms = load_symptoms(FOLDER / f"{number}.json")
     for name in ("box_loss", "class_loss"):
-        assert first[name] == pytest.approx(symptoms[name][0], rel=0.004)
+        assert first[name] == pytest.approx(symptoms[name][0], rel=0.005)
 
 
 @pytest.mark.parametrize("number", BUGS)
