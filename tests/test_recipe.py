@@ -25,6 +25,8 @@ def test_a_misspelt_ingredient_is_an_error():
         (dict(max_grad_norm=None), "max_grad_norm 'None': of the wrong type"),
         (dict(lr="fast"), "lr 'fast': of the wrong type"),
         (dict(lr=float("nan")), "lr nan"),
+        (dict(lr=float("inf")), "lr inf: must be at most"),
+        (dict(seed=10**30), "seed 1.*: must be at most"),
         (dict(val_share=1), "val_share 1: must be below 1"),
         (dict(negative_iou=0.6), "negative_iou 0.6: must not be over"),
         (dict(base_priors=(((0, 0, 8, 8),),)), "base_priors .*: retinanet needs 5 of them"),

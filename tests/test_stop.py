@@ -1,6 +1,7 @@
 """A script ends when something goes wrong: in one line, with what was trained saved, and
 never hangs."""
 
+import errno
 import io
 import os
 import resource
@@ -104,6 +105,14 @@ def test_a_second_ctrl_c_saves_too(folder):
     assert checkpoint.load(folder / "run/last.pth")["iteration"] >= 3
 
 
+def test_a_training_whose_output_is_no_longer_read_saves_what_was_trained(folder):
+    process = start(folder)
+    wait_for_log(process, folder / "run", entries=3)
+    process.stdout.close()
+    assert process.wait(timeout=60) == 128 + stop.SIGPIPE
+    assert checkpoint.load(folder / "run/last.pth")["iteration"] >= 3
+
+
 def test_ctrl_c_before_the_training_is_one_line(folder):
     process = start(folder)
     assert "recipe shapes" in process.stdout.readline()
@@ -147,6 +156,7 @@ def ended_with(error, capsys):
 
 def test_a_mistake_is_one_line_and_exit_code_2(capsys):
     assert ended_with(UserError("no such file"), capsys) == (2, "error: no such file\n")
+    assert len(ended_with(UserError("x" * 100_000), capsys)[1]) < 1100
 
 
 @pytest.mark.parametrize(
@@ -155,6 +165,9 @@ def test_a_mistake_is_one_line_and_exit_code_2(capsys):
         MemoryError(),
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("std::bad_alloc"),
+        RuntimeError("can't start new thread"),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
     ),
 )
 def test_too_little_memory_is_one_line_that_names_what_needs_less(error, capsys):

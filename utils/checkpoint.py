@@ -12,6 +12,7 @@ from data.text import MissingFile, UserError
 from utils.build import Conventions, build_detector, check_conventions
 from utils.files import replace_file
 from utils.recipe import Recipe, checked
+from utils.stop import is_out_of_memory
 
 
 def save(path, content):
@@ -97,6 +98,8 @@ def read(path):
     except UserError as mistake:
         raise UserError(f"{path}: {mistake}") from None
     except UNREADABLE as error:
+        if is_out_of_memory(error):
+            raise
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise UserError(f"{path}: not a whole checkpoint ({reason}){hint}") from None
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):

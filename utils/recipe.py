@@ -17,14 +17,14 @@ from utils.evaluation.metrics import METRICS
 from utils.parallel import PRECISIONS
 
 Box = tuple[float, float, float, float]
-MAX_NUMBER = 1e7  # in a tuple, much more than any training has
+MAX_NUMBER = 1e12  # in a tuple, much more than any training has
 # The kinds of limits that a number may have, and how it must compare with them.
 LIMITS = dict(over=operator.gt, at_least=operator.ge, below=operator.lt, at_most=operator.le)
 
 
 def option(
     default, help, flag=True, aliases=(), metavar=None, const=None, only=None,
-    choices=(), over=None, at_least=0, below=None, at_most=None,
+    choices=(), over=None, at_least=0, below=None, at_most=1 << 60,
 ):  # fmt: skip
     """A field of Recipe, with all that its flag, --help, its check and the report need to know.
 
@@ -140,7 +140,7 @@ class Recipe:
     base_lr: float = option(1.0, "factor on lr in the base, unless its weights are random")
     momentum: float = option(0.9, "momentum of sgd", below=1)
     weight_decay: float = option(1e-4, "of weights; unlike in the papers, not of biases and norms")
-    max_grad_norm: float = option(10.0, "clip gradients to this norm", over=0)
+    max_grad_norm: float = option(10.0, "clip gradients to this norm", over=0, at_most=None)
     ema: float = option(
         0.0, "decay of an average of the weights that is evaluated and kept; 0: none", below=1
     )

@@ -6,6 +6,7 @@ import signal
 import sys
 from contextlib import contextmanager, suppress
 
+import cv2
 import torch
 import torch.distributed as dist
 
@@ -16,6 +17,11 @@ from utils import parallel
 SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]
+MAX_LETTERS = 1000  # of an error
+SIGPIPE = 13  # has no name on Windows
+# What is part of the messages of torch, NumPy, OpenCV and the system where memory is used up.
+MEMORY_WORDS = ("DefaultCPUAllocator", "allocate memory", "bad_alloc", "Insufficient memory",
+                "start new thread")  # fmt: skip
 OUT_OF_MEMORY = (
     "out of memory: a smaller --batch, a larger --accumulate (the same batch in more parts) or a "
     "smaller --resize need less; what was saved is kept, and --resume goes on from it"
@@ -35,8 +41,8 @@ class Stop:
     """A flag that Ctrl-C and other signals raise; the loop looks at it after every iteration.
 
     A second signal does not wait for that: inside interruptible() it is a KeyboardInterrupt.
-    The context manager ends with it, and with a LoaderDied, and raises neither: the training goes
-    on with what is to be done at its end.
+    The context manager ends with it, with a LoaderDied and where nobody reads the output, and
+    raises none of them: the training goes on with what is to be done at its end.
     """
 
     def __init__(self):
@@ -102,7 +108,10 @@ class Stop:
             # Ctrl-C may have reached it, too.
             self.signal = self.asked
             self.loader_died = self.asked is None
-        return kind in (KeyboardInterrupt, LoaderDied)
+        if kind is BrokenPipeError:
+            # Whoever reads the output, such as head, has read enough.
+            self.signal = SIGPIPE
+        return kind in (KeyboardInterrupt, LoaderDied, BrokenPipeError)
 
 
 def read_batches(loader, device, memory_format=None):
@@ -158,12 +167,17 @@ def run_script(main):
     try:
         code = main()
         sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes what nobody reads once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 128 + SIGPIPE
     except UserError as mistake:
         # One that happened in a loader's process arrives with that process's traceback before it.
         line = str(mistake).strip().splitlines()[-1].removeprefix("data.text.UserError: ")
-        print(f"error: {line}", file=sys.stderr)
+        # A value of a hostile file may be in it.
+        print(f"error: {line[:MAX_LETTERS]}", file=sys.stderr)
         code = 2
-    except (MemoryError, RuntimeError) as error:
+    except (MemoryError, RuntimeError, OSError, cv2.error) as error:
         if not is_out_of_memory(error):
             raise
         print(f"error: {OUT_OF_MEMORY}", file=sys.stderr)
@@ -171,10 +185,6 @@ def run_script(main):
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         code = 128 + signal.SIGINT
-    except BrokenPipeError:
-        # Whoever reads the output, such as head, has read enough. Python flushes it once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 141  # that of a program which SIGPIPE ends
     finally:
         # Processes that load images wait for a signal that they ignore: they would never end.
         if hasattr(signal, "SIGCHLD"):
@@ -186,6 +196,6 @@ def run_script(main):
 
 def is_out_of_memory(error):
     """Whether an error says that the computer's or the GPU's memory is used up."""
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
-        "DefaultCPUAllocator" in str(error)
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
+        words in str(error) for words in MEMORY_WORDS
     )
