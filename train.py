@@ -69,7 +69,7 @@ def new_run(flags, device):
     folder = parallel.broadcast_from_rank0(
         lambda: new_folder(flags.save_folder, flags.name, f"{recipe.model}_{recipe.dataset}")
     )
-    return recipe, folder, datasets, dict(weights=weights)
+    return recipe, folder, datasets, dict(weights=weights._replace(dataset=datasets[0]))
 
 
 def resumed_run(flags, device):

@@ -8,14 +8,17 @@ from typing import NamedTuple
 from zipfile import is_zipfile
 
 import torch
+from torch import nn
 from torchvision.models import get_model_weights
 
+from data.dataset import Dataset
 from data.text import UserError, some
+from layers.vgg import VGG
 from published.families import family_of
 from published.fetch import fetch, short_hash
 from published.load import open_checkpoint
 from utils import checkpoint
-from utils.build import SSD_SIDES, Conventions, with_our_images
+from utils.build import SSD_SIDES, Conventions, build_collate, with_our_images
 
 FOLDER = Path("weights")  # where fetched files are kept
 TORCH_HUB = "https://download.pytorch.org/"
@@ -40,6 +43,7 @@ class Weights(NamedTuple):
     changes: dict  # the fields of a recipe that they decide
     state: dict = None
     classes: list = None
+    dataset: Dataset = None  # to whose images batch norm that no file has is fitted
 
     @property
     def has_heads(self):
@@ -57,38 +61,94 @@ def find_weights(recipe):
         return Weights({})
     content, _ = open_checkpoint(path, content)
     learned = checkpoint.recipe_of(content, path)
-    frozen = {}
+    names = BASE_FIELDS if recipe.only_base else DETECTOR_FIELDS
+    changes = {name: getattr(learned, name) for name in names}
+    if learned.vgg_norm == "none":
+        # It can be given norms: whether it is, is for the recipe to say.
+        del changes["vgg_norm"]
     if learned.conventions.norm_epsilon < MIN_LIVE_EPSILON:
-        frozen["frozen_norm"] = True
+        changes["frozen_norm"] = True
     if recipe.only_base:
-        changes = {name: getattr(learned, name) for name in BASE_FIELDS}
         kept = {name: getattr(learned.conventions, name) for name in ("mean", "norm_epsilon")}
-        changes["conventions"] = replace(Conventions(), **kept)
         base = {n: value for n, value in content["model"].items() if n.startswith("base.")}
-        return Weights(changes | frozen, base)
-    changes = {name: getattr(learned, name) for name in DETECTOR_FIELDS}
+        return Weights(changes | dict(conventions=replace(Conventions(), **kept)), base)
     # Priors and network remain the source program's; images go through our faster pipeline.
     changes["conventions"] = with_our_images(learned.conventions)
-    return Weights(changes | frozen, content["model"], content["classes"])
+    return Weights(changes, content["model"], content["classes"])
 
 
 def load_weights(model, classes, recipe, weights):
     """Load the weights that a recipe names into a new model -> lines that say what was loaded."""
     if recipe.weights == "none":
         return ["weights      random"]
-    if weights.state is not None:
-        lines = load_matching(model, classes, weights.state, weights.classes)
+    if weights.state is None:
+        path = locate(recipe)
+        state = checkpoint.read(path)
+        load_base = load_vgg if recipe.model in SSD_SIDES else load_resnet
+        try:
+            load_base(model, state)
+        except (RuntimeError, KeyError, AttributeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"{path}: not the weights of this detector's base: {reason}") from None
+        lines = [f"weights      {path}, in the base"]
+    else:
+        state = weights.state
+        if lacks_norms(model, state):
+            state = beside_norms(state, model.base)
+        lines = load_matching(model, classes, state, weights.classes)
         if not weights.has_heads:
-            return [f"weights      {recipe.weights}, in the base"]
-        return [f"weights      {recipe.weights}", *lines]
-    path = locate(recipe)
-    load_base = load_vgg if recipe.model in SSD_SIDES else load_resnet
-    try:
-        load_base(model, checkpoint.read(path))
-    except (RuntimeError, KeyError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path}: not the weights of this detector's base: {reason}") from None
-    return [f"weights      {path}, in the base"]
+            lines = [f"weights      {recipe.weights}, in the base"]
+        else:
+            lines = [f"weights      {recipe.weights}", *lines]
+    if lacks_norms(model, state):
+        fit_norms(model, weights.dataset, recipe)
+        lines.append("batch norm   new in the VGG, set to change nothing at first")
+    return lines
+
+
+def lacks_norms(model, state):
+    """Whether a model has batch norm in its base, which the state of a file has not."""
+    return bool(model.base.norms()) and not any(name.endswith("running_mean") for name in state)
+
+
+def beside_norms(state, vgg):
+    """The state of an SSD whose VGG has no norms, under the names that its layers have beside
+    norms."""
+    with torch.device("meta"):
+        plain = VGG()
+    names = (
+        [f"base.{name}" for name, layer in base.named_modules() if isinstance(layer, nn.Conv2d)]
+        for base in (plain, vgg)
+    )
+    renamed = dict(zip(*names))
+    result = {}
+    for name, value in state.items():
+        layer, dot, tensor = name.rpartition(".")
+        result[renamed.get(layer, layer) + dot + tensor] = value
+    return result
+
+
+@torch.no_grad()
+def fit_norms(model, dataset, recipe, count=8):
+    """Set the batch norms of a model to give out what they are given, for some images of a dataset.
+
+    So they keep what a VGG without them has learned, and learn as fast as with them.
+    """
+
+    def fit(norm, inputs):
+        variance, mean = torch.var_mean(inputs[0], dim=(0, 2, 3), correction=0)
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
+        norm.bias.copy_(mean)
+        norm.weight.copy_((variance + norm.eps).sqrt())
+
+    hooks = [norm.register_forward_pre_hook(fit) for norm in model.base.norms()]
+    step = len(dataset) // count + 1
+    samples = [dataset[0, index, (0, 0)] for index in range(0, len(dataset), step)]
+    images, _ = build_collate(recipe)(samples)
+    model.eval().base((images - model.mean) / model.std)
+    for hook in hooks:
+        hook.remove()
 
 
 def locate(recipe):
@@ -134,8 +194,6 @@ def load_vgg(model, state):
 
     torchvision's file has the first thirteen of them; ssd.pytorch's has fc6 and fc7 as well.
     """
-    if model.base.norms():
-        raise UserError("ImageNet's VGG has no batch norm: --weights none, or vgg_norm none")
     names = [name for name in state if name.endswith("weight") and state[name].ndim == 4]
     for layer, name in zip(model.base.convolutions(), names):
         layer.weight.copy_(state[name])

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torchvision import models
 from torchvision.models import detection, resnet18
 
@@ -19,7 +20,7 @@ from published.load import load_detector, open_checkpoint
 from retinanet import RetinaNet
 from ssd import SSD
 from tests.conftest import write_coco
-from tests.figures import figures, published_state
+from tests.figures import assert_relative, figures, published_state
 from tools import convert
 from utils.build import Conventions, build_detector, describe_conventions, with_our_images
 from utils.recipes import RECIPES
@@ -122,8 +123,42 @@ def test_vgg_s_file_is_taken_for_the_base_by_order(tmp_path, prefix):
     pretrained.load_weights(model, ["a", "b"], recipe, pretrained.Weights({}))
     torch.testing.assert_close(model.base.conv1[0].weight, state[prefix + "0.weight"] * model.std)
     assert torch.equal(model.base.fc[2].weight, state[prefix + "33.weight"])
-    with pytest.raises(UserError, match="ImageNet's VGG has no batch norm"):
-        pretrained.load_weights(SSD(2, norm="batch"), ["a", "b"], recipe, pretrained.Weights({}))
+
+
+class Noise(list):
+    """A dataset of two images."""
+
+    def __init__(self):
+        super().__init__(np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8))
+
+    def __getitem__(self, key):
+        empty = dict(boxes=np.zeros((0, 4)), labels=np.zeros(0), ignore=np.zeros(0), index=key[1])
+        return super().__getitem__(key[1]), empty
+
+
+@pytest.mark.parametrize("form", ("detector", "its base", "imagenet"))
+def test_batch_norm_that_a_file_lacks_is_added_and_changes_nothing_at_first(form, tmp_path):
+    """Nor does it while training: the images that it was fitted to are the whole batch here."""
+    plain = SSD(2).eval()
+    recipe = asdict(RECIPES["ssd300_coco"])
+    content = dict(model=plain.state_dict(), recipe=recipe, classes=["a", "b"])
+    if form == "imagenet":
+        layers = nn.ModuleDict({"features": nn.ModuleList(plain.base.convolutions())})
+        content = layers.state_dict()
+        content["features.0.weight"] = content["features.0.weight"] / plain.std
+    torch.save(content, tmp_path / "plain.pth")
+    recipe = RECIPES["ssd300_custom"] | dict(weights=str(tmp_path / "plain.pth"))
+    weights = pretrained.find_weights(recipe | dict(only_base=form == "its base"))
+    recipe |= weights.changes
+    model, _ = build_detector(recipe, 2)
+    lines = pretrained.load_weights(model, ["a", "b"], recipe, weights._replace(dataset=Noise()))
+    assert "batch norm   new" in lines[-1] and len(model.base.norms()) == 15
+    images = (torch.from_numpy(np.stack([*Noise()])).permute(0, 3, 1, 2) - plain.mean) / plain.std
+    with torch.no_grad():
+        expected = plain.base(images)
+        for is_training in (False, True):
+            for theirs, ours in zip(expected, model.train(is_training).base(images)):
+                assert_relative(ours, theirs)
 
 
 def test_only_the_base_of_a_detector_can_be_loaded(tmp_path):
@@ -221,7 +256,7 @@ def iterate_from(state, model, depth, folder, monkeypatch):
     write_coco(folder / "data", [[(10, 20, 30, 40, 1)], [(0, 0, 50, 50, 0)]])
     (folder / "run").mkdir()
     datasets = make_datasets(recipe, *read_records(recipe | dict(val_share=0.0)))
-    weights = pretrained.find_weights(recipe)
+    weights = pretrained.find_weights(recipe)._replace(dataset=datasets[0])
     train(recipe, folder / "run", torch.device("cpu"), *datasets, weights=weights)
     learned = torch.load(folder / "run/last.pth", weights_only=True)["model"]
     first = next(value for value in learned.values() if value.ndim == 4)

@@ -67,7 +67,7 @@ class Recipe:
         "none", "GroupNorm after each of them, or none", choices=("none", "group"), only="RetinaNet"
     )
     vgg_norm: str = setting(
-        "none", "batch norm in the VGG, for random weights", choices=("none", "batch"), only="SSD"
+        "none", "batch norm in the VGG, even if new", choices=("none", "batch"), only="SSD"
     )
     # The priors, the boxes that it starts from; where sizes, scales or ratios are empty, they are
     # those of the paper.

@@ -145,26 +145,19 @@ ssd300_coco = ssd300_voc | dict(
 ssd512_coco = ssd300_coco | dict(
     model="ssd512", prior_sizes=(20.48, 51.2, 133.12, 215.04, 296.96, 378.88, 460.8, 542.72)
 )
-# Your own images, from a VGG without batch norm, with the paper's optimizer: not measured.
+# Your own images. A VGG without batch norm gets it where it is loaded, set to change nothing at
+# first, for without it the same steps learn hardly anything (docs/results.md).
 ssd300_custom = ssd300_coco | dict(
-    fit_priors=True,
-    batch=16,
-    lr=5e-4,
-    iterations=6000,
-    milestones=(4000, 5400),
-    warmup=300,
-    eval_every=500,
-    save_every=500,
-)
+    vgg_norm="batch", fit_priors=True,
+    batch=8, iterations=6000, optimizer="adamw", lr=1e-3, weight_decay=0.05, schedule="cosine",
+    milestones=(4000, 5400), warmup=50, eval_every=500, save_every=500,
+)  # fmt: skip
 ssd512_custom = ssd300_custom | dict(model="ssd512", prior_sizes=ssd512_coco.prior_sizes)
 # The same from random weights, which --weights none chooses. On BCCD, SSD300 reaches AP 0.57,
 # AP50 0.90 (on val) in 800 iterations of 8, in a minute of an H200. Batch norm in the layers after
 # VGG, or twice the learning rate, bring nothing more.
-ssd300_scratch = ssd300_custom | dict(
-    weights="none", vgg_norm="batch", batch=8,
-    optimizer="adamw", lr=1e-3, weight_decay=0.05, schedule="cosine", warmup=50,
-)  # fmt: skip
-ssd512_scratch = ssd300_scratch | dict(model="ssd512", prior_sizes=ssd512_coco.prior_sizes)
+ssd300_scratch = ssd300_custom | dict(weights="none")
+ssd512_scratch = ssd512_custom | dict(weights="none")
 
 # Drawn shapes, from random weights: AP 0.86, AP50 0.98 in 7 minutes on two CPU cores (float32).
 shapes = Recipe(
@@ -199,11 +192,14 @@ ssd512_shapes = ssd300_shapes | dict(model="ssd512")
 # What differs where there is no GPU. RetinaNet is smaller. SSD has time for few passes only; with
 # as many images, twice as many steps of half the batch learn far more.
 SMALL_RETINANET = dict(depth=18, resize=320, jitter=(256, 320), max_size=534)
+SMALL_STEPS = dict(batch=4)
 WITHOUT_GPU = dict(
     retinanet_custom=SMALL_RETINANET,
     retinanet_scratch=SMALL_RETINANET,
-    ssd300_scratch=dict(batch=4),
-    ssd512_scratch=dict(batch=4),
+    ssd300_custom=SMALL_STEPS,
+    ssd512_custom=SMALL_STEPS,
+    ssd300_scratch=SMALL_STEPS,
+    ssd512_scratch=SMALL_STEPS,
 )
 
 RECIPES = {name: value for name, value in globals().items() if isinstance(value, Recipe)}
