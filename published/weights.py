@@ -280,14 +280,16 @@ def load_matching(model, classes, state, source_classes=None):
 
 
 def copy_class_rows(value, source, classes, source_classes, shared, background):
-    """Copy the rows of shared classes and of the background -> whether the priors agree."""
+    """Copy the rows of shared classes, and of the background they were compared with -> whether
+    the priors agree."""
     shapes = len(value) // (background + len(classes))
     source_shapes = len(source) // (background + len(source_classes))
     if shapes != source_shapes or value.shape[1:] != source.shape[1:]:
         return False
     rows = value.unflatten(0, (shapes, -1))
     source_rows = source.unflatten(0, (shapes, -1))
-    rows[:, :background] = source_rows[:, :background]
+    if shared:
+        rows[:, :background] = source_rows[:, :background]
     for name in shared:
         row = background + classes.index(name)
         source_row = background + source_classes.index(name)

@@ -57,6 +57,14 @@ def test_ssd_keeps_its_background_too():
     assert target.class_heads[0].bias.view(4, 3)[:, 1].tolist() == [6, 87, 168, 249]
 
 
+def test_a_background_without_any_class_it_was_compared_with_starts_anew():
+    source, target = SSD(80), SSD(2)
+    with torch.no_grad():
+        source.class_heads[0].bias.fill_(9)
+    list(load_matching(target, ["new", "newer"], source.state_dict(), EIGHTY))
+    assert not target.class_heads[0].bias.any()
+
+
 def test_other_priors_leave_the_heads_and_say_so():
     source, target = tiny(EIGHTY), tiny(EIGHTY, levels=prior_levels(ratios=(1.0,)))
     lines = "\n".join(load_matching(target, EIGHTY, source.state_dict(), EIGHTY))
