@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from data.copies import COPY_DIFFERENCES, fingerprint, num_differences
+from data.copies import alike_note, fingerprint
 from data.images import JPEG, PNG, image_size, is_exif_rotated, read_image, size_message
-from data.text import UserError, some
+from data.text import UserError
 
 # The bytes that a file begins with -> those that stand near its end if it is whole.
 END_MARKS = {JPEG: b"\xff\xd9", PNG: b"IEND"}
@@ -156,30 +156,14 @@ def examine(records, pictures=None):
     own = pictures.keys() - others.keys()
     duplicates = [same for same in by_content.values() if len(same) > 1 and own & set(same)]
     notes = [f"duplicates, the same picture: {', '.join(same)}" for same in duplicates]
-    notes += alike_note({path: pictures[path] for path in own}, others)
+    prints = {path: mark for path, (_, mark) in pictures.items() if path in own}
+    notes += alike_note(prints, {path: mark for path, (_, mark) in others.items()})
     if num_rotated:
         notes.append(
             f"photos rotated by their EXIF data: {num_rotated}; their boxes must fit the picture "
             "as it is shown"
         )
     return problems, notes
-
-
-def alike_note(pictures, others):
-    """A list of one note on pictures that look like some of another split, or an empty list: copies
-    of another size or quality, and frames of a video. Both are path -> pixels' hash, fingerprint.
-    """
-    prints = np.array([mark for _, mark in others.values()], np.uint8).reshape(-1, 8)
-    paths = list(others)
-    pairs = []
-    for path, (content, mark) in pictures.items():
-        differences = num_differences(prints, mark)
-        for place in np.flatnonzero(differences <= COPY_DIFFERENCES):
-            if others[paths[place]][0] != content:
-                share = f"alike in {64 - differences[place]} of 64 places"
-                pairs.append(f"{path} and {paths[place]}, {share}")
-    what = "pictures of both splits that look alike (smaller copies? frames of a video?)"
-    return [f"{what}: {len(pairs)}, of {some(pairs, count=3)}"] if pairs else []
 
 
 def refuse_impossible(boxes, sizes, paths):

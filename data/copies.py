@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from data.images import read_image
-from data.text import UserError
+from data.text import UserError, some
 
 # In how many of 64 places the fingerprints of two pictures differ: by chance, in 32, and hardly
 # ever in less than 20; if one is a smaller copy of the other, in up to 4; if a camera moved by a
@@ -72,15 +72,35 @@ def runs_of_frames(entries):
 
 def look_alike(pairs):
     """Whether the two pictures of each pair of entries look alike; False if one is unreadable."""
-    entries = {entry.path: entry for pair in pairs for entry in pair}
-    with ThreadPoolExecutor(max_workers=8) as pool:
-        prints = dict(zip(entries, pool.map(fingerprint_of, entries.values())))
+    prints = fingerprints({entry.path: entry for pair in pairs for entry in pair}.values())
     return [
-        prints[a.path] is not None
-        and prints[b.path] is not None
-        and num_differences(prints[a.path], prints[b.path]) <= FRAME_DIFFERENCES
-        for a, b in pairs
+        before.path in prints
+        and entry.path in prints
+        and num_differences(prints[before.path], prints[entry.path]) <= FRAME_DIFFERENCES
+        for before, entry in pairs
     ]
+
+
+def alike_note(prints, others):
+    """A list of one note on pictures that look like some of another split, or an empty list: copies
+    of another size or quality, and frames of a video. Both are path -> fingerprint."""
+    paths = list(others)
+    marks = np.array(list(others.values()), np.uint8).reshape(-1, 8)
+    pairs = []
+    for path, mark in prints.items():
+        differences = num_differences(marks, mark)
+        for place in np.flatnonzero(differences <= COPY_DIFFERENCES):
+            share = f"alike in {64 - differences[place]} of 64 places"
+            pairs.append(f"{path} and {paths[place]}, {share}")
+    what = "pictures of both splits that look alike (smaller copies? frames of a video?)"
+    return [f"{what}: {len(pairs)}, of {some(pairs, count=3)}"] if pairs else []
+
+
+def fingerprints(entries):
+    """The fingerprints of those entries' pictures that can be read: path -> fingerprint."""
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        prints = pool.map(fingerprint_of, entries)
+        return {entry.path: mark for entry, mark in zip(entries, prints) if mark is not None}
 
 
 def fingerprint_of(entry):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from data import shapes
 from data.checks import examine, unreadable_images
+from data.copies import alike_note, fingerprints
 from data.folder import Folder
 from data.formats import cityscapes, coco, csv_file, kitti, labelme, via, voc, widerface, yolo
 from data.records import object_names, pack
@@ -37,6 +38,9 @@ FOREIGN = {
     rb"^(imagesource:.*)?(-?[\d.]+ ){8}[\w-]+ [012]\s": ("DOTA", "convert it to COCO"),
     rb"^\s*\{[^\n]*\}\s*\n\s*\{": ("ndjson, a line for each image", EXPORT),
 }
+# A training looks for pictures of val that are like some of train among so many images, which takes
+# a few seconds at most; python -m tools.check does so among any number.
+MAX_COMPARED = 1000
 DATASETS = ("shapes", *FORMATS, "auto")
 
 
@@ -48,6 +52,8 @@ def read_records(recipe, classes=None):
     source = usable_source(recipe)
     splits, notes = choose_splits(source.splits, recipe.val_share)
     source.notes += notes
+    if len(splits["train"] + splits["val"]) <= MAX_COMPARED:
+        source.notes += alike_note(fingerprints(splits["val"]), fingerprints(splits["train"]))
     if classes and not recipe.classes:
         unknown = [name for name in select_classes(source) if name not in classes]
         if unknown:

@@ -1,5 +1,6 @@
 import json
 
+import cv2
 import numpy as np
 import pytest
 
@@ -108,3 +109,13 @@ def test_a_file_of_a_dataset_stands_for_its_folder(tmp_path, name):
     (tmp_path / "data.yaml").write_text("names: [cat]")
     recipe = RECIPES["retinanet_custom"] | dict(dataset="auto", root=str(tmp_path / name))
     assert read_source(recipe).classes == ["cat", "dog"]
+
+
+def test_a_training_says_which_pictures_of_both_splits_look_alike(tmp_path):
+    write_coco(tmp_path, OBJECTS)
+    write_coco(tmp_path, OBJECTS[:2], split="val")
+    image = cv2.imread(str(tmp_path / "train2017/3.jpg"))
+    cv2.imwrite(str(tmp_path / "val2017/0.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 50])
+    recipe = RECIPES["retinanet_custom"] | dict(dataset="coco", root=str(tmp_path))
+    (note,) = (note for note in read_records(recipe)[1].notes if "look alike" in note)
+    assert ": 1, of " in note and "val2017/0.jpg and " in note and "train2017/3.jpg" in note
