@@ -170,6 +170,11 @@ def stored(*arguments, **changes):
     return resolve.resumed_recipe(flags, RECIPES["retinanet_custom"] | changes)
 
 
+def test_a_checkpoint_does_not_choose_where_a_resumed_training_writes_or_sends():
+    recipe = stored("--logdir", "mine", logdir="theirs", visdom="their.host:80")
+    assert recipe.logdir == "mine" and recipe.visdom == ""
+
+
 def test_what_is_typed_of_the_data_replaces_all_that_was_stored():
     before = dict(dataset="coco", annotations="a.json", images="i", val_annotations="b.json")
     recipe = stored("--root", "new", **before)

@@ -78,6 +78,8 @@ def resumed_recipe(flags, stored):
                 f"--resume with --{name.replace('_', '-')} {typed}: the checkpoint has "
                 f"{getattr(stored, name)}; to start another training from it, use --weights"
             )
+    # Only what was typed decides where anything is written or sent.
+    stored |= dict(logdir="", visdom="")
     return with_whole_paths(with_flags(stored, flags))
 
 
