@@ -52,8 +52,6 @@ def save_results(folder, dataset, evaluation, described, replace=False):
     its older results are overwritten. Without mistakes there is no mistakes.jpg.
     """
     mark_as_own(folder)
-    command = shlex.join(["python", *sys.argv])
-    described = described | dict(date=time.strftime("%Y-%m-%d %H:%M"), command=command)
     detections = evaluation.detections
     threshold = evaluation.operating_point.threshold
     records = dataset.records
@@ -77,6 +75,9 @@ def save_results(folder, dataset, evaluation, described, replace=False):
         draw.save_picture(folder / "mistakes.jpg", mistakes, replace)
     quality = folder / "quality.png"
     draw_quality(quality, dataset.classes, records, evaluation.errors, threshold)
+    # Of the files, only the page for people says when it was written.
+    command = shlex.join(["python", *sys.argv])
+    described = described | dict(date=time.strftime("%Y-%m-%d %H:%M"), command=command)
     page = report_page(described, table(evaluation, records), folder)
     write(folder / "report.html", page, replace)
     return [folder / name for name in RESULTS if (folder / name).exists()]
