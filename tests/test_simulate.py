@@ -10,6 +10,6 @@ from tests.conftest import ROOT
 
 @pytest.mark.long
 def test_trainings_of_some_seeds_end_as_if_undisturbed_or_say_why():
-    command = [sys.executable, "-m", "tests.simulate", "--seeds", "0", "80"]
+    command = [sys.executable, "-m", "tests.simulate", "--seeds", "0", "40"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
