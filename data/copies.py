@@ -54,9 +54,11 @@ def runs_of_frames(entries):
             sequences[place].append((int(number[0]), entry.path, entry))
     ordered = [[entry for *_, entry in sorted(part)] for part in sequences.values()]
     pairs = [pair for part in ordered for pair in zip(part, part[1:])]
-    if not any(look_alike(pairs[:: len(pairs) // PAIRS_LOOKED_AT + 1])):
+    sample = pairs[:: len(pairs) // PAIRS_LOOKED_AT + 1]
+    alike = look_alike(sample)
+    if not any(alike):
         return {}
-    alike = iter(look_alike(pairs))
+    alike = iter(alike if len(sample) == len(pairs) else look_alike(pairs))
     first_of = {}
     for part in ordered:
         longest = min(MAX_RUN, -(-len(part) // MIN_RUNS))

@@ -157,12 +157,14 @@ def pack(entries, classes, category_ids=None, similar=None, notes=(), problems=(
     a note counts those and names their files.
     """
     entries, unreadable = with_sizes(entries)
+    distinct = [list(dict.fromkeys(entry.objects)) for entry in entries]
+    num_equal = [len(entry.objects) - len(part) for entry, part in zip(entries, distinct)]
+    entries = [entry._replace(objects=part) for entry, part in zip(entries, distinct)]
     sizes = np.array([entry.size for entry in entries], np.int32).reshape(-1, 2)
     corners, labels, ignore, areas, image = object_arrays(entries, classes, similar or {})
     paths = [str(entry.path) for entry in entries]
     refuse_impossible(corners, sizes[image], [paths[i] for i in image])
     boxes, kept, clipped = clip_boxes(corners, sizes[image])
-    num_equal = [len(entry.objects) - len(set(entry.objects)) for entry in entries]
     what = "boxes that are listed twice and count once"
     notes = (*notes, *count_note(what, np.repeat(paths, num_equal).tolist()))
     what = "dropped boxes of no area or outside their image"
@@ -210,7 +212,7 @@ def object_arrays(entries, classes, similar):
     }
     corners, labels, ignore, areas, images = [], [], [], [], []
     for image, entry in enumerate(entries):
-        for item in dict.fromkeys(entry.objects):
+        for item in entry.objects:
             if item.name in label_of:
                 labels.append(label_of[item.name])
                 ignore.append(item.ignore)

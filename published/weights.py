@@ -95,11 +95,9 @@ def load_weights(model, classes, recipe, weights):
         state = weights.state
         if lacks_norms(model, state):
             state = beside_norms(state, model.base)
-        lines = load_matching(model, classes, state, weights.classes)
-        if not weights.has_heads:
-            lines = [f"weights      {recipe.weights}, in the base"]
-        else:
-            lines = [f"weights      {recipe.weights}", *lines]
+        lines = [f"weights      {recipe.weights}{'' if weights.has_heads else ', in the base'}"]
+        loaded = load_matching(model, classes, state, weights.classes)
+        lines += loaded if weights.has_heads else []
     if lacks_norms(model, state):
         fit_norms(model, weights.dataset, recipe)
         lines.append("batch norm   new in the VGG, set to change nothing at first")

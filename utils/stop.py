@@ -41,8 +41,8 @@ class Stop:
     """A flag that Ctrl-C and other signals raise; the loop looks at it after every iteration.
 
     A second signal does not wait for that: inside interruptible() it is a KeyboardInterrupt.
-    The context manager ends with it, with a LoaderDied and where nobody reads the output, and
-    raises none of them: the training goes on with what is to be done at its end.
+    The context manager ends with it, with a LoaderDied, and with a BrokenPipeError, and raises none
+    of them: the training goes on with what is to be done at its end.
     """
 
     def __init__(self):
@@ -168,7 +168,7 @@ def run_script(main):
         code = main()
         sys.stdout.flush()
     except BrokenPipeError:
-        # Python flushes what nobody reads once more.
+        # Python flushes its output once more at the end, and the pipe for it is closed.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 128 + SIGPIPE
     except UserError as mistake:
