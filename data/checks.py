@@ -12,7 +12,15 @@ import numpy as np
 from tqdm import tqdm
 
 from data.copies import alike_note, fingerprint
-from data.images import JPEG, PNG, image_size, is_exif_rotated, read_image, size_message
+from data.images import (
+    JPEG,
+    PNG,
+    image_size,
+    is_exif_rotated,
+    open_image,
+    read_image,
+    size_message,
+)
 from data.text import UserError
 
 # The bytes that a file begins with -> those that stand near its end if it is whole.
@@ -57,7 +65,7 @@ def check_image(path):
     rotated sideways to be shown."""
     try:
         facts = (*image_size(path), is_exif_rotated(path))
-        with open(path, "rb") as file:
+        with open_image(path) as file:
             head = file.read(4)
             file.seek(0, os.SEEK_END)
             file.seek(max(file.tell() - TAIL_SIZE, 0))

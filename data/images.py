@@ -1,5 +1,8 @@
 """Read image files of any kind as three channels of 8 bits, the right way up."""
 
+import base64
+import binascii
+import io
 import math
 import os
 
@@ -7,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from data.text import MissingFile, UserError
+from data.text import MissingFile, UserError, read_json
 
 # Several processes load images and share the cores: threads in each of them would only compete.
 cv2.setNumThreads(0)
@@ -39,10 +42,21 @@ MAX_PIXELS = 1 << 30  # OpenCV decodes no larger images
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
 
+def open_image(path):
+    """An image file, opened to be read; of a labelme file, the picture that is in it as imageData,
+    which labelme writes if it is asked to."""
+    if not str(path).lower().endswith(".json"):
+        return open(path, "rb")
+    try:
+        return io.BytesIO(base64.b64decode(read_json(path)["imageData"], validate=True))
+    except (KeyError, TypeError, binascii.Error) as error:
+        raise UserError(f"{path}: no picture in its imageData ({error})") from None
+
+
 def image_size(path):
     """(height, width) of an image as it is shown, read from the beginning of its file only."""
     try:
-        with Image.open(path) as image:
+        with open_image(path) as file, Image.open(file) as image:
             width, height = image.size
             is_rotated = is_sideways(image)
     except FileNotFoundError:
@@ -69,7 +83,8 @@ def read_image(path, size=None, needed_size=None):
     large enough, which is several times faster.
     """
     try:
-        data = np.fromfile(path, np.uint8)
+        with open_image(path) as file:
+            data = np.frombuffer(file.read(), np.uint8)
     except FileNotFoundError:
         raise MissingFile(f"{path}: no such image") from None
     except OSError as error:
@@ -163,7 +178,7 @@ def looks_like_mask(path):
 def is_exif_rotated(path):
     """Whether a photo's EXIF data say that it is to be rotated by 90 degrees, whichever way."""
     try:
-        with Image.open(path) as image:
+        with open_image(path) as file, Image.open(file) as image:
             return is_sideways(image)
     except UNREADABLE:
         # A kind that Pillow does not know has no EXIF data, either.

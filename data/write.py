@@ -13,7 +13,7 @@ import yaml
 from PIL import Image
 
 from data.folder import PHOTO_FOLDERS
-from data.images import ORIENTATION, image_size, is_exif_rotated
+from data.images import ORIENTATION, PNG, image_size, is_exif_rotated, open_image
 from data.records import ANY_CLASS
 from data.text import UserError
 
@@ -185,7 +185,7 @@ def upright(records):
         path = records.path(index)
         size = tuple(sizes[index].tolist())
         if is_exif_rotated(path) and image_size(path) != size:
-            with Image.open(path) as image:
+            with open_image(path) as file, Image.open(file) as image:
                 orientation = image.getexif()[ORIENTATION]
             rows = records.objects(index)
             boxes[rows] = rotated(boxes[rows], size, orientation)
@@ -220,8 +220,16 @@ def new_names(paths):
         numbered = (f"{words[-1]}-{number}" for number in count(2))
         stem = next(stem for stem in chain(longer, numbered) if stem.lower() not in taken)
         taken.add(stem.lower())
-        names.append(stem + path.suffix)
+        names.append(stem + ending_of(path))
     return names
+
+
+def ending_of(path):
+    """The ending of an image file; of a labelme file with a picture in it, that of the picture."""
+    if path.suffix.lower() != ".json":
+        return path.suffix
+    with open_image(path) as file:
+        return ".png" if file.read(4) == PNG else ".jpg"
 
 
 def printable(word):
@@ -233,7 +241,8 @@ def printable(word):
 def copy_images(records, names, folder):
     folder.mkdir(parents=True, exist_ok=True)
     for index, name in enumerate(names):
-        shutil.copyfile(records.path(index), folder / name)
+        with open_image(records.path(index)) as source, open(folder / name, "wb") as copy:
+            shutil.copyfileobj(source, copy)
 
 
 def save_text(path, text):

@@ -1,9 +1,13 @@
+import base64
 import json
+import re
 
 import pytest
 
+from data.images import read_image
 from data.reading import read_folder
 from data.text import UserError
+from data.write import write_dataset
 from tests.conftest import read_split, write_image
 
 
@@ -63,8 +67,26 @@ def test_a_point_among_boxes_is_left_out_and_counted(tmp_path):
     assert source.notes == ["not used: shapes that are points: 1, of a.json"]
 
 
-def test_of_a_picture_that_is_inside_the_json_a_line_says_so(tmp_path):
-    write(tmp_path, imageData="/9j/4AAQ")
+@pytest.mark.parametrize("ending", ("jpg", "png"))
+def test_a_picture_that_is_inside_the_json_is_read(tmp_path, ending):
+    write_image(tmp_path / f"a.{ending}")
+    box = dict(label="cat", points=[[30, 40], [10, 20]], shape_type="rectangle")
+    data = base64.b64encode((tmp_path / f"a.{ending}").read_bytes()).decode()
+    expected = read_image(tmp_path / f"a.{ending}")
+    write(tmp_path, box, imageData=data, imagePath="b.jpg")
+    for path in tmp_path.glob("a.[jp]?g"):
+        path.unlink()
+    classes, records = read_split("labelme", tmp_path)
+    assert records.sizes.tolist() == [list(expected.shape[:2])]
+    assert (read_image(records.path(0), records.sizes[0]) == expected).all()
+    write_dataset(tmp_path / "copy", "voc", classes, dict(all=records))
+    assert (read_image(tmp_path / f"copy/JPEGImages/a.{ending}") == expected).all()
+    assert read_split("voc", tmp_path / "copy")[1].boxes.tolist() == [[10, 20, 30, 40]]
+
+
+@pytest.mark.parametrize("data", ("cat", 3, "/9j/4AAQ", [1]))
+def test_of_a_broken_picture_in_a_json_a_line_says_so(tmp_path, data):
+    write(tmp_path, imageData=data)
     (tmp_path / "a.jpg").unlink()
-    (problem,) = read_folder("labelme", tmp_path).problems
-    assert "the picture is inside, as imageData" in problem
+    (problem,) = read_split("labelme", tmp_path)[1].problems
+    assert re.search("a.json: (no picture in its imageData|not a readable image)", problem)

@@ -47,9 +47,11 @@ def parse_shapes(folder, file, problems, points):
             problems.append(f"{path}: shapes[{place}]: no label, or no points of a box ({error})")
     try:
         picture = folder.find_by_stem(file, str(content.get("imagePath") or ""))
-    except UserError as problem:
-        inside = "; the picture is inside, as imageData: save it beside the file"
-        raise UserError(f"{problem}{inside if content.get('imageData') else ''}") from None
+    except UserError:
+        if not content.get("imageData"):
+            raise
+        # The picture is in the file itself.
+        picture = path
     return Entry(picture, None, stem_of(file), objects)
 
 
