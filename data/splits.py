@@ -16,7 +16,7 @@ import os
 import zlib
 
 from data.copies import group_copies, stem_of_entry, without_copies
-from data.text import UserError, some
+from data.text import UserError, counted, some
 
 VAL_SHARE = 0.2  # of the images that are held out for validation
 
@@ -61,9 +61,9 @@ def choose_splits(splits, val_share=VAL_SHARE):
     for name in sorted(set(splits) - used):
         extra, _ = without(splits[name], train + val)
         if extra:
-            notes.append(f"not used: {len(extra)} images of {name}")
+            notes.append(f"not used: {counted(len(extra), 'image')} of {name}")
     if test and val is not test:
-        notes.append(f"not used: {len(test)} images of test (eval.py --split test)")
+        notes.append(f"not used: {counted(len(test), 'image')} of test (eval.py --split test)")
     assert not without(train, val)[1], some(map(stem_of_entry, val))
     return dict(train=train, val=val, test=test), notes
 
@@ -73,7 +73,7 @@ def keep_apart(train, val):
     notes = []
     train, num_shared = without(train, val)
     if num_shared:
-        notes.append(f"{num_shared} images are in train and in val, and are only validated on")
+        notes.append(f"images in train and in val, only validated on: {num_shared}")
     train, copies = without_copies(train, val)
     if copies:
         paths = some([str(entry.path) for entry in copies])

@@ -5,7 +5,7 @@ import textwrap
 import numpy as np
 import torch
 
-from data.text import some
+from data.text import counted, some
 from layers.boxes import paired_iou
 
 # A prior reaches an object if their IoU is at least this, which is what matching asks for.
@@ -23,7 +23,8 @@ def describe(train_dataset, val_dataset, recipe, levels):
     yield from summary(train_dataset, levels)
     if val_dataset is not None:
         objects = (~val_dataset.records.ignore).sum()
-        yield f"\nval\n{len(val_dataset)} images, {objects} objects"
+        images = counted(len(val_dataset), "image")
+        yield f"\nval\n{images}, {counted(objects, 'object')}"
         yield from val_dataset.records.notes
     passes = recipe.iterations * recipe.batch / len(train_dataset)
     shown = f"{passes:.1f}" if passes < 10 else f"{passes:.0f}"
@@ -54,7 +55,8 @@ def summary(dataset, levels):
     per_image = np.diff(records.offsets)
     ignored, empty = (~real).sum(), (per_image == 0).sum()
     yield (
-        f"{len(records)} images, {counts.sum()} objects of {len(classes)} classes"
+        f"{counted(len(records), 'image')}, {counted(counts.sum(), 'object')} of "
+        f"{counted(len(classes), 'class')}"
         + (f", {ignored} to ignore" if ignored else "")
         + f"; at most {per_image.max(initial=0)} in an image"
         + (f", none in {empty}" if empty else "")

@@ -107,6 +107,12 @@ def with_progress(items, what):
     return tqdm(items, desc=f"reading {what}", leave=False, disable=disable)
 
 
+def counted(number, noun):
+    """A number and a noun: 1 image, 2 images, 0 classes."""
+    ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
+    return f"{number} {noun}{ending}"
+
+
 def some(names, count=5):
     """The first few names in alphabetical order, and how many more there are, as one text."""
     names = sorted(map(str, names))

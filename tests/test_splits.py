@@ -33,7 +33,7 @@ def test_train_and_val_stay_what_they_are():
     assert {name: names(chosen) for name, chosen in splits.items()} == dict(
         train=["a", "b"], val=["c"], test=["d"]
     )
-    assert notes == ["not used: 1 images of test (eval.py --split test)"]
+    assert notes == ["not used: 1 image of test (eval.py --split test)"]
 
 
 @pytest.mark.parametrize("source", ("train", "trainval", "all", "val"))
@@ -65,7 +65,7 @@ def test_equal_train_and_val_are_read_as_one():
 def test_an_image_in_both_is_only_validated_on():
     splits, notes = choose_splits(dict(train=entries("a", "b"), val=entries("b", "c")))
     assert names(splits["train"]) == ["a"] and names(splits["val"]) == ["b", "c"]
-    assert notes == ["1 images are in train and in val, and are only validated on"]
+    assert notes == ["images in train and in val, only validated on: 1"]
 
 
 @pytest.mark.parametrize("link", (os.symlink, os.link))
@@ -90,7 +90,7 @@ def test_an_image_that_is_listed_twice_has_the_objects_of_both(tmp_path, val_sha
 
 def test_other_splits_are_said_to_be_unused():
     given = dict(train=entries("a"), val=entries("b"), trainval=entries("a", "b", "c"))
-    assert choose_splits(given)[1] == ["not used: 1 images of trainval"]
+    assert choose_splits(given)[1] == ["not used: 1 image of trainval"]
 
 
 def test_a_val_share_of_zero_trains_on_everything_but_test():

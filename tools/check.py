@@ -17,6 +17,7 @@ from data.reading import read_source, select_classes, without_objects
 from data.records import pack
 from data.splits import choose_splits
 from data.summary import resized_boxes, summary
+from data.text import counted
 from published.weights import Weights, find_weights
 from utils import draw, options, parallel
 from utils.build import build_levels, build_transform, make_datasets
@@ -66,7 +67,7 @@ def main():
             boxes = resized_boxes(plain)[~records.ignore]
             print(proposal_line(*fit_priors(boxes, recipe, weights.has_heads)))
     # Drawing can take long or fail, so the problems are listed before.
-    print("", *problems, f"{len(problems)} problems", sep="\n")
+    print("", *problems, counted(len(problems), "problem"), sep="\n")
     if sheet_dataset:
         draw.save_picture(flags.sheet, training_sheet(sheet_dataset))
     return 1 if problems else 0

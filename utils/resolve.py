@@ -11,7 +11,7 @@ from pathlib import Path
 from data.formats import voc
 from data.formats.coco import is_official
 from data.summary import resized_boxes
-from data.text import UserError
+from data.text import UserError, counted
 from utils.build import SSD_SIDES, describe_conventions
 from utils.fit_priors import fit_priors, proposal_line
 from utils.recipe import Recipe, checked, label
@@ -143,8 +143,8 @@ def recipe_by_data(recipe, classes, num_images, device):
     )
     custom |= dict(iterations=int(iterations), milestones=milestones)
     return custom, (
-        f"recipe {name}: {where}, {num_images} images of {len(classes)} classes; "
-        f"--recipe chooses another"
+        f"recipe {name}: {where}, {counted(num_images, 'image')} of "
+        f"{counted(len(classes), 'class')}; --recipe chooses another"
     )
 
 
