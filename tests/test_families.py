@@ -238,7 +238,13 @@ def assert_same_detections(theirs, image, least):
     assert closest.max() < 1e-4 * max(image.shape) and len(partner.unique()) == len(labels)
 
 
-@pytest.mark.parametrize("height, width", ((128, 160), (100, 225), (151, 97)))
+@pytest.mark.parametrize(
+    "height, width",
+    (
+        (100, 225),
+        *(pytest.param(*size, marks=pytest.mark.long) for size in ((128, 160), (151, 97))),
+    ),
+)
 @pytest.mark.parametrize("name", ("retinanet_resnet50_fpn", "retinanet_resnet50_fpn_v2"))
 def test_torchvision_retinanet(name, height, width):
     """Sizes that P6 and P7 do not divide, images that are made larger and smaller."""
@@ -302,7 +308,7 @@ def test_an_unknown_file_says_which_keys_it_did_not_understand():
         convert({"encoder.weight": torch.zeros(1), "encoder.bias": torch.zeros(1)})
 
 
-@pytest.mark.parametrize("name", ("odtk_rn18", "ssd300_voc"))
+@pytest.mark.parametrize("name", ("odtk_rn18", pytest.param("ssd300_voc", marks=pytest.mark.long)))
 def test_a_published_detector_can_be_fine_tuned_to_other_classes(name, tmp_path):
     write_coco(
         tmp_path / "data",

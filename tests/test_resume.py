@@ -164,7 +164,9 @@ def test_best_weights_have_nothing_to_resume_from(finished):
     )
 
 
-@pytest.mark.parametrize("number", (signal.SIGINT, signal.SIGTERM))
+@pytest.mark.parametrize(
+    "number", (signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long))
+)
 def test_a_stopped_run_saves_and_says_how_to_go_on(data, tmp_path, number):
     process = start(
         [

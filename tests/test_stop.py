@@ -48,7 +48,7 @@ def start(folder, flags=ENDLESS, script=("train.py",)):
     )
 
 
-@pytest.mark.parametrize("workers", (0, 2))
+@pytest.mark.parametrize("workers", (0, pytest.param(2, marks=pytest.mark.long)))
 def test_an_image_that_becomes_unreadable_ends_the_training_in_one_line(folder, workers):
     process = start(folder, ENDLESS.replace("workers 2", f"workers {workers}"))
     wait_for_log(process, folder / "run", entries=3)
@@ -84,7 +84,9 @@ def test_a_killed_loader_process_saves_what_was_trained(folder):
     assert checkpoint.load(folder / "run/last.pth")["iteration"] >= 3
 
 
-@pytest.mark.parametrize("number", (signal.SIGHUP, signal.SIGTERM))
+@pytest.mark.parametrize(
+    "number", (signal.SIGHUP, pytest.param(signal.SIGTERM, marks=pytest.mark.long))
+)
 def test_a_closed_terminal_and_a_polite_kill_save_what_was_trained(folder, number):
     process = start(folder)
     wait_for_log(process, folder / "run", entries=3)

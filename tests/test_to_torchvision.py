@@ -43,7 +43,11 @@ def random_detector(recipe, num_classes=3):
     return LoadedDetector(model.eval(), recipe, classes, 1, 0.4)
 
 
-@pytest.fixture(scope="module", params=RECIPE)
+# A second SSD takes as long as all the RetinaNets.
+SLOW = pytest.param("ssd, coco's sizes", marks=pytest.mark.long)
+
+
+@pytest.fixture(scope="module", params=[*list(RECIPE)[:-1], SLOW])
 def detector(request):
     return random_detector(RECIPE[request.param])
 
