@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from layers.priors import apply_heads, make_level, pyramid_priors
 from layers.vgg import VGG
 
-# One value per feature map, for images of 300 and of 512 pixels (Sec. 2.2, Eq. 4, as in the
+# One value per feature map, for images of 300 and of 512 pixels (Eq. 4 and Sec. 3.1, as in the
 # authors' release for VOC). STRIDES are the pixels between neighbouring cells of a map.
 STRIDES = {300: (8, 16, 32, 64, 100, 300), 512: (8, 16, 32, 64, 128, 256, 512)}
 # SIZES are the sides of the square priors in pixels. There is one more than there are maps, because

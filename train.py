@@ -1,7 +1,7 @@
 """Train a detector.
 
 python train.py                                  # RetinaNet-18 on drawn shapes, in minutes
-python train.py --dataset coco --depth 50        # RetinaNet-50 on COCO, as in the paper
+python train.py --dataset coco --depth 50        # RetinaNet-50 on COCO
 python train.py --root my/folder                 # your own images
 torchrun --nproc-per-node 8 train.py --dataset coco
 """
@@ -132,9 +132,9 @@ def build(recipe, classes, device, weights=None):
     optimizer = build_optimizer(recipe, model)
 
     half_type = parallel.half_type_of(recipe.precision, device)
-    # In float16, small gradients become 0, so the loss is multiplied by a scale: raised until
-    # some gradient becomes infinite, then halved (Micikevicius et al., 2018, arXiv:1710.03740,
-    # Sec. 3.2). In other types the scaler does nothing.
+    # In float16, small gradients become 0, so the loss is multiplied by a scale (Micikevicius et
+    # al., 2018, arXiv:1710.03740, Sec. 3.2): raised until some gradient becomes infinite, then
+    # halved. In other types the scaler does nothing.
     scaler = GradScaler(device.type, enabled=half_type == torch.float16)
     network = Autocast(model, half_type)
     if recipe.compile:

@@ -16,13 +16,13 @@ from PIL import Image
 
 # The largest factor on the sides of an expanded image. SSD, Sec. 3.6
 MAX_EXPANSION = 4
-# The smallest share of the image's sides in a crop. It is that of ssd.pytorch: the paper has 0.1 of
-# the area in Sec. 2.2.
+# The smallest share of the image's sides in a crop, as in ssd.pytorch. The paper has 0.1 of the
+# image's size (Sec. 2.2), and the authors' release 0.09 of its area.
 MIN_CROP = 0.3
 # The smallest IoU that a crop may have with the object it overlaps most, drawn anew for each image;
 # None stands for no crop. Sec. 2.2
 MIN_IOUS = (None, 0.0, 0.1, 0.3, 0.5, 0.7, 0.9)
-# Passes over the images, about as many as SSD's paper makes over COCO, from which on images are
+# Passes over the images, about as many as SSD's release makes over COCO, from which on images are
 # augmented in full; in shorter trainings it is as much less. On BCCD, 39 passes bring AP 0.29 with
 # all of it and 0.55 with none; 31 passes bring 0.57 with a quarter, and 0.55 with half of it.
 FULL_STRENGTH_PASSES = 100
@@ -98,7 +98,7 @@ def resize(image, target, size, method="bytes"):
 
 
 class RetinaNetAugmentation(Resize):
-    """Resizes images, and mirrors them with probability 0.5 (RetinaNet, Sec. 4)."""
+    """Resizes images, and mirrors them with probability 0.5 (RetinaNet, Sec. 4.1)."""
 
     def __call__(self, image, target, random):
         image, target = super().__call__(image, target, random)
@@ -112,7 +112,8 @@ class RetinaNetAugmentation(Resize):
 class SSDAugmentation(Stretch):
     """Expands, crops, mirrors, resizes and distorts images (SSD, Sec. 2.2 and 3.6).
 
-    In the paper it raises mAP on VOC07 from 65.5 to 74.3, and with expansion to 77.2.
+    In the paper it raises mAP on VOC07 from 65.5 to 74.3 (Table 2), and with expansion and twice
+    the iterations to 77.2 (Table 6).
 
     Expanding, cropping and mirroring only choose a window: a box that may reach beyond the image.
     Then its pixels are interpolated once, at the (height, width) that the network needs, and their
@@ -249,8 +250,8 @@ def distort(image, random):
     """The image with other colours: brightness, contrast, saturation, hue and the order of the
     channels change, each with probability 0.5 (SSD, Sec. 2.2, after Howard, 2013).
 
-    As in ssd.pytorch, contrast changes before or after saturation and hue, and channels change
-    places, which they never do in the authors' own release.
+    As in ssd.pytorch, channels change places and the hue changes by up to 18 degrees. In the
+    authors' own release channels never do, and the hue changes by up to twice as much.
     """
     brightness = random.uniform(-32, 32) if random.random() < 0.5 else 0.0
     contrast = random.uniform(0.5, 1.5) if random.random() < 0.5 else 1.0

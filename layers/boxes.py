@@ -67,7 +67,7 @@ def iou(boxes, others):
 def giou(boxes, others):
     """Generalized IoU of each box and its partner, -1 far apart to 1 identical: [..., 4] -> [...].
 
-    Rezatofighi et al., 2019, Alg. 1: unlike IoU, it has a gradient where boxes do not touch.
+    Rezatofighi et al., 2019: unlike IoU, it has a gradient where boxes do not touch.
     """
     shared = intersection(boxes, others)
     union = area(boxes) + area(others) - shared

@@ -98,7 +98,8 @@ class FocalLoss(DetectionLoss):
     """RetinaNet, Sec. 3.2, Eq. 5: all priors count, the easy ones for almost nothing.
 
     class_logits [B, A, C]. box_loss is "smooth_l1", with beta 1/9 and the mean of the four deltas,
-    as in maskrcnn-benchmark (the paper's is the sum); or "giou", one minus the generalized IoU.
+    much as in maskrcnn-benchmark (the paper, Sec. 4.1, only names Fast R-CNN's, which is the sum,
+    with beta 1); or "giou", one minus the generalized IoU.
     """
 
     def __init__(

@@ -19,7 +19,8 @@ def match(boxes, ignore, priors, positive_iou, negative_iou, force_match=True):
     positive_iou, BACKGROUND below negative_iou, IGNORED in between. ignore marks objects that are
     not learned, such as crowds drawn as one box: no prior is matched to them, and background with
     more than half of its area in one becomes IGNORED. With force_match, each other object gets a
-    prior of its own, however small their IoU; RetinaNet's paper does not do this.
+    prior of its own, however small their IoU. RetinaNet's paper does not mention this, but names
+    RPN's rule, which does it, as the authors' program does.
     """
     num_objects = boxes.shape[1]
     images_at_once = max(CHUNK_SIZE // (len(priors) * num_objects), 1)
@@ -61,9 +62,9 @@ def best_priors(overlap, prior):
 
     overlap [B, N, K], prior [B, N, K]: the K largest IoUs of every object, and the priors they are
     with. The object with the largest overlap of all takes its prior, then the one with the
-    largest among the remaining objects and priors, and so on (SSD, Sec. 2.2, cites MultiBox's
-    bipartite matching; this is its greedy form). Of equal overlaps, the first object goes first. An
-    object whose overlaps are all negative takes no prior; its entry is 0.
+    largest among the remaining objects and priors, and so on, as in SSD's release (the paper, Sec.
+    2.2, leaves open who goes first). Of equal overlaps, the first object goes first. An object
+    whose overlaps are all negative takes no prior; its entry is 0.
     """
     objects = torch.arange(overlap.shape[1], device=overlap.device)
     chosen = torch.zeros_like(prior[:, :, 0])

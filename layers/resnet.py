@@ -11,7 +11,7 @@ DEPTHS = (18, 34, 50, 101, 152)
 class ResNet(nn.Module):
     """torchvision's ResNet, with its names, so that its ImageNet weights load as they are.
 
-    It is v1.5: bottlenecks halve the map in the 3x3 convolution, not the first 1x1 as in the paper.
+    It is v1.5: bottlenecks halve the map in the 3x3 convolution, the authors' in the first 1x1.
     """
 
     def __init__(self, depth):

@@ -64,8 +64,9 @@ BUGS = {
         boxes have the sizes of objects and are scattered over the image: every shift of a centre is
         ten times as long as it should be, because it was divided by CENTRE_SCALE in encode and not
         multiplied in decode. Neither paper mentions this scale, and people who write SSD from the
-        paper ask about it again and again (for one, issue 53 of ssd_keras). With GIoU, whose loss
-        decodes, the network would learn smaller deltas, and hardly anything would show.""",
+        paper ask about it again and again (for one, issue 53 of rykov8's ssd_keras). With GIoU,
+        whose loss decodes, the network would learn smaller deltas, and hardly anything would
+        show.""",
     ),
     5: Bug(
         "utils/predict.py",

@@ -91,6 +91,6 @@ def test_a_batch_of_boxes_is_coded_as_each_of_its_images():
 
 
 def test_no_box_is_decoded_to_more_than_62_5_times_its_prior():
-    """Detectron's limit, 1000 / 16: the largest image over the smallest stride of its time."""
+    """Detectron's limit, 1000 / 16: an anchor of 16 pixels grows to 1000 at most."""
     decoded = decode(torch.tensor([[0.0, 0, 99, 99]]), torch.tensor([[0.0, 0, 2, 2]]))
     torch.testing.assert_close(decoded[0, 2] - decoded[0, 0], torch.tensor(125.0))

@@ -139,7 +139,7 @@ class Recipe:
     )
     base_lr: float = option(1.0, "factor on lr in the base, unless its weights are random")
     momentum: float = option(0.9, "momentum of sgd", below=1)
-    weight_decay: float = option(1e-4, "of weights; unlike in the papers, not of biases and norms")
+    weight_decay: float = option(1e-4, "of weights, not of biases and norms")
     max_grad_norm: float = option(10.0, "clip gradients to this norm", over=0, at_most=None)
     ema: float = option(
         0.0, "decay of an average of the weights that is evaluated and kept; 0: none", below=1

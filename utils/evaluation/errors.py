@@ -2,7 +2,7 @@
 objects of some sizes.
 
 The kinds are those of Bolya et al., 2020, "TIDE: A General Toolbox for Identifying Object Detection
-Errors", Sec. 2.
+Errors", arXiv:2008.08115.
 """
 
 import math
