@@ -120,7 +120,9 @@ def test_every_picture_is_shown_small_and_as_wide_as_the_text():
 
 
 def test_it_is_an_evening_long():
-    words = len(re.sub(r"<!--.*?-->|```.*?```", "", TEXT, flags=re.S).split())
+    # The list of papers is to look things up, not to read.
+    text = re.sub(r"## Papers.*?(?=## Glossary)", "", TEXT, flags=re.S)
+    words = len(re.sub(r"<!--.*?-->|```.*?```", "", text, flags=re.S).split())
     assert 3000 <= words <= 10_000
 
 
