@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+from data import shapes
 from data.reading import read_folder, select_classes
 from data.records import Entry, Object, pack
 from utils.log import read_log
@@ -91,6 +92,15 @@ def read_split(name, root, split="train", names=None):
     entries = source.splits[split if split in source.splits else "all"]
     ids, similar = source.category_ids, source.similar
     return classes, pack(entries, classes, ids, similar, source.notes, source.problems)
+
+
+def draw_shapes(root, **counts):
+    """Draw so many images of each split of shapes, train and val, into a folder; they are the first
+    of those that the dataset has."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shapes, "NUM_IMAGES", counts)
+        shapes.draw_once(root)
+    return root
 
 
 def wait_for_log(process, folder, entries):

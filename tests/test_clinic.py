@@ -8,12 +8,12 @@ import pytest
 from PIL import Image
 
 import lesson.__main__ as lesson_main
-from data import shapes
 from data.text import UserError
 from lesson import visit
 from lesson.bugs import BUGS, ROOMS, ROOT, copy_project, find_bug
 from lesson.draw_clinic import FOLDER, draw_patient, load_symptoms
 from lesson.symptoms import IMAGES
+from tests.conftest import draw_shapes
 from utils.log import read_log
 
 PATIENTS = (visit.HEALTHY, *BUGS)
@@ -23,13 +23,6 @@ PATIENTS = (visit.HEALTHY, *BUGS)
 def drawn(tmp_path_factory):
     """The training images of shapes, and a few to validate on."""
     return draw_shapes(tmp_path_factory.mktemp("data") / "shapes", train=1200, val=4)
-
-
-def draw_shapes(root, **counts):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shapes, "NUM_IMAGES", counts)
-        shapes.draw_once(root)
-    return root
 
 
 def train_once(folder, root):
@@ -47,7 +40,7 @@ def train_once(folder, root):
 
 
 # The bugs of the others are in the evaluation, and their losses are the healthy ones.
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("number", (visit.HEALTHY, 8))
 def test_a_patient_of_today_begins_as_the_curves_of_the_clinic_do(number, drawn, tmp_path):
     copy_project(tmp_path, BUGS.get(number))

@@ -9,6 +9,7 @@ from PIL import Image
 from torch import nn
 
 import ssd
+from data.shapes import NUM_IMAGES
 from layers.boxes import encode
 from lesson import __main__ as lesson_main
 from lesson import example
@@ -25,7 +26,7 @@ from lesson.text import (
     load_numbers,
     paper_numbers,
 )
-from tests.conftest import ROOT
+from tests.conftest import ROOT, draw_shapes
 
 TEXT = README.read_text()
 PICTURES = sorted((ROOT / "lesson/pictures").glob("*.png"))
@@ -151,7 +152,8 @@ def numbers(tmp_path_factory):
     for name in ("priors", "training", "detections", "log"):
         module = importlib.import_module(f"lesson.draw_{name}")
         patch.setattr(module, "save_figure", lambda figure, name: None)
-    patch.setattr(example, "DATA", tmp_path_factory.mktemp("shapes") / "shapes")
+    root = tmp_path_factory.mktemp("data") / "shapes"
+    patch.setattr(example, "DATA", draw_shapes(root, train=1, val=NUM_IMAGES["val"]))
     yield paper_numbers() | lesson_main.cheap_pictures()
     patch.undo()
 

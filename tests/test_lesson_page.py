@@ -17,6 +17,7 @@ from layers.matching import BACKGROUND, IGNORED, match
 from lesson import example, microscope
 from lesson.draw_page import MAX_BYTES, PARTS, draw_page, quote_steps
 from lesson.runs import initial_model
+from tests.conftest import draw_shapes
 from utils.build import build_detector
 from utils.recipes import RECIPES
 
@@ -41,13 +42,22 @@ def written(tmp_path_factory):
     """The path of a page, its views, and the models that are shown."""
     folder = tmp_path_factory.mktemp("page")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(example, "DATA", folder / "shapes")
+        root = draw_shapes(folder / "shapes", train=1, val=example.IMAGE + 1)
+        patch.setattr(example, "DATA", root)
         views = {name: example.look(name) for name in example.NAMES}
         start = {name: initial_model(name) for name in views}
         models = {name: livelier(copy.deepcopy(model)) for name, model in start.items()}
         moments = {name: {0: start[name], 9: models[name]} for name in views}
         path = draw_page(moments, folder / "page.html")
     return path, views, models
+
+
+@pytest.fixture(scope="module")
+def predictions(written):
+    """The box deltas and class logits of each detector on its image."""
+    _, views, models = written
+    with torch.no_grad():
+        return {name: models[name](view.images) for name, view in views.items()}
 
 
 def run_js(script, *inputs):
@@ -219,16 +229,15 @@ CHANGES = dict(
 @needs_node
 @pytest.mark.parametrize("name", example.NAMES)
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_slider_changes_the_losses_as_the_recipe_would(written, name, change):
-    path, views, models = written
+def test_a_slider_changes_the_losses_as_the_recipe_would(written, predictions, name, change):
+    path, views, _ = written
     view = views[name]
     changes = CHANGES[change]
     recipe = view.recipe | changes
     if name == "ssd":  # its page has one threshold for both
         recipe |= dict(negative_iou=recipe.positive_iou)
     _, criterion = build_detector(recipe, len(view.classes))
-    with torch.no_grad():
-        losses = criterion(*models[name](view.images), view.priors, view.targets)
+    losses = criterion(*predictions[name], view.priors, view.targets)
     script = """
         const detector = new Detector(inputs[0], inputs[1]);
         Object.assign(detector.settings, inputs[2]);

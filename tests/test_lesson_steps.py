@@ -53,8 +53,16 @@ def test_the_last_step_is_a_detector_in_250_lines():
     assert len(PATHS) == 6 and len(PATHS[-1].read_text().splitlines()) <= 250
 
 
+# They are so alike that two stand for all: the first, and the first with the focal loss.
 @pytest.mark.slow
-@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, marks=[pytest.mark.long] * (i not in (0, 4)))
+        for i, path in enumerate(PATHS)
+    ],
+    ids=lambda path: path.stem,
+)
 def test_a_step_trains_measures_and_draws(path, tmp_path, monkeypatch, capsys):
     step = importlib.import_module(f"lesson.steps.{path.stem}")
     draw = step.draw

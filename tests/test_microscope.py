@@ -5,13 +5,15 @@ from data.text import UserError
 from lesson import example
 from lesson.microscope import best_priors_of, describe_prior, find_prior, partner
 from lesson.runs import initial_model
+from tests.conftest import draw_shapes
 from utils.build import build_detector
 
 
 @pytest.fixture(scope="module")
 def views(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(example, "DATA", tmp_path_factory.mktemp("shapes") / "shapes")
+        root = tmp_path_factory.mktemp("data") / "shapes"
+        patch.setattr(example, "DATA", draw_shapes(root, train=1, val=example.IMAGE + 1))
         return {name: example.look(name) for name in example.NAMES}
 
 
