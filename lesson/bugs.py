@@ -112,6 +112,37 @@ BUGS = {
         network offers are the same on every image. In 2018 somebody found two orders at once in
         fpn.pytorch, where scores are normalised and where they are compared (issue 6).""",
     ),
+    9: Bug(
+        "utils/recipes.py",
+        'iterations=650, optimizer="adamw", lr=2e-3',
+        'iterations=650, optimizer="adamw", lr=2e-2',
+        """The first iteration is the healthy one to the last digit, so images, priors, matching,
+        loss and first weights are right, and what differs is the step that follows. In the warm-up
+        the class loss even falls faster than the healthy one. When the warm-up ends, it rises
+        again; after that both losses fall, but stay above the healthy ones to the end. The
+        detections are those of a network that has learned less, and nothing else is strange about
+        them: it learns, but every step goes too far. The learning rate is ten times too large. 0.02
+        is a usual one for SGD, as in Detectron2, and stays in the recipe when somebody changes the
+        optimizer; AdamW, whose steps do not become smaller with the gradient, needs a tenth of it.
+        No number becomes infinite, so nothing complains. The file is where the other numbers of
+        this training are, too: a bug need not be in the code.""",
+    ),
+    10: Bug(
+        "retinanet.py",
+        "self.class_head[-1].bias, bias)",
+        "self.class_head[-1].bias, 0)",
+        """The box loss begins as the healthy one, to the last digit, so images, priors and matching
+        are right. The class loss begins dozens of times higher and falls steeply, until after some
+        tens of iterations it is hardly above the healthy one: so the loss is right as well, and
+        what is wrong is where it begins. Before anything is learned, every class has a probability
+        of a half at every prior, and thousands of background priors have to be told first that they
+        are nothing. The bias of the last layer that says so from the start was left at 0; its line
+        computes it from PRIOR_PROBABILITY (Sec. 3.3). Meanwhile the gradient is all background, and
+        what is learned of objects and their boxes comes later: at the end, both losses are a little
+        higher, and more classes are wrong. The detections alone would only say that the training
+        was too short. In the paper (Sec. 5.1) the first training, with plain cross entropy and
+        without this bias, diverged.""",
+    ),
 }
 
 

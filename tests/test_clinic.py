@@ -12,11 +12,15 @@ from data.text import UserError
 from lesson import visit
 from lesson.bugs import BUGS, ROOMS, ROOT, copy_project, find_bug
 from lesson.draw_clinic import FOLDER, draw_patient, load_symptoms
-from lesson.symptoms import IMAGES
+from lesson.recipe_clinic import recipe
+from lesson.symptoms import CURVES, IMAGES, curves
+from lesson.text import README
 from tests.conftest import draw_shapes
 from utils.log import read_log
 
 PATIENTS = (visit.HEALTHY, *BUGS)
+# The bugs of the others are in the evaluation, and their losses are the healthy ones.
+IN_TRAINING = (8, 9, 10)
 
 
 @pytest.fixture(scope="module")
@@ -25,33 +29,70 @@ def drawn(tmp_path_factory):
     return draw_shapes(tmp_path_factory.mktemp("data") / "shapes", train=1200, val=4)
 
 
-def train_once(folder, root):
-    """Train for an iteration with the code in a folder: to be called in a fork."""
+def train_twice(folder, root):
+    """Train for two iterations with the code in a folder: to be called in a fork."""
     ours = {room.split("/")[0] for room in ROOMS} | {path.stem for path in ROOT.glob("*.py")}
     for name in [name for name in sys.modules if name.split(".")[0] in ours]:
         del sys.modules[name]
     sys.path.insert(0, str(folder))
     os.chdir(folder)
-    flags = f"--recipe lesson/recipe_clinic.py --iters 1 --warmup 50 --root {root} --name run"
+    flags = f"--recipe lesson/recipe_clinic.py --iters 2 --warmup 50 --root {root} --name run"
     sys.argv = ["train.py", *flags.split(), "--save-folder", str(folder)]
     import train
 
     sys.exit(train.main())
 
 
-# The bugs of the others are in the evaluation, and their losses are the healthy ones.
 @pytest.mark.long
-@pytest.mark.parametrize("number", (visit.HEALTHY, 8))
+@pytest.mark.parametrize("number", (visit.HEALTHY, *IN_TRAINING))
 def test_a_patient_of_today_begins_as_the_curves_of_the_clinic_do(number, drawn, tmp_path):
     copy_project(tmp_path, BUGS.get(number))
-    process = get_context("fork").Process(target=train_once, args=(tmp_path, drawn))
+    process = get_context("fork").Process(target=train_twice, args=(tmp_path, drawn))
     process.start()
     process.join()
     assert process.exitcode == 0
-    first = read_log(tmp_path / "run/log.jsonl")[0]
+    first = curves(read_log(tmp_path / "run/log.jsonl"))
     symptoms = load_symptoms(FOLDER / f"{number}.json")
-    for name in ("box_loss", "class_loss"):
-        assert first[name] == pytest.approx(symptoms[name][0], rel=0.005)
+    for name in CURVES:
+        assert first[name] == pytest.approx(symptoms[name][:2], rel=0.005)
+
+
+def test_only_the_losses_of_those_with_a_bug_in_the_training_are_not_the_healthy_ones():
+    runs = {number: load_symptoms(FOLDER / f"{number}.json") for number in PATIENTS}
+    differ = [
+        number for number in PATIENTS if any(runs[number][name] != runs[0][name] for name in CURVES)
+    ]
+    assert differ == list(IN_TRAINING)
+
+
+def test_too_large_steps_show_after_the_first_iteration_and_most_when_the_warm_up_ends():
+    healthy, patient = (load_symptoms(FOLDER / f"{number}.json") for number in (0, 9))
+    assert all(patient[name][0] == healthy[name][0] for name in CURVES)
+    early, late = slice(0, recipe.warmup // 2), slice(recipe.warmup, None)
+    assert sum(patient["class_loss"][early]) < sum(healthy["class_loss"][early])
+    warm = max(patient["class_loss"][recipe.warmup // 2 : recipe.warmup])
+    assert max(patient["class_loss"][late]) > 1.2 * warm
+    for name in CURVES:
+        assert visit.mean_of_last(patient[name]) > 1.2 * visit.mean_of_last(healthy[name])
+
+
+def test_without_the_bias_only_the_class_loss_begins_dozens_of_times_higher():
+    healthy, patient = (load_symptoms(FOLDER / f"{number}.json") for number in (0, 10))
+    assert patient["box_loss"][0] == healthy["box_loss"][0]
+    assert patient["class_loss"][0] > 24 * healthy["class_loss"][0]
+    ends = [visit.mean_of_last(run["class_loss"]) for run in (healthy, patient)]
+    assert ends[0] < ends[1] < 1.25 * ends[0]
+
+
+def test_the_text_counts_the_patients_and_shows_them_all():
+    text = README.read_text()
+    words = "one two three four five six seven eight nine ten".split()[: len(BUGS)]
+    assert f"In each of the {words[-1]} trainings" in text
+    assert f"find {words[-1]} bugs" in (ROOT / "README.md").read_text()
+    counts = f"{words[len(BUGS) - len(IN_TRAINING) - 1].capitalize()} of the {words[-1]} have"
+    assert f"{counts} the healthy losses" in text
+    for number, word in enumerate(words, start=1):
+        assert f"[{word}](clinic/{number}.png)" in text
 
 
 @pytest.mark.parametrize("number", BUGS)
