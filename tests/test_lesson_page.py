@@ -94,6 +94,7 @@ def random_boxes(count, seed):
     return torch.cat([corners, corners + 5 + torch.rand(count, 2, generator=generator) * 60], dim=1)
 
 
+@pytest.mark.long
 def test_the_page_is_one_small_file_that_asks_for_no_other(written):
     text = written[0].read_text()
     assert len(text.encode()) < MAX_BYTES
@@ -194,6 +195,7 @@ def test_detections_are_those_of_layers(per, nms_iou):
     torch.testing.assert_close(boxes, wanted["boxes"], rtol=1e-4, atol=1e-2)
 
 
+@pytest.mark.long
 @needs_node
 @pytest.mark.parametrize("name", example.NAMES)
 def test_the_page_says_of_a_prior_what_the_microscope_says(written, name, monkeypatch):
@@ -226,6 +228,7 @@ CHANGES = dict(
 )
 
 
+@pytest.mark.long
 @needs_node
 @pytest.mark.parametrize("name", example.NAMES)
 @pytest.mark.parametrize("change", CHANGES)
@@ -248,6 +251,7 @@ def test_a_slider_changes_the_losses_as_the_recipe_would(written, predictions, n
     torch.testing.assert_close(shown, torch.stack(losses), rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.long
 @needs_node
 def test_the_gradients_of_the_iteration_are_those_of_cross_entropy(written):
     row = written[1]["ssd"].best_prior(example.EXAMPLE)
@@ -262,6 +266,7 @@ def test_the_gradients_of_the_iteration_are_those_of_cross_entropy(written):
     torch.testing.assert_close(shown, wanted, rtol=0.01, atol=1e-6)
 
 
+@pytest.mark.long
 @needs_node
 def test_predictions_and_their_changes_give_the_losses_after_the_step(written):
     script = """
@@ -279,6 +284,7 @@ def test_predictions_and_their_changes_give_the_losses_after_the_step(written):
     assert step["lr"] == pytest.approx(RECIPES["shapes"].lr / RECIPES["shapes"].warmup)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed")
 def test_a_click_and_a_slider_change_the_numbers_in_a_browser(written, tmp_path):
     path, views, models = written
