@@ -56,7 +56,7 @@ def choose_splits(splits, val_share=VAL_SHARE):
     if source is not None and not val:
         train, val = train_val_split(train, val_share)
         where = "the images" if source == "all" else f"the images of {source}"
-        notes.append(f"no val of its own: {len(val)} of {where} are held out for validation")
+        notes.append(f"no val of its own; held out for validation: {len(val)} of {where}")
     used = {source, "val"}
     for name in sorted(set(splits) - used):
         extra, _ = without(splits[name], train + val)
