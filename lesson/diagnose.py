@@ -24,7 +24,7 @@ from lesson.outcome import compare, describe
 
 FOLDER = Path(__file__).parent
 NAMES = tuple(
-    "iou deltas priors heads match mining focal nms average_precision collate crop training".split()
+    "priors iou deltas match mining focal heads nms average_precision collate training crop".split()
 )
 SECONDS = 5  # that a call may take
 

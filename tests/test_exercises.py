@@ -162,7 +162,7 @@ def test_a_solution_is_explained_and_its_mistakes_have_a_sentence_each(name):
 
 def test_all_exercises_are_listed_and_an_unknown_one_is_refused():
     assert [line.split()[0] for line in exercises()[:12]] == list(NAMES)
-    with pytest.raises(UserError, match="UIO: the exercises are iou, "):
+    with pytest.raises(UserError, match="UIO: the exercises are priors, iou, "):
         exercises("UIO")
 
 
