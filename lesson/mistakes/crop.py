@@ -23,6 +23,7 @@ def keep_probe(name, boxes):
 PROBES = (
     overlap_probe("an object with an IoU of a half", array((20, 10, 60, 25)), 0.4),
     overlap_probe("an object that overlaps too little", array((20, 10, 60, 25)), 0.6),
+    overlap_probe("an IoU of just min_iou", array((20, 10, 60, 25)), 0.5),
     overlap_probe("a part that is most of an object", array((0, 0, 80, 60)), 0.4),
     overlap_probe(
         "one object that overlaps and one that does not",
@@ -48,6 +49,10 @@ MOVED = "boxes - part[[0, 1, 0, 1]]"
 KEPT = "((centres > part[:2]) & (centres < part[2:])).all(axis=1)"
 
 MISTAKES = (
+    Mistake(
+        "An IoU of just min_iou is enough: >=, not >.",
+        ((">= min_iou", "> min_iou"),),
+    ),
     Mistake(
         "Every object must overlap the part enough; one is enough, or crowded images would hardly "
         "ever be cropped.",

@@ -70,7 +70,7 @@ MISTAKES = (
         ),
     ),
     Mistake(
-        "The result is the wrong way round: rows are boxes, and columns are others.",
+        "The result is the wrong way round: the rows must be boxes, and the columns others.",
         (("return shared / (", "return (shared.T) / ("), ("- shared)", "- shared).T")),
     ),
 )

@@ -25,6 +25,8 @@ PROBES = (
         (0.80, 0.70, 0.05, 0.00),
         (0.85, 0.75, 0.20, 0.15),
     ),
+    probe("an object that no prior overlaps", (0.9, 0.2), (0.0, 0.0)),
+    probe("an object that has a prior, but not its best", (0.9, 0.7, 0.1), (0.8, 0.6, 0.5)),
     probe("no objects"),
 )
 
@@ -54,6 +56,19 @@ MISTAKES = (
         "Two objects want the same prior, and the one with the smaller IoU gets it: when a row is "
         "taken, the column of its prior must be crossed out, too.",
         (("overlap[row] = overlap[:, prior] = -1", "overlap[row] = -1"),),
+    ),
+    Mistake(
+        "What is taken is crossed out with 0, which is an IoU, too: use -1.",
+        (("overlap[row] = overlap[:, prior] = -1", "overlap[row] = overlap[:, prior] = 0"),),
+    ),
+    Mistake(
+        "An object that has a prior by its IoU takes none for itself; every object does.",
+        (
+            (
+                "        matches[prior] = row\n",
+                "        if not (matches == row).any():\n            matches[prior] = row\n",
+            ),
+        ),
     ),
     Mistake(
         "The objects choose in the order of their rows; the largest IoU of all must go first.",

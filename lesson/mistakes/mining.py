@@ -54,6 +54,10 @@ MISTAKES = (
         ),
     ),
     Mistake(
+        "The ranks begin with the smallest loss: argsort needs descending=True.",
+        (("descending=True", "descending=False"),),
+    ),
+    Mistake(
         "argsort once gives the places of the sorted losses, not their ranks: use it twice.",
         ((".argsort(dim=1, descending=True).argsort(dim=1)", ".argsort(dim=1, descending=True)"),),
     ),

@@ -10,6 +10,7 @@ SHAPES = torch.tensor([[-4.0, -4, 12, 12], [-8, 0, 16, 8]])
 PROBES = (
     Probe("a square as large as the cell", "cell_priors", (8, [(8, 8)])),
     Probe("a small wide box", "cell_priors", (8, [(4, 2)])),
+    Probe("sides that are not whole", "cell_priors", (8, [(4.5, 2.5)])),
     Probe("three shapes", "cell_priors", (16, [(16, 16), (40, 20), (20, 40)])),
     Probe("a single cell", "lay_priors", (SQUARE, (1, 1), (8, 8))),
     Probe("two cells side by side", "lay_priors", (SQUARE, (1, 2), (8, 8))),
@@ -46,6 +47,10 @@ MISTAKES = (
     Mistake(
         "Width and height are exchanged: a shape is (width, height).",
         (("dtype=torch.float32)", "dtype=torch.float32).flip(1)"),),
+    ),
+    Mistake(
+        "The sides are cut to whole pixels; a prior may end anywhere.",
+        (("dtype=torch.float32)", "dtype=torch.long)"),),
     ),
     Mistake(
         "Half a cell is counted twice: the priors of the first cell are centred on it already.",
