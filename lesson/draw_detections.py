@@ -79,8 +79,7 @@ def draw_nms(model):
         count = len(found["scores"])
         show_image(axis, dim(view.image, 0.6), f"{when} NMS: {count} boxes")
         columns = [found[key].tolist() for key in ("boxes", "labels", "scores")]
-        for box, label, _ in zip(*columns):
-            add_box(axis, box, CLASSES[label], width=1.4, fill="none")
+        add_detections(axis, found, width=1.4)
         if when == "after":
             texts = [f"{view.classes[label]} {score:.2f}" for _, label, score in zip(*columns)]
             add_names(axis, columns[0], texts, view.image.shape[1])
@@ -90,16 +89,25 @@ def draw_nms(model):
     return numbers | {"nms.shown": f"{SHOWN}", "nms.objects": f"{len(view.targets[0]['boxes'])}"}
 
 
+def add_detections(axes, found, width):
+    """Draw detections in the colours of their classes, the best ones on top."""
+    for box, label in zip(found["boxes"].flip(0), found["labels"].flip(0)):
+        add_box(axes, box, CLASSES[label], width=width, fill="none")
+
+
 def add_names(axes, boxes, texts, image_width):
-    """Write a text above, below or beside each box, where it covers no other text."""
+    """Write a text above, below, in or beside each box, where it covers no other text."""
     height = NAME_SIZE[1]
     taken = []
     for (left, top, right, bottom), text in zip(boxes, texts):
         width = NAME_SIZE[0] * len(text)
         middle = (top + bottom + height) / 2
+        # Within a box that is wide enough; beside it, a text could seem to be that of a neighbour.
+        inside = [(left + 2, bottom - 2)] if right - left > width + 4 else []
         starts = (
             (left, top - 1), (left, bottom + height + 1), (right - width, top - 1),
-            (right - width, bottom + height + 1), (right + 2, middle), (left - width - 2, middle),
+            (right - width, bottom + height + 1), *inside, (right + 2, middle),
+            (left - width - 2, middle),
         )  # fmt: skip
         for x, y in starts:
             place = (x, y - height, x + width, y)
@@ -127,8 +135,7 @@ def draw_strip(models):
         show_image(axis, dim(view.image, 0.6), f"after {iteration}")
         for box in view.targets[0]["boxes"]:
             add_box(axis, box, OBJECT_COLOUR, width=1)
-        for box, label in zip(found["boxes"], found["labels"]):
-            add_box(axis, box, CLASSES[label], width=1.8, fill="none")
+        add_detections(axis, found, width=1.8)
         best = max(found["scores"].tolist(), default=0)
         axis.set_xlabel(f"{len(found['scores'])} over {SHOWN}")
         numbers[f"strip.{iteration}"] = f"{len(found['scores'])}"

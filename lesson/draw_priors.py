@@ -122,11 +122,11 @@ def draw_arrows(axes, view, box, prior, level):
         axes.add_patch(arrow)
     margin = 0.9 * float((box[2:] - box[:2]).max())
     axes.set(xlim=(x - margin, x + margin), ylim=(y + margin, y - margin))
-    left = min(box[0], prior[0]).item()
-    top = min(box[1], prior[1]).item()
-    bottom = max(box[3], prior[3]).item()
-    add_text(axes, left, top - margin * 0.07, "coloured: its prior")
-    add_text(axes, left, bottom + margin * 0.16, "white: the object")
+    names = (box, "white: the object"), (prior, "coloured: its prior")
+    upper, lower = sorted(names, key=lambda pair: pair[0][1].item())
+    # Each next to its own box, where the other box is not in between.
+    add_text(axes, upper[0][0].item(), upper[0][1].item() - margin * 0.07, upper[1])
+    add_text(axes, lower[0][0].item(), lower[0][3].item() + margin * 0.16, lower[1])
 
 
 def draw_fit():
@@ -184,7 +184,7 @@ def draw_matching():
         height, width = view.image.shape[:2]
         axis.set(xlim=(0, width), ylim=(height, 0))
         matched = int(positive.sum())
-        axis.set_title(f"{NAMES[name]}: {matched} matched,\n{int(ignored.sum())} ignored (grey)")
+        axis.set_title(f"{NAMES[name]}: {matched} positive,\n{int(ignored.sum())} ignored (grey)")
         numbers |= matching_numbers(name, view, positive, ignored)
         numbers[f"{name}.positive_cells"] = f"{len(places)}"
     add_colours(figure, ["finest level", "the next", "the third"], LEVELS)

@@ -69,7 +69,7 @@ def draw_imbalance():
     figure, (counts, curves) = new_figure(1, 2, height=4.4)
     numbers = {}
     names = ("ssd", "retinanet")
-    kinds = ("matched", "ignored", "background")
+    kinds = ("positive", "ignored", "background")
     colours = (POSITIVE_COLOUR, IGNORED_COLOUR, BACKGROUND_COLOUR)
     for place, name in enumerate(names):
         labels = look(name).labels

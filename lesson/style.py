@@ -57,6 +57,7 @@ def in_style(draw):
 def new_figure(rows=1, columns=1, height=4.0, **options):
     """A figure 800 pixels wide, and its axes."""
     figure = Figure(figsize=(8, height), dpi=100, layout="constrained")
+    figure.get_layout_engine().set(h_pad=0.07)  # inches, so that no title touches the border
     return figure, figure.subplots(rows, columns, **options)
 
 
