@@ -28,7 +28,7 @@ def compare(expected, got, place=""):
         if len(expected) != len(got):
             return f"{place} should have {len(expected)} elements, but has {len(got)}"
         pairs = enumerate(zip(expected, got))
-        return first_of(compare(*pair, f"{place}[{i}]") for i, pair in pairs)
+        return first_of(compare(*pair, part_of(place, [i])) for i, pair in pairs)
     if isinstance(expected, np.ndarray):
         return array_difference(expected, got, place)
     return "" if expected == got else f"{place} should be {expected!r}, but is {got!r}"
@@ -43,8 +43,13 @@ def array_difference(expected, got, place):
         return ""
     if expected.size > MOST_VALUES:
         index = tuple(int(i) for i in np.argwhere(~is_same)[0])
-        place, expected, got = f"{place}{list(index)}", expected[index], got[index]
+        place, expected, got = part_of(place, list(index)), expected[index], got[index]
     return f"{place} should be {describe(expected)}, but is {describe(got)}"
+
+
+def part_of(place, index):
+    """A part of a value in words: of "the result" it is "result[0, 1]"."""
+    return f"{place.removeprefix('the ')}{index}"
 
 
 def first_of(lines):

@@ -7,7 +7,8 @@ python -m lesson exercises focal
 def focal_loss(logits, labels, alpha, gamma):
     """The sum over all logits (RetinaNet, Eq. 5): logits [B, A, C], labels [B, A] -> a number.
 
-    With p the sigmoid of a logit, a class that is present costs, and one that is absent,
+    With p the sigmoid of a logit, a class that is present costs the first, one that is absent the
+    second of these:
 
         alpha * (1 - p)^gamma * -ln(p)            (1 - alpha) * p^gamma * -ln(1 - p)
 
