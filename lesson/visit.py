@@ -40,6 +40,7 @@ def show(number):
         f"box loss, mean of the last {LAST}": [mean_of_last(run["box_loss"]) for run in runs],
         "class loss, first iteration": [run["class_loss"][0] for run in runs],
         f"class loss, mean of the last {LAST}": [mean_of_last(run["class_loss"]) for run in runs],
+        "best score in the pictures": [best_score(run["images"]) for run in runs],
         "AP50": [run["AP50"] for run in runs],
     }
     for kind in runs[0]["costs"]:
@@ -52,6 +53,11 @@ def show(number):
 
 def mean_of_last(values):
     return sum(values[-LAST:]) / LAST
+
+
+def best_score(images):
+    """The best score of all detections in a patient's picture."""
+    return max(score for image in images for *_, score in image["found"])
 
 
 def path_of(number):

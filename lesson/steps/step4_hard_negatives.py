@@ -202,7 +202,7 @@ def draw_picture(path, images, targets, detections):
         shown += [(box, COLOURS[label]) for box, score, label in rows if score > 0.4]
         for box, colour in shown:
             left, top, right, bottom = (2 * box).int().tolist()
-            cv2.rectangle(tile, (left, top), (right, bottom), colour)
+            cv2.rectangle(tile, (left, top), (right, bottom), colour, thickness=2)
         tiles.append(tile)
     cv2.imwrite(str(path), np.vstack([np.hstack(tiles[:4]), np.hstack(tiles[4:])]))
 
