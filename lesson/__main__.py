@@ -28,6 +28,7 @@ from lesson.draw_detections import (
 from lesson.draw_log import draw_log
 from lesson.draw_page import draw_page
 from lesson.draw_priors import draw_cells, draw_delta, draw_fit, draw_matching
+from lesson.draw_settings import draw_settings
 from lesson.draw_training import (
     draw_augmentation,
     draw_cumulative,
@@ -124,6 +125,7 @@ def cheap_pictures():
         draw_augmentation,
         draw_fit,
         draw_log,
+        draw_settings,
         clinic_numbers,
     ):
         numbers |= draw()
