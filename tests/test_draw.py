@@ -48,3 +48,10 @@ def test_a_name_stands_above_its_box_where_there_is_room():
     assert plate_corner((10, 3, 60, 40), (30, 10), (100, 100), np.zeros((0, 4))) == (10, 41)
     small = np.array([[12.0, 42, 16, 46]])
     assert plate_corner((10, 50, 60, 90), (30, 10), (100, 100), small) == (30, 40)
+
+
+def test_a_name_beside_a_box_stays_within_the_picture():
+    """Left of a tall box at the right border, for right of it there is no room."""
+    tall = (60, 2, 99, 98)
+    assert plate_corner(tall, (30, 10), (100, 100), np.zeros((0, 4))) == (29, 2)
+    assert plate_corner((0, 2, 99, 98), (130, 10), (100, 100), np.zeros((0, 4))) == (0, 2)

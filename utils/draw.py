@@ -83,7 +83,9 @@ def plate_corner(box, plate_size, image_size, boxes):
     areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
     small = boxes[areas < COVERABLE * width * height]
     for x, y in corners:
-        if x < 0 or y < 0 or y + height >= image_size[0]:
+        # A plate that is wider than the picture has to be cut off.
+        is_inside = x >= 0 and x + width <= max(image_size[1], width)
+        if not is_inside or y < 0 or y + height >= image_size[0]:
             continue
         # A plate may touch a small box, by a pixel.
         last = np.minimum(small[:, 2:], (x + width, y + height))
