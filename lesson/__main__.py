@@ -5,6 +5,7 @@ python -m lesson object 6              # the priors that overlap this object mos
 python -m lesson prior 6634            # everything that happens to a prior of SSD300
 python -m lesson prior 150 110 60      # the prior that is most like this x, y and side in pixels
 python -m lesson prior 6634 --image 3  # the prior on another validation image
+python -m lesson prior 6634 --quick    # of detectors trained in minutes, which know little
 python -m lesson page                  # page.html alone: the example's numbers, to touch
 python -m lesson exercises             # which exercises are solved, what is wrong with others
 python -m lesson exercises iou         # more about one of them
@@ -62,6 +63,7 @@ def main():
     parser.add_argument(
         "--image", type=int, default=IMAGE, help="the number of the validation image"
     )
+    parser.add_argument("--quick", action="store_true", help="train a tenth as long")
     parser.add_argument("--answer", action="store_true", help="say where a patient's bug is")
     parser.add_argument("--train", action="store_true", help="train a patient")
     flags = parser.parse()
@@ -69,7 +71,8 @@ def main():
         count = len(val_dataset("ssd"))
         if not 0 <= flags.image < count:
             raise UserError(f"--image {flags.image}: the validation images are 0 to {count - 1}")
-        print(*follow(*flags.what[:1], flags.what[1:], flags.image), sep="\n")
+        lines = follow(*flags.what[:1], flags.what[1:], flags.image, flags.quick)
+        print(*lines, sep="\n")
         return
     if flags.what[:1] == ["exercises"] and len(flags.what) < 3:
         print(*exercises(*flags.what[1:]), sep="\n")

@@ -55,11 +55,11 @@ def best_priors_of(views, numbers):
     return {name: view.best_prior(int(numbers[0])) for name, view in views.items()}
 
 
-def follow(what, numbers, index):
+def follow(what, numbers, index, quick=False):
     """Lines about a prior of each detector on a validation image.
 
     what is "prior", for a prior of SSD300 and that of RetinaNet in its place; or "object", for the
-    priors that overlap an object most.
+    priors that overlap an object most. quick: of detectors that were trained for a short time only.
     """
     views = {name: look(name, index) for name in NAMES}
     if what == "object":
@@ -68,7 +68,7 @@ def follow(what, numbers, index):
         row = find_prior(views["ssd"], numbers)
         rows = dict(ssd=row, retinanet=partner(views["ssd"], row, views["retinanet"]))
     for name, view in views.items():
-        models = snapshots(name)
+        models = snapshots(name, quick)
         yield f"\n{NAMES[name]}, prior {rows[name]}, after {max(models)} iterations"
         yield from describe_prior(view, models[max(models)], rows[name])
 

@@ -18,15 +18,28 @@ DATA = ROOT / "data/shapes"
 RETINANET = shapes | dict(save_every=130, keep_checkpoints=5)
 SSD = ssd300_shapes | dict(save_every=40, keep_checkpoints=5)
 RECIPES = dict(retinanet=RETINANET, ssd=SSD)
+QUICK = 10  # times as short are the trainings for those who will not wait
 
 
-def run_folder(name):
+def lesson_recipe(name, quick=False):
+    """The recipe of a detector's training, retinanet or ssd."""
+    recipe = RECIPES[name]
+    if quick:
+        shorter = dict(iterations=recipe.iterations // QUICK, save_every=recipe.save_every // QUICK)
+        recipe |= shorter
+    return recipe
+
+
+def run_folder(name, quick=False):
     """The folder of a detector's training, retinanet or ssd, which is done now if it was not."""
-    folder = SAVE_FOLDER / f"lesson_{name}"
+    folder = SAVE_FOLDER / (f"lesson_{name}_quick" if quick else f"lesson_{name}")
+    recipe = lesson_recipe(name, quick)
     if not (folder / "snapshots").is_dir():
         print(f"training {folder.name}, once")
         resume = ["--resume"] if (folder / "last.pth").exists() else []
         start = ["--recipe", str(ROOT / f"lesson/recipe_{name}.py"), "--root", str(DATA)]
+        if quick:
+            start += ["--iters", str(recipe.iterations), "--save-every", str(recipe.save_every)]
         command = [sys.executable, str(ROOT / "train.py"), "--name", folder.name]
         command += ["--save-folder", str(SAVE_FOLDER), *(resume or start)]
         if subprocess.run(command, cwd=ROOT).returncode:
@@ -47,10 +60,10 @@ def keep_weights(folder):
         path.unlink()
 
 
-def snapshots(name):
+def snapshots(name, quick=False):
     """iteration -> the model after so many iterations, ready to predict."""
-    folder = run_folder(name)
-    recipe = RECIPES[name]
+    folder = run_folder(name, quick)
+    recipe = lesson_recipe(name, quick)
     models = {0: initial_model(name)}
     for path in sorted((folder / "snapshots").glob("*.pth")):
         loaded = checkpoint.build_model(checkpoint.load(path), path)
