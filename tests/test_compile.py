@@ -34,7 +34,11 @@ def test_compiled_losses_are_one_graph_and_the_same(criterion, columns):
 
 
 @pytest.mark.parametrize(
-    "model, side", ((RetinaNet(2, 18, channels=32, head_convs=1), 64), (SSD(2), 300))
+    "model, side",
+    (
+        (RetinaNet(2, 18, channels=32, head_convs=1), 64),
+        pytest.param(SSD(2), 300, marks=pytest.mark.long),
+    ),
 )
 def test_a_network_is_one_graph(model, side):
     images = torch.randint(0, 256, (1, 3, side, side), dtype=torch.uint8)

@@ -164,6 +164,7 @@ def test_mmdetection_ssd_with_the_background_last():
     assert model.mean.flatten().tolist() == pytest.approx([123.675, 116.28, 103.53])
 
 
+@pytest.mark.long
 def test_lufficc_ssd512():
     numbers, model, _, deltas, logits = outputs("lufficc_ssd512", std=(1.0, 1.0, 1.0))
     every = int(numbers["every"])

@@ -352,6 +352,7 @@ def test_with_weights_the_batch_norm_of_a_resnet_alone_is_frozen(name, frozen_no
     assert all(norm.weight.requires_grad != is_frozen for norm in norms)
 
 
+@pytest.mark.long
 def test_it_trains_from_python_and_a_mistake_is_an_exception(tmp_path):
     write_coco(tmp_path / "data", OBJECTS)
     words = [*SMALL, "--root", str(tmp_path / "data"), "--save-folder", str(tmp_path)]
