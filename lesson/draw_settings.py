@@ -1,15 +1,16 @@
 """The same training with one setting changed, as curves and numbers.
 
-python -m lesson.draw_settings weights/gamma_0      # keep what is drawn of that run's log
+python -m lesson.draw_settings weights/gamma_0      # keep AP50 of that run on its way
 
-Each was `python train.py --recipe lesson/recipe_clinic.py --eval-every 50 --log-every 10` with the
-flags below, but for those from other weights, on photos that are not in this repository.
+Each was `python train.py --recipe lesson/recipe_clinic.py --eval-every 50` with the flags below,
+but for those from other weights, on photos that are not in this repository.
 """
 
 import json
 import sys
 from pathlib import Path
 
+from lesson.draw_log import results_of
 from lesson.style import LINES, in_style, new_figure, save_figure
 from utils.log import read_log
 
@@ -36,21 +37,21 @@ SETTINGS = {
     },
 }
 COLOURS = (LINES[3], LINES[4], LINES[2])
-KEPT = ("iteration", "class_loss", "relative_step", "AP", "AP50")
 
 
 def keep_log(run):
     """Keep what is drawn of a run's log, by the name of its folder."""
     entries = [
-        {key: entry[key] for key in KEPT if key in entry} for entry in read_log(run / "log.jsonl")
+        dict(iteration=entry["iteration"], AP50=entry["AP50"])
+        for entry in read_log(run / "log.jsonl")
+        if "AP50" in entry
     ]
-    text = "".join(json.dumps(entry) + "\n" for entry in entries)
-    FOLDER.joinpath(f"{run.name}.jsonl").write_text(text)
+    path_of_log(run.name).write_text("".join(json.dumps(entry) + "\n" for entry in entries))
 
 
-def evaluations_of(name):
-    """The evaluations of a training on its way."""
-    return [entry for entry in read_log(FOLDER / f"{name}.jsonl") if "AP50" in entry]
+def path_of_log(name):
+    """The file with what is kept of a training."""
+    return FOLDER / f"{name}.jsonl"
 
 
 @in_style
@@ -59,7 +60,7 @@ def draw_settings():
     figure, panels = new_figure(2, 2, height=6.4, sharey=True)
     for axis, (title, trainings) in zip(panels.flat, SETTINGS.items()):
         for (name, (_, label)), colour in zip(trainings.items(), COLOURS):
-            results = evaluations_of(name)
+            results = read_log(path_of_log(name))
             axis.plot(
                 [0, *(entry["iteration"] for entry in results)],
                 [0, *(entry["AP50"] for entry in results)],
@@ -76,7 +77,7 @@ def draw_settings():
 def settings_numbers():
     """AP50 at the end of each training: name -> text."""
     return {
-        f"settings.{name}": f"{evaluations_of(name)[-1]['AP50']:.2f}"
+        f"settings.{name}": f"{results_of(path_of_log(name))['AP50']:.2f}"
         for trainings in SETTINGS.values()
         for name in trainings
     }

@@ -151,7 +151,7 @@ def test_every_glossary_word_is_in_the_text():
 def numbers(tmp_path_factory):
     """What the pictures without training compute today; nothing is drawn into the lesson."""
     patch = pytest.MonkeyPatch()
-    for name in ("priors", "training", "detections", "log"):
+    for name in ("priors", "training", "detections", "log", "settings"):
         module = importlib.import_module(f"lesson.draw_{name}")
         patch.setattr(module, "save_figure", lambda figure, name: None)
     root = tmp_path_factory.mktemp("data") / "shapes"
