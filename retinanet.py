@@ -7,7 +7,7 @@ from torch import nn
 
 from layers.fpn import FPN
 from layers.priors import apply_heads, make_level, pyramid_priors
-from layers.resnet import ResNet
+from layers.resnet import ResNet, conv_norm_relu
 
 # The priors of each level (Sec. 4): its stride, the side of its smallest square prior in pixels,
 # and the scales and ratios, width / height, that make further priors of it.
@@ -46,22 +46,28 @@ def prior_levels(sizes=(), scales=(), ratios=(), finest=STRIDES[0]):
     return tuple(levels)
 
 
-def make_head(channels, out_channels, convs, norm):
+class Head(nn.Module):
     """3x3 convolutions, then one that predicts. The same head serves every level (Fig. 3)."""
-    layers = []
-    for _ in range(convs):
-        # A norm has a bias, so a convolution before it needs none.
-        layers.append(nn.Conv2d(channels, channels, 3, padding=1, bias=norm == "none"))
-        if norm == "group":
-            layers.append(nn.GroupNorm(32, channels))
-        layers.append(nn.ReLU(inplace=True))
-    layers.append(nn.Conv2d(channels, out_channels, 3, padding=1))
-    for layer in layers:
-        if isinstance(layer, nn.Conv2d):
-            nn.init.normal_(layer.weight, std=0.01)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
-    return nn.Sequential(*layers)
+
+    def __init__(self, channels, out_channels, convs, norm):
+        super().__init__()
+        self.convs, self.norms = nn.ModuleList(), nn.ModuleList()
+        for _ in range(convs):
+            # A norm has a bias, so a convolution before it needs none.
+            conv = nn.Conv2d(channels, channels, 3, padding=1, bias=norm == "none")
+            self.convs.append(conv)
+            self.norms.append(nn.GroupNorm(32, channels) if norm == "group" else nn.Identity())
+        self.last = nn.Conv2d(channels, out_channels, 3, padding=1)
+        for conv in (*self.convs, self.last):
+            nn.init.normal_(conv.weight, std=0.01)
+            if conv.bias is not None:
+                nn.init.zeros_(conv.bias)
+
+    def forward(self, x):
+        """A feature map [B, channels, H, W] -> predictions [B, out_channels, H, W]."""
+        for conv, norm in zip(self.convs, self.norms):
+            x = conv_norm_relu(conv, norm, x)
+        return self.last(x)
 
 
 class RetinaNet(nn.Module):
@@ -98,10 +104,10 @@ class RetinaNet(nn.Module):
         self.num_base_maps = len(self.levels) - 2
         base_channels = self.base.channels[-self.num_base_maps :]
         self.pyramid = FPN(base_channels, channels, p6_from, p7_relu)
-        self.box_head = make_head(channels, num_shapes * 4, head_convs, norm)
-        self.class_head = make_head(channels, num_shapes * num_classes, head_convs, norm)
+        self.box_head = Head(channels, num_shapes * 4, head_convs, norm)
+        self.class_head = Head(channels, num_shapes * num_classes, head_convs, norm)
         bias = log(prior_probability / (1 - prior_probability))  # its sigmoid is prior_probability
-        nn.init.constant_(self.class_head[-1].bias, bias)
+        nn.init.constant_(self.class_head.last.bias, bias)
 
     def feature_maps(self, images):
         """Pixels [B, 3, H, W] -> the feature maps of all levels, finest first."""
@@ -117,7 +123,7 @@ class RetinaNet(nn.Module):
 
     def class_layers(self):
         """The layers that predict classes, and the column of the first class."""
-        return [self.class_head[-1]], 0
+        return [self.class_head.last], 0
 
     def priors(self, image_size):
         """The priors [A, 4] of an image of (height, width): 201,600 for 800 x 1344 pixels."""

@@ -1,4 +1,4 @@
-"""A fast form of the focal loss that layers/losses.py writes plainly."""
+"""Fast forms of what layers/losses.py and layers/resnet.py write plainly."""
 
 import torch
 import torch.nn.functional as F
@@ -64,3 +64,43 @@ class FastFocalLoss(torch.autograd.Function):
 def fast_focal_loss(logits, labels, alpha, gamma):
     """The same as focal_loss of layers/losses.py, its gradient in one pass over the logits."""
     return FastFocalLoss.apply(logits, labels, alpha, gamma)
+
+
+def can_fuse(x):
+    """Whether fast_conv_relu is for x: a network that learns in bfloat16, on an NVIDIA GPU."""
+    has_cudnn = torch.backends.cudnn.is_available() and torch.version.hip is None
+    device = x.device.type
+    if not has_cudnn or device in ("cpu", "meta") or not torch.is_grad_enabled():
+        return False
+    return torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.bfloat16
+
+
+class ConvReLU(torch.autograd.Function):
+    """relu(conv(x) + residual), where bias, residual and ReLU cost no pass over the result."""
+
+    @staticmethod
+    def forward(ctx, x, weight, bias, residual, geometry):
+        if residual is None:
+            y = torch.cudnn_convolution_relu(x, weight, bias, *geometry, groups=1)
+        else:
+            y = torch.cudnn_convolution_add_relu(x, weight, residual, 1, bias, *geometry, groups=1)
+        ctx.save_for_backward(x, weight, y)
+        ctx.geometry = geometry
+        return y
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient):
+        x, weight, y = ctx.saved_tensors
+        gradient = torch.ops.aten.threshold_backward(gradient, y, 0)
+        needed = ctx.needs_input_grad
+        gradients = torch.ops.aten.convolution_backward(
+            gradient, x, weight, [len(weight)], *ctx.geometry, False, (0, 0), 1, needed[:3]
+        )
+        return *gradients, gradient if needed[3] else None, None
+
+
+def fast_conv_relu(x, weight, bias, stride, padding, residual=None):
+    """The same as relu(F.conv2d(x, weight, bias, stride, padding) + residual), in bfloat16."""
+    tensors = [None if t is None else t.bfloat16() for t in (x, weight, bias, residual)]
+    return ConvReLU.apply(*tensors, (stride, padding, (1, 1)))

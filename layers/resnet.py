@@ -1,11 +1,39 @@
 """ResNet (He et al., 2016, arXiv:1512.03385), up to the feature maps that a pyramid needs."""
 
-import torch
 from torch import nn
 from torch.nn import functional as F
 from torchvision import models
 
-DEPTHS = (18, 34, 50, 101, 152)
+from layers.fast import can_fuse, fast_conv_relu
+
+
+class BasicBlock(models.resnet.BasicBlock):
+    """What the shallow networks repeat (Fig. 2): two 3x3 convolutions, and the input added."""
+
+    def forward(self, x):
+        y = conv_norm_relu(self.conv1, self.bn1, x)
+        shortcut = conv_norm(*self.downsample, x) if self.downsample else x
+        return conv_norm_relu(self.conv2, self.bn2, y, shortcut)
+
+
+class Bottleneck(models.resnet.Bottleneck):
+    """What the deep ones repeat (Fig. 5): 1x1 to fewer channels, 3x3, 1x1 to four times as many."""
+
+    def forward(self, x):
+        y = conv_norm_relu(self.conv1, self.bn1, x)
+        y = conv_norm_relu(self.conv2, self.bn2, y)
+        shortcut = conv_norm(*self.downsample, x) if self.downsample else x
+        return conv_norm_relu(self.conv3, self.bn3, y, shortcut)
+
+
+# The block of each depth, and how many of it are in conv2 to conv5 (Table 1).
+DEPTHS = {
+    18: (BasicBlock, (2, 2, 2, 2)),
+    34: (BasicBlock, (3, 4, 6, 3)),
+    50: (Bottleneck, (3, 4, 6, 3)),
+    101: (Bottleneck, (3, 4, 23, 3)),
+    152: (Bottleneck, (3, 8, 36, 3)),
+}
 
 
 class ResNet(nn.Module):
@@ -16,9 +44,8 @@ class ResNet(nn.Module):
 
     def __init__(self, depth):
         super().__init__()
-        resnet = getattr(models, f"resnet{depth}")(weights=None)
-        self.conv1, self.bn1 = resnet.conv1, resnet.bn1
-        self.relu, self.maxpool = resnet.relu, resnet.maxpool
+        resnet = models.ResNet(*DEPTHS[depth])
+        self.conv1, self.bn1, self.maxpool = resnet.conv1, resnet.bn1, resnet.maxpool
         self.layer1, self.layer2 = resnet.layer1, resnet.layer2
         self.layer3, self.layer4 = resnet.layer3, resnet.layer4
         # Each of c2 to c5 has twice the channels of the one before.
@@ -35,7 +62,7 @@ class ResNet(nn.Module):
 
     def forward(self, images):
         """[B, 3, H, W] -> c2, c3, c4, c5 at strides 4, 8, 16, 32."""
-        x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
+        x = self.maxpool(conv_norm_relu(self.conv1, self.bn1, images))
         c2 = self.layer1(x)
         c3 = self.layer2(c2)
         c4 = self.layer3(c3)
@@ -70,27 +97,30 @@ class FrozenBatchNorm2d(nn.BatchNorm2d):
         # model.train() calls this on every layer, but the statistics must stay fixed.
         return super().train(False)
 
-    def forward(self, x):
-        """Feature map [B, channels, H, W] -> the same shape."""
-        values = self.running_mean, self.running_var, self.weight, self.bias, self.eps
-        return Normalization.apply(x, *values) if x.requires_grad else super().forward(x)
+
+def conv_norm(conv, norm, x):
+    """norm(conv(x)). A frozen norm becomes part of the convolution; see fold()."""
+    if isinstance(norm, FrozenBatchNorm2d):
+        return F.conv2d(x, *fold(conv, norm), conv.stride, conv.padding)
+    return norm(conv(x))
 
 
-class Normalization(torch.autograd.Function):
-    """(x - mean) / sqrt(variance + epsilon) * weight + bias.
+def conv_norm_relu(conv, norm, x, residual=None):
+    """relu(norm(conv(x)) + residual), where norm may be nn.Identity()."""
+    if isinstance(norm, (FrozenBatchNorm2d, nn.Identity)) and can_fuse(x):
+        return fast_conv_relu(x, *fold(conv, norm), conv.stride, conv.padding, residual)
+    x = conv_norm(conv, norm, x)
+    if residual is not None:
+        x = x + residual
+    return F.relu(x, inplace=True)
 
-    The gradient is our own: on a GPU, torch's is not in channels-last order, and the backward pass
-    of the preceding convolution would have to copy it.
+
+def fold(conv, norm):
+    """The weight and bias of a single convolution that does what conv and then norm do.
+
+    A frozen norm only scales and shifts, which a convolution can do as well, at no cost.
     """
-
-    @staticmethod
-    def forward(ctx, x, mean, variance, weight, bias, epsilon):
-        ctx.save_for_backward(weight * (variance + epsilon).rsqrt())
-        return F.batch_norm(x, mean, variance, weight, bias, training=False, eps=epsilon)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, gradient):
-        # Without the cast, the product with a bfloat16 gradient would be float32.
-        scale = ctx.saved_tensors[0].to(gradient.dtype)[:, None, None]
-        return gradient * scale, None, None, None, None, None
+    if isinstance(norm, nn.Identity):
+        return conv.weight, conv.bias
+    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+    return conv.weight * scale[:, None, None, None], norm.bias - norm.running_mean * scale

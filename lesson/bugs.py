@@ -129,8 +129,8 @@ BUGS = {
     ),
     10: Bug(
         "retinanet.py",
-        "self.class_head[-1].bias, bias)",
-        "self.class_head[-1].bias, 0)",
+        "self.class_head.last.bias, bias)",
+        "self.class_head.last.bias, 0)",
         """The box loss begins as the healthy one, to the last digit, so images, priors and matching
         are right. The class loss begins dozens of times higher and falls steeply, until after some
         tens of iterations it is hardly above the healthy one: so the loss is right as well, and

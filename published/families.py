@@ -108,21 +108,19 @@ def retinanet_state(state, family):
 
     The last layers of the heads get our order of prior shapes and our scale of deltas.
     """
-    is_group = has_group_norm(state)
-    last = 12 if is_group else 8
     ours = rename(state, RETINANET_PREFIXES[family](state))
     ours = {name: value for name, value in ours.items() if not name.startswith("base.fc.")}
     for name in [name for name in ours if name.endswith("running_mean")]:
         # Frozen batch norm counts no batches.
         ours.setdefault(name.replace("running_mean", "num_batches_tracked"), torch.tensor(0))
-    shapes = len(ours[f"box_head.{last}.bias"]) // 4
+    shapes = len(ours["box_head.last.bias"]) // 4
     if shapes != SHAPES_PER_CELL:
         raise UserError(
             f"its names are {family}'s, but it predicts {shapes} boxes for each cell, where "
             f"RetinaNet has {SHAPES_PER_CELL} priors"
         )
     for head in ("box_head", "class_head"):
-        layers = [f"{head}.{last}.weight", f"{head}.{last}.bias"]
+        layers = [f"{head}.last.weight", f"{head}.last.bias"]
         if family == "odtk":
             for name in layers:
                 ours[name] = ours[name].unflatten(0, (9, -1))[ODTK_ORDER].flatten(0, 1)
@@ -138,7 +136,7 @@ def retinanet_state(state, family):
         finest_stride=8,
         channels=len(ours["pyramid.lateral.0.bias"]),
         head_convs=4,
-        head_norm="group" if is_group else "none",
+        head_norm="group" if has_group_norm(state) else "none",
         prior_sizes=(),
         prior_scales=(),
         prior_ratios=(),
@@ -154,21 +152,25 @@ def pytorch_retinanet(state):
     names |= {"fpn.P6.": "pyramid.p6.", "fpn.P7_2.": "pyramid.p7."}
     for theirs, ours in (("classificationModel", "class_head"), ("regressionModel", "box_head")):
         for i in range(4):
-            names[f"{theirs}.conv{i + 1}."] = f"{ours}.{2 * i}."
-        names[f"{theirs}.output."] = f"{ours}.8."
+            names[f"{theirs}.conv{i + 1}."] = f"{ours}.convs.{i}."
+        names[f"{theirs}.output."] = f"{ours}.last."
     return names
 
 
 def odtk(state):
-    """The same for NVIDIA's retinanet-examples, whose box head is named like ours."""
+    """The same for NVIDIA's retinanet-examples."""
     backbones = {name.split(".")[1] for name in state if name.startswith("backbones.")}
     if len(backbones) != 1:
         raise UserError(f"it has {len(backbones)} base networks, where one is expected")
     prefix = f"backbones.{backbones.pop()}"
-    names = {f"{prefix}.features.": "base.", "cls_head.": "class_head."}
+    names = {f"{prefix}.features.": "base."}
     for i, level in enumerate((3, 4, 5)):
         names[f"{prefix}.lateral{level}."] = f"pyramid.lateral.{i}."
         names[f"{prefix}.smooth{level}."] = f"pyramid.smooth.{i}."
+    for theirs, ours in (("cls_head", "class_head"), ("box_head", "box_head")):
+        for i in range(4):
+            names[f"{theirs}.{2 * i}."] = f"{ours}.convs.{i}."
+        names[f"{theirs}.8."] = f"{ours}.last."
     return names | {f"{prefix}.pyramid{level}.": f"pyramid.p{level}." for level in (6, 7)}
 
 
@@ -181,14 +183,12 @@ def torchvision(state, head_convs=4):
             names[f"backbone.fpn.layer_blocks.{i}.{end}"] = f"pyramid.smooth.{i}."
     for theirs, ours in (("classification", "class_head"), ("regression", "box_head")):
         head = f"head.{theirs}_head"
-        # The second release has a norm between each convolution and its ReLU.
-        layers = 3 if has_group_norm(state) else 2
         for i in range(head_convs):
-            names[f"{head}.conv.{2 * i}."] = f"{ours}.{2 * i}."
-            names[f"{head}.conv.{i}.0."] = f"{ours}.{layers * i}."
-            names[f"{head}.conv.{i}.1."] = f"{ours}.{layers * i + 1}."
+            names[f"{head}.conv.{2 * i}."] = f"{ours}.convs.{i}."
+            names[f"{head}.conv.{i}.0."] = f"{ours}.convs.{i}."
+            names[f"{head}.conv.{i}.1."] = f"{ours}.norms.{i}."
         for last in ("cls_logits.", "bbox_reg."):
-            names[f"{head}.{last}"] = f"{ours}.{head_convs * layers}."
+            names[f"{head}.{last}"] = f"{ours}.last."
     return names
 
 
@@ -206,8 +206,8 @@ def mmdetection(state):
     names |= {"neck.fpn_convs.3.conv.": "pyramid.p6.", "neck.fpn_convs.4.conv.": "pyramid.p7."}
     for theirs, ours, last in (("cls", "class_head", "cls"), ("reg", "box_head", "reg")):
         for i in range(4):
-            names[f"bbox_head.{theirs}_convs.{i}.conv."] = f"{ours}.{2 * i}."
-        names[f"bbox_head.retina_{last}."] = f"{ours}.8."
+            names[f"bbox_head.{theirs}_convs.{i}.conv."] = f"{ours}.convs.{i}."
+        names[f"bbox_head.retina_{last}."] = f"{ours}.last."
     return names
 
 

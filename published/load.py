@@ -141,6 +141,5 @@ def class_tensors(state):
     """The names of the tensors that predict classes, each with its number of prior shapes."""
     names = [name for name in state if name.startswith("class_head")]
     if names[0].startswith("class_head."):
-        last = max(int(name.split(".")[1]) for name in names)
-        names = [f"class_head.{last}.weight", f"class_head.{last}.bias"]
+        names = ["class_head.last.weight", "class_head.last.bias"]
     return {name: len(state[name.replace("class", "box")]) // 4 for name in names}

@@ -63,7 +63,7 @@ def test_every_number_of_a_loss_comes_from_the_recipe():
 
 def test_an_untrained_detector_has_the_recipe_s_prior_probability():
     model, _ = build_detector(RECIPES["shapes"] | dict(prior_probability=0.2), 2)
-    assert abs(model.class_head[-1].bias.sigmoid() - 0.2).max() < 1e-6
+    assert abs(model.class_head.last.bias.sigmoid() - 0.2).max() < 1e-6
 
 
 def test_listed_priors_take_the_place_of_sizes_and_ratios():

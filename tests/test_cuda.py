@@ -5,6 +5,7 @@ Left out where there is no GPU.
 
 import copy
 import os
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -14,11 +15,13 @@ from torch.amp import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
+from layers import resnet
 from layers.detections import detections
 from layers.fast import fast_focal_loss
 from layers.losses import focal_loss
 from layers.matching import assign
 from layers.priors import level_sizes
+from layers.resnet import freeze_batch_norm
 from tests.conftest import make_target
 from tests.scripts import run_script
 from train import Autocast
@@ -187,3 +190,26 @@ def test_a_training_is_resumed(tmp_path, precision):
     log = read_log(tmp_path / "run/log.jsonl")
     losses = [entry["class_loss"] for entry in log if "lr" in entry]
     assert len(losses) == 12 and losses[-1] < losses[0]
+
+
+def test_fused_convolutions_are_as_exact_as_the_plain_ones(monkeypatch):
+    torch.manual_seed(0)
+    model, criterion = build_detector(RECIPES["retinanet_coco"] | dict(weights="imagenet"), 2)
+    freeze_batch_norm(model.base)
+    model.to(GPU, memory_format=torch.channels_last).train()
+    images, targets = parallel.to_device(*make_batch((128, 160)), GPU)
+    fused = Mock(side_effect=resnet.fast_conv_relu)
+    monkeypatch.setattr(resnet, "fast_conv_relu", fused)
+    gradients = {}
+    for name, half_type in (("exact", None), ("fused", torch.bfloat16), ("plain", torch.bfloat16)):
+        if name == "plain":
+            monkeypatch.setattr(resnet, "can_fuse", lambda x: False)
+        model.zero_grad()
+        outputs = Autocast(model, half_type)(images)
+        sum(criterion(*outputs, model.priors((128, 160)), targets)).backward()
+        parameters = [p for p in model.parameters() if p.grad is not None]
+        gradients[name] = torch.cat([p.grad.flatten() for p in parameters])
+    errors = {n: (gradients[n] - gradients["exact"]).norm() for n in ("fused", "plain")}
+    # Of 16 bottlenecks, of the stem, and of two heads of four at five levels.
+    assert fused.call_count == 16 * 3 + 1 + 2 * 4 * 5
+    assert errors["fused"] < 1.2 * errors["plain"] < 0.2 * gradients["exact"].norm()

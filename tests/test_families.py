@@ -369,7 +369,7 @@ def test_torchvision_s_91_logits_become_coco_s_80_classes(name, shapes):
         and ours["classes"][0] == "person"
         and ours["classes"][79] == "toothbrush"
     )
-    bias = ours["model"]["class_heads.0.bias" if "ssd" in name else "class_head.8.bias"].view(
+    bias = ours["model"]["class_heads.0.bias" if "ssd" in name else "class_head.last.bias"].view(
         shapes, -1
     )
     numbers = ([0] if "ssd" in name else []) + [1, 2, 3]

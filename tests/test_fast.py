@@ -1,7 +1,8 @@
 import pytest
 import torch
+import torch.nn.functional as F
 
-from layers.fast import CHUNK_SIZE, fast_focal_loss
+from layers.fast import CHUNK_SIZE, fast_conv_relu, fast_focal_loss
 from layers.losses import focal_loss
 from layers.matching import BACKGROUND, IGNORED
 
@@ -40,3 +41,30 @@ def test_a_gradient_is_given_once():
     loss.backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         loss.backward()
+
+
+@pytest.mark.parametrize("with_residual", (False, True))
+@pytest.mark.parametrize("learns", ("all", "no x", "x alone"))
+def test_a_fused_convolution_gives_what_the_plain_one_gives(monkeypatch, with_residual, learns):
+    def stand_in(x, weight, bias, stride, padding, dilation, groups, residual=0):
+        return F.relu(F.conv2d(x, weight, bias, stride, padding, dilation, groups) + residual)
+
+    def with_sum(x, weight, residual, alpha, bias, *geometry, groups):
+        return stand_in(x, weight, bias, *geometry, groups, alpha * residual)
+
+    # What cuDNN computes; a CPU does not have it.
+    monkeypatch.setattr(torch, "cudnn_convolution_relu", stand_in)
+    monkeypatch.setattr(torch, "cudnn_convolution_add_relu", with_sum)
+    monkeypatch.setattr(torch.Tensor, "bfloat16", torch.Tensor.double)
+    shapes = ((2, 3, 7, 6), (4, 3, 3, 3), (4,), (2, 4, 4, 3))
+    leaves = [torch.randn(shape, dtype=torch.float64) for shape in shapes]
+    wanted = {"all": (0, 1, 2, 3), "no x": (1, 2), "x alone": (0,)}[learns]
+    wanted = [leaves[i].requires_grad_() for i in wanted if with_residual or i < 3]
+    x, weight, bias, residual = leaves
+    residual = residual if with_residual else None
+    fused = fast_conv_relu(x, weight, bias, (2, 2), (1, 1), residual)
+    plain = F.conv2d(x, weight, bias, stride=2, padding=1)
+    plain = F.relu(plain + residual if with_residual else plain)
+    gradients = [torch.autograd.grad((y**3).sum(), wanted) for y in (fused, plain)]
+    torch.testing.assert_close(fused, plain)
+    torch.testing.assert_close(*gradients)
