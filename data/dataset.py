@@ -131,75 +131,43 @@ class TrainBatches(torch.utils.data.Sampler):
         return random.permutation(order.reshape(self.per_epoch, self.batch))
 
 
-class EvalBatches(torch.utils.data.Sampler):
-    """Every image once, with those of similar size in one batch, shared among the processes."""
-
-    def __init__(self, sizes, batch, rank=0, world_size=1):
-        order = np.lexsort((sizes[:, 1], sizes[:, 0] / sizes[:, 1]))[rank::world_size].tolist()
-        keys = [(0, index, (0, 0)) for index in order]
-        self.batches = [keys[start : start + batch] for start in range(0, len(keys), batch)]
-
-    def __iter__(self):
-        return iter(self.batches)
-
-    def __len__(self):
-        return len(self.batches)
+def eval_batches(sizes, batch, rank=0, world_size=1):
+    """Batches of every image once, with those of similar size in one batch, shared among the
+    processes: lists of keys (epoch, index, pad_to) of a Dataset."""
+    order = np.lexsort((sizes[:, 1], sizes[:, 0] / sizes[:, 1]))[rank::world_size].tolist()
+    keys = [(0, index, (0, 0)) for index in order]
+    return [keys[start : start + batch] for start in range(0, len(keys), batch)]
 
 
-class Collate:
-    """Makes one tensor of several images, padded on the right and below to a common size.
+def collate(samples, colour, size_divisor=1, min_padding=0, exact_colour=False, allowed_sizes=()):
+    """One tensor of several images, padded on the right and below to a common size; and a list of
+    their targets, as images have different numbers of boxes.
 
     Both sides of the common size are multiples of size_divisor, and large enough for every image
-    and every pad_to with min_padding more pixels. If one of the allowed_sizes (height, width) is
-    large enough, the smallest such is taken instead. The padding has one colour. The tensor is of
-    bytes, unless an image is not or exact_colour asks for a colour that is not rounded.
-
-    Targets remain a list, as images have different numbers of boxes. Each also gets the size
-    (height, width) of its image within the batch.
+    and every pad_to with min_padding more pixels. If some of the allowed_sizes (height, width) are
+    large enough, it is the first of them. The padding has one colour. The tensor is of bytes,
+    unless an image is not or exact_colour asks for a colour that is not rounded. Each target also
+    gets the size (height, width) of its image within the batch.
     """
+    needed = [image.shape[:2] for image, _ in samples]
+    needed += [target.get("pad_to", (0, 0)) for _, target in samples]
+    sides = np.max(needed, axis=0) + min_padding
+    common_size = -(-sides // size_divisor) * size_divisor  # rounded up
+    large_enough = [size for size in allowed_sizes if np.all(size >= common_size)]
+    height, width = large_enough[0] if large_enough else common_size
 
-    def __init__(self, colour, size_divisor=1, min_padding=0, exact_colour=False, allowed_sizes=()):
-        self.colour = np.array(colour)
-        self.exact_colour = exact_colour
-        self.size_divisor = size_divisor
-        self.min_padding = min_padding
-        self.allowed_sizes = sorted(allowed_sizes, key=np.prod)
-
-    def __call__(self, samples):
-        height, width = self.common_size(samples)
-        types = [image.dtype for image, _ in samples]
-        pixel_type = np.result_type(np.float32 if self.exact_colour else np.uint8, *types)
-        colour = self.colour if self.exact_colour else np.round(self.colour)
-        images = np.empty((len(samples), height, width, 3), pixel_type)
-        targets = []
-        for canvas, (image, target) in zip(images, samples):
-            rows, columns = image.shape[:2]
-            canvas[:rows, :columns] = image
-            canvas[rows:] = colour
-            canvas[:rows, columns:] = colour
-            tensors = {
-                name: torch.from_numpy(target[name]) for name in ("boxes", "labels", "ignore")
-            }
-            targets.append(tensors | dict(index=target["index"], size=(rows, columns)))
-        # The shape is that of PyTorch, but in memory the channels stay last, as convolutions on
-        # GPUs are fastest.
-        return torch.from_numpy(images).permute(0, 3, 1, 2), targets
-
-    def common_size(self, samples):
-        """(height, width) that all samples are padded to."""
-        sides = []
-        for side in (0, 1):
-            needed = [image.shape[side] + self.min_padding for image, _ in samples]
-            needed += [
-                target.get("pad_to", (0, 0))[side] + self.min_padding for _, target in samples
-            ]
-            sides.append(round_up(max(needed), self.size_divisor))
-        for size in self.allowed_sizes:
-            if size[0] >= sides[0] and size[1] >= sides[1]:
-                return size
-        return sides
-
-
-def round_up(number, divisor):
-    """The smallest multiple of the divisor that is at least the number."""
-    return -(-number // divisor) * divisor
+    types = [image.dtype for image, _ in samples]
+    pixel_type = np.result_type(np.float32 if exact_colour else np.uint8, *types)
+    colour = np.array(colour) if exact_colour else np.round(colour)
+    images = np.empty((len(samples), height, width, 3), pixel_type)
+    targets = []
+    for canvas, (image, target) in zip(images, samples):
+        rows, columns = image.shape[:2]
+        canvas[:rows, :columns] = image
+        canvas[rows:] = colour
+        canvas[:rows, columns:] = colour
+        tensors = {name: torch.from_numpy(target[name]) for name in ("boxes", "labels", "ignore")}
+        targets.append(tensors | dict(index=target["index"], size=(rows, columns)))
+    # The shape is that of PyTorch, but in memory the channels stay last, as convolutions on GPUs
+    # are fastest.
+    return torch.from_numpy(images).permute(0, 3, 1, 2), targets

@@ -83,14 +83,14 @@ class Detector:
         """
         lowest = min(self.recipe.score_threshold, score_threshold)
         recipe = self.recipe | dict(score_threshold=lowest)
-        samples = [self.transform(array, no_objects(), None) for array in arrays]
+        batches = [self.collate([self.transform(array, no_objects(), None)]) for array in arrays]
         groups = defaultdict(list)
-        for number, sample in enumerate(samples):
-            groups[tuple(self.collate.common_size([sample]))].append(number)
+        for number, (images, _) in enumerate(batches):
+            groups[images.shape].append(number)
         detections = [None] * len(arrays)
         for numbers in groups.values():
-            batch = self.collate([samples[number] for number in numbers])
-            images, targets = parallel.to_device(*batch, self.device)
+            images = torch.cat([batches[number][0] for number in numbers]).to(self.device)
+            targets = [target for number in numbers for target in batches[number][1]]
             results = predict(self.model, images, targets, recipe)
             for number, result, target in zip(numbers, results, targets):
                 result = to_original(result, target["size"], arrays[number].shape[:2])

@@ -1,4 +1,4 @@
-from data.dataset import Collate
+from data.dataset import collate
 from data.records import Entry, pack
 from tests.test_dataset import sample
 from utils.build import (
@@ -41,11 +41,9 @@ def test_short_trainings_augment_less_and_published_ones_in_full():
 
 
 def test_batches_for_a_compiled_network_have_few_sizes():
-    collate = Collate(
-        (0, 0, 0), size_divisor=32, allowed_sizes=sizes_to_compile(RECIPES["retinanet_coco"])
-    )
+    allowed_sizes = sizes_to_compile(RECIPES["retinanet_coco"])
     sizes = {
-        tuple(collate([sample(size)])[0].shape[-2:])
+        tuple(collate([sample(size)], (0, 0, 0), 32, allowed_sizes=allowed_sizes)[0].shape[-2:])
         for size in ((800, 1333), (640, 1000), (640, 640), (1000, 700), (1333, 750))
     }
     assert sizes == {(800, 1344), (800, 1184), (800, 800), (1184, 800), (1344, 800)}

@@ -1,3 +1,4 @@
+from functools import partial
 from itertools import islice
 from types import SimpleNamespace
 
@@ -6,7 +7,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from data.dataset import Collate, Dataset, EvalBatches, TrainBatches
+from data.dataset import Dataset, TrainBatches, collate, eval_batches
 from data.text import UserError
 from data.transforms import Resize, RetinaNetAugmentation
 from tests.conftest import read_split, write_coco
@@ -30,7 +31,7 @@ def test_workers_load_what_one_process_loads(dataset, workers):
         loader = DataLoader(
             dataset,
             batch_sampler=TrainBatches(dataset, 2),
-            collate_fn=Collate((0, 0, 0)),
+            collate_fn=partial(collate, colour=(0, 0, 0)),
             num_workers=workers,
         )
         return [(images, targets) for (images, targets), _ in zip(loader, range(4))]
@@ -135,7 +136,7 @@ def test_evaluation_sees_every_image_once_in_all_processes_together():
     seen = [
         index
         for rank in range(2)
-        for batch in EvalBatches(sizes, 3, rank, 2)
+        for batch in eval_batches(sizes, 3, rank, 2)
         for _, index, _ in batch
     ]
     assert sorted(seen) == list(range(13))
@@ -150,9 +151,8 @@ def test_collate_pads_with_the_colour_to_a_multiple_of_32():
             index=count,
         )
 
-    images, targets = Collate((1.2, 2.7, 3), size_divisor=32)(
-        [sample(40, 50, 2), sample(64, 20, 0)]
-    )
+    samples = [sample(40, 50, 2), sample(64, 20, 0)]
+    images, targets = collate(samples, (1.2, 2.7, 3), size_divisor=32)
     assert images.shape == (2, 3, 64, 64) and images.dtype == torch.uint8
     assert images.is_contiguous(memory_format=torch.channels_last)
     assert images[0, :, 63, 0].tolist() == images[1, :, 0, 20].tolist() == [1, 3, 3]
@@ -194,5 +194,5 @@ def test_all_parts_of_a_batch_are_padded_to_its_largest_image():
 
 def test_a_sample_is_padded_to_what_its_batch_needs():
     image, target = sample((40, 50))
-    images, _ = Collate((0, 0, 0), size_divisor=32)([(image, target | dict(pad_to=(70, 10)))])
+    images, _ = collate([(image, target | dict(pad_to=(70, 10)))], (0, 0, 0), size_divisor=32)
     assert images.shape == (1, 3, 96, 64)

@@ -10,7 +10,7 @@ from torch import nn
 from torchvision import models
 from torchvision.models import detection, resnet18
 
-from data.dataset import Collate
+from data.dataset import collate
 from data.reading import read_records
 from data.text import UserError
 from detect import Detector
@@ -211,11 +211,9 @@ def test_exact_padding_is_the_mean_and_a_border_is_always_padded():
         index=0,
     )
     sample = (np.full((32, 64, 3), 7, np.uint8), nothing)
-    images, _ = Collate((1.25, 2.5, 3.0), size_divisor=32, min_padding=1, exact_colour=True)(
-        [sample]
-    )
+    images, _ = collate([sample], (1.25, 2.5, 3.0), 32, min_padding=1, exact_colour=True)
     assert images.shape == (1, 3, 64, 96) and images[0, :, -1, -1].tolist() == [1.25, 2.5, 3.0]
-    images, _ = Collate((1.25, 2.5, 3.0), size_divisor=32)([sample])
+    images, _ = collate([sample], (1.25, 2.5, 3.0), 32)
     assert images.shape == (1, 3, 32, 64) and images.dtype == torch.uint8
 
 

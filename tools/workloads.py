@@ -16,7 +16,7 @@ from torch.nn.utils import clip_grad_norm_
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from data.dataset import Dataset, EvalBatches
+from data.dataset import Dataset, eval_batches
 from data.records import Entry, Object, pack
 from layers.boxes import DELTA_SCALE
 from layers.detections import detections
@@ -90,7 +90,8 @@ def reading(records):
     paths = [records.path(i) for i in range(len(records))]
     recipe = retinanet_adam | dict(workers=0)
     dataset = Dataset(["any"], records, build.build_transform(recipe, augment=True))
-    loader = build.build_loader(dataset, EvalBatches(records.sizes, 2), recipe, torch.device("cpu"))
+    batches = eval_batches(records.sizes, 2)
+    loader = build.build_loader(dataset, batches, recipe, torch.device("cpu"))
     return dict(
         floor=lambda: [cv2.resize(cv2.imread(path), (811, 608)) for path in paths],
         ours=lambda: list(loader),

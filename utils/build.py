@@ -3,6 +3,7 @@
 import math
 import os
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -10,7 +11,7 @@ from torch.utils.data import DataLoader
 
 import retinanet
 import ssd
-from data.dataset import Collate, Dataset, TrainBatches, round_up
+from data.dataset import Dataset, TrainBatches, collate
 from data.reading import read_eval_records
 from data.summary import describe
 from data.text import UserError
@@ -41,7 +42,7 @@ class Conventions:
     norm_epsilon: float = 1e-5  # of batch norm
     p6_from: str = "c5"  # or p5
     p7_relu: bool = True
-    # Images: see data/transforms.py and Collate in data/dataset.py.
+    # Images: see data/transforms.py and collate in data/dataset.py.
     resize: str = "bytes"  # or whole, float, pil
     floor_sizes: bool = False  # the sides of resized images are floored, not rounded
     exact_colour: bool = False  # images are padded with the exact mean, not with its nearest bytes
@@ -98,7 +99,7 @@ def describe_conventions(conventions):
 
 def build_detector(recipe, num_classes):
     """The network, and the loss that trains it."""
-    levels = build_levels(recipe)
+    levels, conventions = build_levels(recipe), recipe.conventions
     options = dict(
         positive_iou=recipe.positive_iou,
         negative_iou=recipe.negative_iou,
@@ -116,8 +117,8 @@ def build_detector(recipe, num_classes):
             recipe.channels,
             recipe.head_convs,
             recipe.head_norm,
-            recipe.conventions.p6_from,
-            recipe.conventions.p7_relu,
+            conventions.p6_from,
+            conventions.p7_relu,
             prior_probability=recipe.prior_probability,
         )
         criterion = FocalLoss(
@@ -126,19 +127,13 @@ def build_detector(recipe, num_classes):
             gamma=recipe.focal_gamma,
             box_loss=recipe.box_loss,
         )
-    apply_conventions(model, recipe)
-    if recipe.compile:
-        criterion.compare = torch.compile(criterion.compare, dynamic=False)
-    return model, criterion
-
-
-def apply_conventions(model, recipe):
-    """Give a model the mean of its pixels and the epsilon of its norms that its recipe states."""
-    conventions = recipe.conventions
     if conventions.mean:
         model.mean = torch.tensor(conventions.mean).view(3, 1, 1)
     for norm in model.base.norms():
         norm.eps = conventions.norm_epsilon
+    if recipe.compile:
+        criterion.compare = torch.compile(criterion.compare, dynamic=False)
+    return model, criterion
 
 
 def build_levels(recipe):
@@ -199,24 +194,26 @@ def describe_datasets(recipe, train_dataset, val_dataset):
 def build_collate(recipe):
     """How its images become one tensor: SSD's are of one size, RetinaNet's are padded."""
     conventions = recipe.conventions
+    colour = dict(colour=pixel_mean(recipe), exact_colour=conventions.exact_colour)
     if recipe.model in SSD_SIDES:
-        return Collate(pixel_mean(recipe), exact_colour=conventions.exact_colour)
-    return Collate(
-        pixel_mean(recipe),
-        conventions.size_divisor,
-        conventions.min_padding,
-        conventions.exact_colour,
-        sizes_to_compile(recipe) if recipe.compile else (),
+        return partial(collate, **colour)
+    return partial(
+        collate,
+        **colour,
+        size_divisor=conventions.size_divisor,
+        min_padding=conventions.min_padding,
+        allowed_sizes=sizes_to_compile(recipe) if recipe.compile else (),
     )
 
 
 def sizes_to_compile(recipe, lengths=3):
-    """The (height, width) that compiled batches are padded to: the full height, and some
-    lengths."""
-    short = round_up(max((recipe.resize, *recipe.jitter)), divisor=32)
-    longest = round_up(recipe.max_size, divisor=32)
-    extra = [round_up((longest - short) * i // lengths, divisor=32) for i in range(lengths + 1)]
-    longs = sorted({min(short + more, longest) for more in extra})
+    """The (height, width) that compiled batches are padded to, smaller ones first: the full
+    height, and some lengths."""
+    short = math.ceil(max((recipe.resize, *recipe.jitter)) / 32)
+    longest = math.ceil(recipe.max_size / 32)
+    extra = [math.ceil((longest - short) * i / lengths) for i in range(lengths + 1)]
+    longs = sorted({32 * min(short + more, longest) for more in extra})
+    short *= 32
     return [(short, side) for side in longs] + [(side, short) for side in longs[1:]]
 
 

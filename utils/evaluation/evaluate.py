@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from data.dataset import EvalBatches
+from data.dataset import eval_batches
 from data.text import some
 from utils import parallel
 from utils.build import build_loader
@@ -98,7 +98,7 @@ def collect_detections(predict_batch, dataset, recipe, device):
     Returns image number -> boxes, scores and labels as arrays, in pixels of the original image.
     """
     sizes = dataset.records.sizes
-    batches = EvalBatches(sizes, recipe.batch, parallel.rank(), parallel.world_size())
+    batches = eval_batches(sizes, recipe.batch, parallel.rank(), parallel.world_size())
     loader = build_loader(dataset, batches, recipe, device)
     # With None, the first process shows the bar if a terminal is there.
     is_hidden = True if parallel.rank() else None
