@@ -54,7 +54,7 @@ def parse_flags():
     parser.add_argument(
         "checkpoint", type=checkpoint_path, help="a file of weights or an ONNX file"
     )
-    options.add_dataset_flags(parser)
+    options.add_flags(parser, "what it sees")
     add = parser.add_argument_group("how it is evaluated").add_argument
     add("--split", help="train, val, test or all (default: val, or all with --annotations)")
     add("--batch", "--batch-size", type=int, metavar="N", help="number of images at a time")

@@ -89,15 +89,6 @@ HERE = {
 OTHER_FLAGS = {flag: here for here, flags in HERE.items() for flag in flags.split()}
 
 
-class PrintVersion(argparse.Action):
-    """Print the version that pyproject.toml names, and exit."""
-
-    def __call__(self, parser, *_):
-        text = (Path(__file__).parents[1] / "pyproject.toml").read_text()
-        print("onestage", re.search(r'^version = "(.+)"', text, re.MULTILINE)[1])
-        parser.exit()
-
-
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser that answers a mistake with one line, which names what was meant."""
 
@@ -107,8 +98,13 @@ class Parser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
+        text = (Path(__file__).parents[1] / "pyproject.toml").read_text()
+        version = re.search(r'^version = "(.+)"', text, re.MULTILINE)[1]
         self.add_argument(
-            "--version", action=PrintVersion, nargs=0, help="print the version and exit"
+            "--version",
+            action="version",
+            version=f"onestage {version}",
+            help="print the version and exit",
         )
 
     def parse(self, arguments=None):
@@ -155,7 +151,7 @@ def train_parser(description):
         "(default: chosen by the data)",
     )
     detector.add_argument("--basenet", metavar="FILE", help="like --weights, for SSD's VGG")
-    add_dataset_flags(parser)
+    add_flags(parser, "what it sees")
     learning = add_flags(parser, "how it learns")
     learning.add_argument(
         "--schedule",
@@ -182,11 +178,6 @@ def train_parser(description):
     )
     add_device_flags(parser)
     return parser
-
-
-def add_dataset_flags(parser):
-    """Add the flags that say where the data are and how large the images become."""
-    add_flags(parser, "what it sees")
 
 
 def add_device_flags(parser):
@@ -217,8 +208,13 @@ def add_flag(group, option):
     """Add the flag of a field of Recipe; its type and metadata say all that argparse needs."""
     facts = option.metadata
     names = ["--" + option.name.replace("_", "-"), *facts["aliases"]]
+    notes = [f"{facts['only']} only"] if facts["only"] else []
+    values = {str(getattr(recipe, option.name)) for recipe in RECIPES.values()}
+    if option.type in (int, float) and len(values) == 1:
+        # All recipes share it.
+        notes.append(f"default: {option.default}")
+    words = facts["help"] + (f" ({', '.join(notes)})" if notes else "")
     if option.type is bool:
-        words = help_of(option)
         group.add_argument(*names, action=BooleanOptionalAction, default=None, help=words)
         return
     kind = option.type
@@ -235,15 +231,5 @@ def add_flag(group, option):
         nargs=nargs,
         const=facts["const"],
         metavar=metavar or (None if facts["choices"] else METAVARS.get(kind)),
-        help=help_of(option),
+        help=words,
     )
-
-
-def help_of(option):
-    """The words of an option, the detector that it is for, and a default that all recipes share."""
-    only = option.metadata["only"]
-    notes = [f"{only} only"] if only else []
-    values = {str(getattr(recipe, option.name)) for recipe in RECIPES.values()}
-    if option.type in (int, float) and len(values) == 1:
-        notes.append(f"default: {option.default}")
-    return option.metadata["help"] + (f" ({', '.join(notes)})" if notes else "")

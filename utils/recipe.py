@@ -133,7 +133,7 @@ class Recipe:
     # How many steps, and how large they are.
     iterations: int = option(90_000, "steps of the optimizer", aliases=["--iters"])
     epochs: int = option(0, "passes over the images, in place of iterations")
-    optimizer: str = option("sgd", "how gradients change the weights", choices=tuple(OPTIMIZERS))
+    optimizer: str = option("sgd", "how gradients change the weights", choices=OPTIMIZERS)
     lr: float = option(
         0.01, "learning rate (default: in proportion to the batch)", aliases=["--learning-rate"]
     )
