@@ -91,7 +91,8 @@ def read_image(path, size=None, needed_size=None):
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     factor = 1
     if needed_size is not None and data[:2].tobytes() == JPEG:
-        factor = reduction(size, needed_size)
+        scale = min(size[0] / needed_size[0], size[1] / needed_size[1])
+        factor = next((factor for factor in (8, 4, 2) if factor <= scale), 1)
     image = decode_image(data, REDUCED[factor], path)
     if size is not None:
         # JPEG decoders round up.
@@ -110,14 +111,6 @@ def size_message(path, size, annotated):
         f"{path}: {size[1]} x {size[0]} pixels, but its annotation says "
         f"{annotated[1]} x {annotated[0]}"
     )
-
-
-def reduction(size, needed_size):
-    """8, 4, 2 or 1: the largest divisor that leaves an image at least as large as is needed."""
-    for factor in (8, 4, 2):
-        if size[0] >= needed_size[0] * factor and size[1] >= needed_size[1] * factor:
-            return factor
-    return 1
 
 
 def decode_image(data, flags, path):

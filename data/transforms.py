@@ -63,23 +63,16 @@ class Resize:
         return self.output_size(height, width) if self.method == "bytes" else (height, width)
 
 
-class Stretch:
+class Stretch(Resize):
     """Resizes images as SSD does, all to one size (height, width) whatever their aspect."""
 
     def __init__(self, size, method="bytes"):
         self.size = size
         self.method = method
 
-    def __call__(self, image, target, random):
-        return resize(image, target, self.size, self.method)
-
     def output_size(self, height, width, random=None):
         """The size (height, width) that an image is resized to."""
         return self.size
-
-    def needed_size(self, height, width):
-        """The smallest size (height, width) to which an image may be decoded."""
-        return self.size if self.method == "bytes" else (height, width)
 
 
 def resize(image, target, size, method="bytes"):
