@@ -63,7 +63,7 @@ def new_run(flags, device):
     )
     datasets = make_datasets(recipe, classes, train_records, val_records)
     if recipe.fit_priors:
-        recipe, proposal = resolve.fitted_recipe(recipe, datasets[0], weights.has_heads)
+        recipe, proposal = resolve.fitted_recipe(recipe, datasets[0], bool(weights.classes))
         print(proposal)
     print(reason, resolve.describe_recipe(recipe), sep="\n")
     folder = parallel.broadcast_from_rank0(
@@ -92,19 +92,19 @@ def resumed_run(flags, device):
 
 
 class Autocast(nn.Module):
-    """A model that computes in half_type, or in float32 where that is None, and returns float32.
+    """A model that computes in number_type, such as torch.bfloat16, and returns float32.
 
     autocast is inside the module because nn.DataParallel runs replicas in threads, which inherit
     that autocast is enabled but not its type.
     """
 
-    def __init__(self, model, half_type):
+    def __init__(self, model, number_type):
         super().__init__()
-        self.model, self.half_type = model, half_type
+        self.model, self.number_type = model, number_type
 
     def forward(self, images):
-        is_half = self.half_type is not None
-        with torch.autocast(images.device.type, self.half_type, enabled=is_half):
+        is_half = self.number_type != torch.float32
+        with torch.autocast(images.device.type, self.number_type, enabled=is_half):
             box_deltas, class_logits = self.model(images)
         return box_deltas.float(), class_logits.float()
 
@@ -131,12 +131,12 @@ def build(recipe, classes, device, weights=None):
     model.to(device, memory_format=parallel.training_format(device)).train()
     optimizer = build_optimizer(recipe, model)
 
-    half_type = parallel.half_type_of(recipe.precision, device)
+    number_type = parallel.precision_of(recipe.precision, device)
     # In float16, small gradients become 0, so the loss is multiplied by a scale (Micikevicius et
     # al., 2018, arXiv:1710.03740, Sec. 3.2): raised until some gradient becomes infinite, then
     # halved. In other types the scaler does nothing.
-    scaler = GradScaler(device.type, enabled=half_type == torch.float16)
-    network = Autocast(model, half_type)
+    scaler = GradScaler(device.type, enabled=number_type == torch.float16)
+    network = Autocast(model, number_type)
     if recipe.compile:
         # Only network is compiled; evaluation calls model, which is not.
         network.compile(dynamic=False)
@@ -221,18 +221,17 @@ def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resu
 
             scaler.unscale_(optimizer)
             grad_norm = clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
+            box_loss, class_loss = parallel.mean(losses)
+            numbers = dict(box_loss=box_loss, class_loss=class_loss, grad_norm=grad_norm, lr=lr)
             # scaler.step() would wait for the device in every iteration. A fused optimizer reads
             # found_inf on the device instead, and skips the step if it is 1.
-            optimizer.found_inf = finite.found_inf(grad_norm)
+            optimizer.found_inf = finite.found_inf(iteration, numbers, micro_batches)
             optimizer.step()
             scaler.update()
             if recipe.ema:
                 average.update_parameters(model)
 
-            box_loss, class_loss = parallel.mean(losses)
             plateau.update(iteration, box_loss + class_loss)
-            numbers = dict(box_loss=box_loss, class_loss=class_loss, grad_norm=grad_norm, lr=lr)
-            finite.remember(iteration, micro_batches, numbers)
             is_due = iteration % recipe.eval_every == 0 or iteration == recipe.iterations
             should_evaluate = is_due and val_dataset is not None
             # Reading a result waits for the device, so check where that happens anyway.

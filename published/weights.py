@@ -42,13 +42,8 @@ class Weights(NamedTuple):
 
     changes: dict  # the fields of a recipe that they decide
     state: dict = None
-    classes: list = None
+    classes: list = None  # that its heads have learned; without heads, None
     dataset: Dataset = None  # to whose images batch norm that no file has is fitted
-
-    @property
-    def has_heads(self):
-        """Whether they are of a whole detector, not only of its base."""
-        return self.classes is not None
 
 
 def find_weights(recipe):
@@ -95,9 +90,9 @@ def load_weights(model, classes, recipe, weights):
         state = weights.state
         if lacks_norms(model, state):
             state = beside_norms(state, model.base)
-        lines = [f"weights      {recipe.weights}{'' if weights.has_heads else ', in the base'}"]
+        lines = [f"weights      {recipe.weights}{'' if weights.classes else ', in the base'}"]
         loaded = load_matching(model, classes, state, weights.classes)
-        lines += loaded if weights.has_heads else []
+        lines += loaded if weights.classes else []
     if lacks_norms(model, state):
         fit_norms(model, weights.dataset, recipe)
         lines.append("batch norm   new in the VGG, set to change nothing at first")

@@ -47,12 +47,12 @@ def test_a_network_is_one_graph(model, side):
         torch.testing.assert_close(
             torch.compile(model, backend="eager", fullgraph=True)(images), expected
         )
-        network = torch.compile(Autocast(model, None), backend="eager", fullgraph=True)
+        network = torch.compile(Autocast(model, torch.float32), backend="eager", fullgraph=True)
         torch.testing.assert_close(network(images), expected)
 
 
 def test_a_compiled_network_leaves_its_model_plain_for_evaluations():
     model = RetinaNet(2, 18, channels=32, head_convs=1)
     names = list(model.state_dict())
-    Autocast(model, None).compile(dynamic=False)
+    Autocast(model, torch.float32).compile(dynamic=False)
     assert list(model.state_dict()) == names and model._compiled_call_impl is None

@@ -58,9 +58,9 @@ def make_step(name, size, device, precision="float32"):
     model, criterion = build_detector(recipe, 2)
     model.to(device, memory_format=parallel.training_format(device)).train()
     optimizer = build_optimizer(recipe, model)
-    half_type = parallel.half_type_of(precision, device)
-    network = Autocast(model, half_type)
-    scaler = GradScaler(device.type, enabled=half_type == torch.float16)
+    number_type = parallel.precision_of(precision, device)
+    network = Autocast(model, number_type)
+    scaler = GradScaler(device.type, enabled=number_type == torch.float16)
     finite = FiniteCheck(str, device, scaler.is_enabled())
     images, targets = parallel.to_device(*make_batch(size), device)
 
@@ -70,7 +70,7 @@ def make_step(name, size, device, precision="float32"):
         scaler.scale(box_loss + class_loss).backward()
         scaler.unscale_(optimizer)
         grad_norm = clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
-        optimizer.found_inf = finite.found_inf(grad_norm)
+        optimizer.found_inf = finite.found_inf(1, dict(grad_norm=grad_norm), [])
         optimizer.step()
         scaler.update()
         return torch.stack([box_loss, class_loss, grad_norm]).detach()
@@ -143,7 +143,7 @@ def test_data_parallel_has_the_losses_and_gradients_of_a_plain_network(name, siz
     torch.manual_seed(0)
     model, criterion = build_detector(RECIPES[name] | dict(weights="imagenet"), 2)
     # Of this batch norm, each replica would have statistics of its own.
-    network = Autocast(model.to(GPU).train(), None)
+    network = Autocast(model.to(GPU).train(), torch.float32)
     for norm in model.base.norms():
         norm.eval()
     images, targets = parallel.to_device(*make_batch(size), GPU)
@@ -170,8 +170,8 @@ def test_a_process_of_nccl_has_the_gradients_of_a_plain_network(monkeypatch):
     try:
         assert dist.get_backend() == "nccl"
         results = []
-        plain = Autocast(copy.deepcopy(model), None)
-        for network in (plain, DistributedDataParallel(Autocast(model, None), [GPU])):
+        plain = Autocast(copy.deepcopy(model), torch.float32)
+        for network in (plain, DistributedDataParallel(Autocast(model, torch.float32), [GPU])):
             losses = criterion(*network(images), model.priors((128, 160)), targets)
             sum(losses).backward()
             results.append([*losses, *(p.grad for p in network.parameters())])

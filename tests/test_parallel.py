@@ -208,7 +208,11 @@ def test_images_reach_the_device_in_the_memory_format_that_was_asked_for():
 
 @pytest.mark.parametrize(
     "has_bfloat16, capability, expected",
-    ((True, (9, 0), "bfloat16"), (False, (7, 5), "float16"), (False, (6, 1), "float32")),
+    (
+        (True, (9, 0), torch.bfloat16),
+        (False, (7, 5), torch.float16),
+        (False, (6, 1), torch.float32),
+    ),
 )
 def test_a_gpu_computes_in_the_half_precision_that_its_hardware_has(
     monkeypatch, has_bfloat16, capability, expected

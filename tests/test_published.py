@@ -169,7 +169,7 @@ def test_only_the_base_of_a_detector_can_be_loaded(tmp_path):
     torch.save(content, tmp_path / "detector.pth")
     recipe = RECIPES["retinanet_coco"] | dict(weights=str(tmp_path / "detector.pth"))
     weights = pretrained.find_weights(recipe | dict(only_base=True))
-    assert not weights.has_heads and weights.changes["depth"] == 18
+    assert not weights.classes and weights.changes["depth"] == 18
     recipe |= weights.changes
     assert recipe.channels == 256 and not recipe.prior_sizes
     assert recipe.conventions == Conventions(mean=(1.0, 2.0, 3.0))

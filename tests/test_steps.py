@@ -99,7 +99,7 @@ def test_no_step_is_made_with_a_gradient_that_is_not_finite_nor_after_it(kind, b
     weights = []
     for values in ((3.0, 4.0), (bad, 1.0), (3.0, 4.0)):
         layer.weight.grad = torch.tensor([values])
-        optimizer.found_inf = finite.found_inf(layer.weight.grad.norm())
+        optimizer.found_inf = finite.found_inf(1, dict(grad_norm=layer.weight.grad.norm()), [])
         optimizer.step()
         weights.append(layer.weight.detach().clone())
     assert (
@@ -117,9 +117,8 @@ def test_the_images_of_the_first_bad_iteration_are_named():
     finite = FiniteCheck(lambda index: f"{index}.jpg", CPU)
     for iteration, value in ((7, 1.0), (8, BAD), (9, BAD)):
         grad_norm = torch.tensor(value)
-        finite.found_inf(grad_norm)
         numbers = dict(box_loss=torch.tensor(0.5), grad_norm=grad_norm, lr=0.1)
-        finite.remember(iteration, batch_of(iteration, 10 * iteration), numbers)
+        finite.found_inf(iteration, numbers, batch_of(iteration, 10 * iteration))
     with pytest.raises(
         UserError,
         match="iteration 8: box_loss 0.5, grad_norm nan, lr 0.1, images 8.jpg, 80.jpg;",
@@ -129,8 +128,7 @@ def test_the_images_of_the_first_bad_iteration_are_named():
 
 def test_a_healthy_run_is_left_alone():
     finite = FiniteCheck(str, CPU)
-    assert finite.found_inf(torch.tensor(1.0)) == 0
-    finite.remember(1, batch_of(0), dict(grad_norm=torch.tensor(1.0)))
+    assert finite.found_inf(1, dict(grad_norm=torch.tensor(1.0)), batch_of(0)) == 0
     finite.raise_if_nonfinite()
     assert not finite.recent
 
@@ -150,13 +148,14 @@ def test_nothing_before_the_optimizer_s_step_waits_for_the_device(recipe, size):
     ]
     sum(criterion(*model(images), model.priors(size), targets)).backward()
     grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
-    assert FiniteCheck(str, "meta").found_inf(grad_norm).is_meta
+    assert FiniteCheck(str, "meta").found_inf(1, dict(grad_norm=grad_norm), []).is_meta
     assert all(parameter.grad.is_meta for parameter in model.parameters())
 
 
 def test_float16_leaves_a_few_steps_out_while_its_scale_finds_its_way_down():
     finite = FiniteCheck(str, CPU, is_float16=True)
-    found = [finite.found_inf(torch.tensor(norm)).item() for norm in (math.inf, 1.0, BAD, 2.0)]
+    norms = torch.tensor([math.inf, 1.0, BAD, 2.0])
+    found = [finite.found_inf(1, dict(grad_norm=norm), []).item() for norm in norms]
     assert found == [1, 0, 1, 0]
     finite.raise_if_nonfinite()
 
@@ -165,8 +164,7 @@ def test_a_loss_that_is_not_finite_at_any_scale_ends_a_run_in_float16():
     finite = FiniteCheck(str, CPU, is_float16=True)
     for iteration in range(1 + MAX_SKIPPED):
         finite.raise_if_nonfinite()
-        grad_norm = torch.tensor(BAD)
-        assert finite.found_inf(grad_norm) == 1
-        finite.remember(iteration, batch_of(iteration), dict(grad_norm=grad_norm))
+        numbers = dict(grad_norm=torch.tensor(BAD))
+        assert finite.found_inf(iteration, numbers, batch_of(iteration)) == 1
     with pytest.raises(UserError, match="not finite"):
         finite.raise_if_nonfinite()

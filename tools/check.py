@@ -65,7 +65,7 @@ def main():
             problems.append(f"train: {problem}")
         else:
             boxes = resized_boxes(plain)[~records.ignore]
-            print(proposal_line(*fit_priors(boxes, recipe, weights.has_heads)))
+            print(proposal_line(*fit_priors(boxes, recipe, bool(weights.classes))))
     # Drawing can take long or fail, so the problems are listed before.
     print("", *problems, counted(len(problems), "problem"), sep="\n")
     if sheet_dataset:

@@ -175,7 +175,7 @@ def training_step(recipe, images, targets):
         box_loss, class_loss = criterion(box_deltas, class_logits, priors, targets)
         (box_loss + class_loss).backward()
         grad_norm = clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
-        optimizer.found_inf = finite.found_inf(grad_norm)
+        optimizer.found_inf = finite.found_inf(1, dict(grad_norm=grad_norm), [])
         optimizer.step()
 
     return bare, step

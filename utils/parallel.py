@@ -11,36 +11,28 @@ import torch.distributed as dist
 
 from data.text import UserError
 
-# What a recipe may ask for -> its name.
-PRECISION_NAMES = dict(bf16="bfloat16", fp16="float16", float32="float32")
-PRECISIONS = ("auto", *PRECISION_NAMES)
-# The types of the numbers that a network computes with, beside float32.
-HALF_TYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+# What a recipe may ask for -> the type of the numbers that a network computes with.
+PRECISIONS = dict(auto=None, bf16=torch.bfloat16, fp16=torch.float16, float32=torch.float32)
 # A process that died is noticed at the others' next exchange; this is how long a delay may last.
 TIMEOUT = datetime.timedelta(minutes=30)
 
 
 def precision_of(precision, device):
-    """bfloat16, float16 or float32: what a recipe's precision means on a device.
+    """torch.bfloat16, float16 or float32: what a recipe's precision means on a device.
 
     "auto" is the half precision that is the hardware's own, not merely possible; else float32.
     """
     if precision != "auto":
-        return PRECISION_NAMES[precision]
+        return PRECISIONS[precision]
     if device.type == "cuda":
         if torch.cuda.is_bf16_supported(including_emulation=False):
-            return "bfloat16"
+            return torch.bfloat16
         # The first tensor cores, of V100, T4 and RTX 20, know float16 alone.
         has_tensor_cores = torch.cuda.get_device_capability(device) >= (7, 0)
-        return "float16" if has_tensor_cores else "float32"
+        return torch.float16 if has_tensor_cores else torch.float32
     # Processors with AMX have AVX512_BF16 as well.
     is_fast = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
-    return "bfloat16" if is_fast else "float32"
-
-
-def half_type_of(precision, device):
-    """torch.bfloat16 or torch.float16, or None for float32: what autocast is to use."""
-    return HALF_TYPES.get(precision_of(precision, device))
+    return torch.bfloat16 if is_fast else torch.float32
 
 
 def training_format(device):

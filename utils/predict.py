@@ -12,14 +12,14 @@ from data.records import Entry, Object, pack
 from layers.boxes import clip
 from layers.detections import detections
 from layers.priors import level_sizes
-from utils.parallel import half_type_of
+from utils.parallel import precision_of
 
 
 def forward(model, images, precision):
     """A model's predictions in the precision that a recipe asks for, as float32."""
     device = images.device
-    half_type = half_type_of(precision, device)
-    with torch.autocast(device.type, half_type, enabled=half_type is not None):
+    number_type = precision_of(precision, device)
+    with torch.autocast(device.type, number_type, enabled=number_type != torch.float32):
         box_deltas, class_logits = model(images)
     return box_deltas.float(), class_logits.float()
 

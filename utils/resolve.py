@@ -49,7 +49,7 @@ def resolve_recipe(flags, asked, classes, num_images, device, weights):
         base = base_recipe(flags, learned.get("model")) | dict(weights=asked.weights)
         base, reason = recipe_by_data(base, classes, num_images, device)
         recipe = with_flags(base, flags)
-    if weights.has_heads and flags.fit_priors is None:
+    if weights.classes and flags.fit_priors is None:
         # For the classes that it has learned, a detector needs no other priors.
         recipe |= dict(fit_priors=not set(classes) <= set(weights.classes))
     recipe = in_iterations(recipe | learned, num_images, flags.warmup)

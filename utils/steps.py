@@ -82,21 +82,19 @@ class FiniteCheck:
         self.skipped = torch.zeros((), device=device)  # steps in a row
         self.recent = []  # (iteration, images, numbers) of those that were not asked about yet
 
-    def found_inf(self, grad_norm):
+    def found_inf(self, iteration, numbers, micro_batches):
         """1 where this step must not be made, 0 where it may: a number on the device.
 
-        After too many of them in a row it stays 1: no later step hides what happened.
+        After too many of them in a row it stays 1: no later step hides what happened. numbers, by
+        name, are what a message would say of the iteration; grad_norm among them decides.
         """
-        is_infinite = (~grad_norm.isfinite()).float()
+        indices = [target["index"] for _, targets in micro_batches for target in targets]
+        self.recent.append((iteration, indices, numbers))
+        is_infinite = (~numbers["grad_norm"].isfinite()).float()
         self.skipped = (self.skipped + 1) * is_infinite
         is_hopeless = (self.skipped > self.max_skipped).float()
         self.has_failed = torch.maximum(self.has_failed, is_hopeless)
         return torch.maximum(self.has_failed, is_infinite)
-
-    def remember(self, iteration, micro_batches, numbers):
-        """Keep what a message would say of an iteration: numbers by name, and its images."""
-        indices = [target["index"] for _, targets in micro_batches for target in targets]
-        self.recent.append((iteration, indices, numbers))
 
     def raise_if_nonfinite(self):
         """An error that names the images of the first iteration that was not finite, if there was

@@ -255,6 +255,6 @@ def conditions(checkpoint, dataset, split, recipe, device, iteration=None):
         score_threshold=recipe.score_threshold,
         nms_iou=recipe.nms_iou,
         max_detections=recipe.max_detections,
-        precision=parallel.precision_of(recipe.precision, device),
+        precision=str(parallel.precision_of(recipe.precision, device)).removeprefix("torch."),
         iteration=iteration,
     )
