@@ -45,8 +45,18 @@ class Resize:
         self.floor_sizes = floor_sizes
 
     def __call__(self, image, target, random):
-        size = self.output_size(*image.shape[:2], random)
-        return resize(image, target, size, self.method)
+        height, width = image.shape[:2]
+        new_height, new_width = self.output_size(height, width, random)
+        if (new_height, new_width) == (height, width):
+            return image, target
+        if self.method == "pil":
+            bilinear = Image.Resampling.BILINEAR
+            image = np.asarray(Image.fromarray(image).resize((new_width, new_height), bilinear))
+        else:
+            pixels = image.astype(np.float32) if self.method == "float" else image
+            image = cv2.resize(pixels, (new_width, new_height))
+        scale = np.array([new_width / width, new_height / height] * 2, np.float32)
+        return image, target | dict(boxes=target["boxes"] * scale)
 
     def output_size(self, height, width, random=None):
         """The size (height, width) that an image is resized to; without a random generator, the
@@ -73,21 +83,6 @@ class Stretch(Resize):
     def output_size(self, height, width, random=None):
         """The size (height, width) that an image is resized to."""
         return self.size
-
-
-def resize(image, target, size, method="bytes"):
-    """The image resized to (height, width), and its target with the boxes scaled accordingly."""
-    height, width = image.shape[:2]
-    if (height, width) == tuple(size):
-        return image, target
-    scale = np.array([size[1] / width, size[0] / height] * 2, np.float32)
-    if method == "pil":
-        pillow = Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BILINEAR)
-        image = np.asarray(pillow)
-    else:
-        pixels = image.astype(np.float32) if method == "float" else image
-        image = cv2.resize(pixels, (size[1], size[0]))
-    return image, target | dict(boxes=target["boxes"] * scale)
 
 
 class RetinaNetAugmentation(Resize):

@@ -17,7 +17,6 @@ from data.transforms import (
     crop_and_resize,
     distort,
     expand,
-    resize,
     shift_colours,
 )
 from layers.boxes import iou
@@ -71,7 +70,7 @@ def test_stretch_makes_every_image_the_same_size():
 @pytest.mark.parametrize("method", ("float", "pil"))
 def test_images_can_be_resized_as_others_do(method):
     image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
-    mine, _ = resize(image, dict(boxes=np.zeros((0, 4), np.float32)), (20, 31), method)
+    mine, _ = Stretch((20, 31), method)(image, dict(boxes=np.zeros((0, 4), np.float32)), None)
     pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
     pixels = torch.nn.functional.interpolate(
         pixels.float(), (20, 31), mode="bilinear", antialias=method == "pil"
