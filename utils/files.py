@@ -19,11 +19,8 @@ def write(path, content, replace=False):
     path = Path(path)
     data = content.encode() if isinstance(content, str) else content
     try:
-        if replace:
-            replace_file(path, lambda file: file.write(data))
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_new(path, lambda file: file.write(data))
+        save = replace_file if replace else write_new
+        save(path, lambda file: file.write(data))
     except FileExistsError:
         raise UserError(exists_message(path)) from None
     except OSError as error:
@@ -34,7 +31,6 @@ def replace_file(path, save):
     """Let save(file) write a file under a temporary name, and rename it: path never holds half of
     one, and a link in its place is replaced, not followed. Raises OSError."""
     unfinished = path.with_name(f"{path.name}.unfinished")
-    path.parent.mkdir(parents=True, exist_ok=True)
     unfinished.unlink(missing_ok=True)
     write_new(unfinished, save)
     try:
@@ -47,6 +43,7 @@ def replace_file(path, save):
 
 def write_new(path, save):
     """Let save(file) write a file that does not exist, to the disk; none is left if it cannot."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "xb") as file:
         try:
             save(file)
