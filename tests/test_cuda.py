@@ -30,6 +30,7 @@ from utils.build import build_detector, build_optimizer
 from utils.log import read_log
 from utils.recipes import RECIPES
 from utils.steps import FiniteCheck
+from utils.stop import read_batches
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 GPU = torch.device("cuda", 0)
@@ -62,7 +63,7 @@ def make_step(name, size, device, precision="float32"):
     network = Autocast(model, number_type)
     scaler = GradScaler(device.type, enabled=number_type == torch.float16)
     finite = FiniteCheck(str, device, scaler.is_enabled())
-    images, targets = parallel.to_device(*make_batch(size), device)
+    images, targets = next(read_batches([make_batch(size)], device))
 
     def step():
         optimizer.zero_grad()
@@ -146,7 +147,7 @@ def test_data_parallel_has_the_losses_and_gradients_of_a_plain_network(name, siz
     network = Autocast(model.to(GPU).train(), torch.float32)
     for norm in model.base.norms():
         norm.eval()
-    images, targets = parallel.to_device(*make_batch(size), GPU)
+    images, targets = next(read_batches([make_batch(size)], GPU))
     results = []
     for wrapped in (network, nn.DataParallel(network, device_ids=[0, 0])):
         model.zero_grad()
@@ -165,7 +166,7 @@ def test_a_process_of_nccl_has_the_gradients_of_a_plain_network(monkeypatch):
         monkeypatch.setitem(os.environ, variable, value)
     model, criterion = build_detector(RECIPES["shapes"], 2)
     model.to(GPU).eval()
-    images, targets = parallel.to_device(*make_batch((128, 160)), GPU)
+    images, targets = next(read_batches([make_batch((128, 160))], GPU))
     assert parallel.start() == GPU
     try:
         assert dist.get_backend() == "nccl"

@@ -15,6 +15,7 @@ from tests.conftest import ROOT, wait_for_log, write_coco
 from tests.scripts import run_script
 from utils import checkpoint, parallel
 from utils.log import read_log
+from utils.stop import read_batches
 
 OBJECTS = [
     [(10, 20, 30, 40, 1)],
@@ -200,9 +201,9 @@ def test_a_model_learns_with_channels_first_where_that_is_faster(monkeypatch, ca
 
 def test_images_reach_the_device_in_the_memory_format_that_was_asked_for():
     images = torch.zeros(2, 3, 8, 8).contiguous(memory_format=torch.channels_last)
-    moved, _ = parallel.to_device(images, [], "cpu", torch.contiguous_format)
+    moved, _ = next(read_batches([(images, [])], "cpu", torch.contiguous_format))
     assert moved.is_contiguous() and moved.shape == images.shape
-    kept, _ = parallel.to_device(images, [], "cpu")
+    kept, _ = next(read_batches([(images, [])], "cpu", torch.preserve_format))
     assert kept.is_contiguous(memory_format=torch.channels_last)
 
 

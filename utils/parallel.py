@@ -136,15 +136,3 @@ def gather_detections(detections):
         parts = [None] * world_size()
         dist.all_gather_object(parts, detections)
     return dict(sorted((image, result) for part in parts for image, result in part.items()))
-
-
-def to_device(images, targets, device, memory_format=torch.preserve_format):
-    """Images and targets on the device, without waiting for it. Images travel as bytes."""
-    moved = []
-    for target in targets:
-        tensors = {
-            name: target[name].to(device, non_blocking=True)
-            for name in ("boxes", "labels", "ignore")
-        }
-        moved.append(target | tensors)
-    return images.to(device, non_blocking=True, memory_format=memory_format), moved

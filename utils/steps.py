@@ -26,10 +26,7 @@ def learning_rate(iteration, recipe):
 
 
 class Plateau:
-    """A factor of the learning rate that drops when the mean loss of an epoch no longer falls.
-
-    With other schedules than "plateau" it stays 1.
-    """
+    """A factor of the learning rate that drops when the mean loss of an epoch no longer falls."""
 
     def __init__(self, recipe, per_epoch):
         self.recipe, self.per_epoch = recipe, per_epoch
@@ -40,8 +37,6 @@ class Plateau:
 
     def update(self, iteration, loss):
         """Add the loss of an iteration; after the last one of an epoch, compare the mean."""
-        if self.recipe.schedule != "plateau":
-            return
         self.sum = self.sum + loss
         if iteration % self.per_epoch:
             return
