@@ -28,7 +28,8 @@ def read(root):
     and checked like those of others.
     """
     root = Path(root)
-    draw_once(root)
+    if not (root / MARKER).is_file():
+        draw_dataset(root)
     splits = {}
     for split in NUM_IMAGES:
         path = root / f"annotations/instances_{split}.json"
@@ -57,23 +58,14 @@ def read_split(content, folder):
     return entries
 
 
-def draw_once(root):
-    """Draw the dataset into a folder, unless it is there already.
-
-    The folder must be empty or not exist, as other files in it would be the user's.
-    """
-    root = Path(root)
-    if (root / MARKER).is_file():
-        return
+def draw_dataset(root):
+    """Draw the dataset into a folder, which must be empty or not exist: other files in it would be
+    the user's."""
     if root.exists() and not (root.is_dir() and not any(root.iterdir())):
         raise UserError(
             f"{root} holds other files, and shapes are drawn into a new folder only: "
             "choose another --root, or say what it holds with --dataset"
         )
-    draw_dataset(root)
-
-
-def draw_dataset(root):
     print(f"drawing the shapes dataset into {root}")
     # A folder that is renamed when it is complete is never taken for complete when it is not.
     unfinished = root.with_name(f"{root.name}.unfinished-{os.getpid()}")

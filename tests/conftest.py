@@ -99,7 +99,7 @@ def draw_shapes(root, **counts):
     of those that the dataset has."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shapes, "NUM_IMAGES", counts)
-        shapes.draw_once(root)
+        shapes.read(root)
     return root
 
 

@@ -14,7 +14,7 @@ from tests.conftest import read_split
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data") / "shapes"
-    shapes.draw_once(folder)
+    shapes.read(folder)
     return folder
 
 
