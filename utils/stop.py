@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 
 import cv2
 import torch
@@ -37,7 +37,7 @@ class LoaderDied(UserError):
     """A process that loads images died, or stands still."""
 
 
-class Stop:
+class Stop(AbstractContextManager):
     """A flag that Ctrl-C and other signals raise; the loop looks at it after every iteration.
 
     A second signal does not wait for that: inside interruptible() it is a KeyboardInterrupt.
@@ -95,9 +95,6 @@ class Stop:
 
     def __bool__(self):
         return self.signal is not None or self.loader_died
-
-    def __enter__(self):
-        return self
 
     def __exit__(self, kind, error, traceback):
         for number, handler in self.former.items():
