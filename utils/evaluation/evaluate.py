@@ -9,6 +9,7 @@ import torch
 from tqdm import tqdm
 
 from data.dataset import eval_batches
+from data.reading import place
 from data.text import some
 from utils import parallel
 from utils.build import build_loader
@@ -241,11 +242,10 @@ def number(value):
 
 def conditions(checkpoint, dataset, split, recipe, device, iteration=None):
     """What was evaluated and how, name -> value; it is printed, and stored with the results."""
-    where = recipe.annotations or recipe.root or f"data/{recipe.dataset}"
     return dict(
         model=f"{recipe.model}-{recipe.depth}" if recipe.model == "retinanet" else recipe.model,
         checkpoint=str(checkpoint),
-        dataset=f"{recipe.dataset} {where}".removeprefix("auto "),
+        dataset=f"{recipe.dataset} {place(recipe)}".removeprefix("auto "),
         split=split,
         images=len(dataset),
         objects=int((~dataset.records.ignore).sum()),
