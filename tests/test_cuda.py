@@ -198,15 +198,16 @@ def test_fused_convolutions_are_as_exact_as_the_plain_ones(monkeypatch):
     model, criterion = build_detector(RECIPES["retinanet_coco"] | dict(weights="imagenet"), 2)
     freeze_batch_norm(model.base)
     model.to(GPU, memory_format=torch.channels_last).train()
-    images, targets = parallel.to_device(*make_batch((128, 160)), GPU)
+    images, targets = next(read_batches([make_batch((128, 160))], GPU))
     fused = Mock(side_effect=resnet.fast_conv_relu)
     monkeypatch.setattr(resnet, "fast_conv_relu", fused)
     gradients = {}
-    for name, half_type in (("exact", None), ("fused", torch.bfloat16), ("plain", torch.bfloat16)):
+    types = dict(exact=torch.float32, fused=torch.bfloat16, plain=torch.bfloat16)
+    for name, number_type in types.items():
         if name == "plain":
             monkeypatch.setattr(resnet, "can_fuse", lambda x: False)
         model.zero_grad()
-        outputs = Autocast(model, half_type)(images)
+        outputs = Autocast(model, number_type)(images)
         sum(criterion(*outputs, model.priors((128, 160)), targets)).backward()
         parameters = [p for p in model.parameters() if p.grad is not None]
         gradients[name] = torch.cat([p.grad.flatten() for p in parameters])
