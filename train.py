@@ -149,15 +149,16 @@ def build(recipe, classes, device, weights=None):
     return model, network, criterion, optimizer, scaler
 
 
-def state_to_resume(parts, best, stale):
+def state_to_resume(parts, best, stale, log):
     """Everything but the model that a run needs to resume, as tensors and plain values."""
     state = {name: part.state_dict() for name, part in parts.items()}
-    return state | dict(random=torch.get_rng_state(), best=best, stale=stale)
+    numbers = dict(best=best, stale=stale, largest_step=float(log.largest_step))
+    return state | dict(random=torch.get_rng_state()) | numbers
 
 
 def resume_from(content, model, parts):
     """Restore everything from the content of a checkpoint. Returns its iteration, its best result,
-    and how many evaluations ago that was."""
+    how many evaluations ago that was, and the largest step since the log's last line."""
     with checkpoint.mismatch_is_an_error():
         state = checkpoint.optimizer_state(parts["optimizer"], content["optimizer"])
         content = content | dict(optimizer=state)
@@ -167,7 +168,7 @@ def resume_from(content, model, parts):
             if content[name]:
                 part.load_state_dict(content[name])
         torch.set_rng_state(content["random"])
-        return content["iteration"], content["best"], content["stale"]
+        return tuple(content[name] for name in ("iteration", "best", "stale", "largest_step"))
 
 
 def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resumed=None):
@@ -189,14 +190,14 @@ def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resu
         kept_model = average.module
 
     # stale counts the evaluations since the best one. Any result is better than -1.
-    iteration, best, stale = 0, -1.0, 0
+    iteration, best, stale, largest_step = 0, -1.0, 0, 0.0
     if resumed:
-        iteration, best, stale = resume_from(resumed, model, parts)
+        iteration, best, stale, largest_step = resume_from(resumed, model, parts)
     sampler.done = iteration
     patience = recipe.patience or math.inf
     finite = FiniteCheck(train_dataset.records.path, device, scaler.is_enabled())
     saver = Saver(folder, recipe, classes, iteration)
-    with Stop() as stop, Log(folder, recipe, sampler.per_epoch, iteration) as log:
+    with Stop() as stop, Log(folder, recipe, sampler.per_epoch, iteration, largest_step) as log:
         batches = log.watch(read_batches(loader, device))
         while iteration < recipe.iterations and stale < patience and not stop:
             # A second Ctrl-C may interrupt this wait, since no weights change during it.
@@ -251,13 +252,13 @@ def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resu
                     saver.save_best(kept_model, iteration, evaluation)
             if iteration % recipe.save_every == 0:
                 finite.raise_if_nonfinite()
-                saver.save_last(kept_model, iteration, state_to_resume(parts, best, stale))
+                saver.save_last(kept_model, iteration, state_to_resume(parts, best, stale, log))
 
     # However the loop ended, what was trained since the last checkpoint is kept.
     with stop.ignoring_signals():
         if iteration > saver.iteration:
             finite.raise_if_nonfinite()
-            saver.save_last(kept_model, iteration, state_to_resume(parts, best, stale))
+            saver.save_last(kept_model, iteration, state_to_resume(parts, best, stale, log))
     saver.raise_if_lost()
     return iteration, stop, saver.best_evaluation
 

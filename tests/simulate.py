@@ -51,7 +51,7 @@ from utils.log import read_log
 TRAININGS = (
     "--workers 0 --save-every 2 --eval-every 3",
     "--workers 0 --save-every 1 --eval-every 4 --keep-checkpoints 2 --recipe {coco}",
-    "--workers 0 --save-every 3 --eval-every 2 --ema 0.9 --accumulate 2",
+    "--workers 0 --save-every 3 --eval-every 2 --log-every 4 --ema 0.9 --accumulate 2",
     "--workers 0 --save-every 2 --eval-every 8 --weight-decay 0.1 --recipe {plateau}",
     "--workers 0 --save-every 100 --eval-every 100 --optimizer sgd",
     "--workers 1 --save-every 2 --eval-every 3 --iters 4",

@@ -214,12 +214,14 @@ def test_an_optimizer_of_other_parameters_is_refused():
         ("stale", None),
         ("random", 3),
         ("plateau", []),
+        ("largest_step", "x"),
     ),
 )
 def test_a_training_s_state_of_another_kind_is_one_line(name, value, tmp_path):
     model, _ = build_detector(RECIPE, 1)
     content = checkpoint.detector_content(model, RECIPE, ["a"], iteration=7)
     content |= dict(optimizer={}, plateau={}, best=0.5, stale=0, random=torch.get_rng_state())
+    content |= dict(largest_step=0.0)
     torch.save(content, tmp_path / "last.pth")
     assert checkpoint.load_training(tmp_path / "last.pth")["iteration"] == 7
     torch.save(content | {name: value}, tmp_path / "last.pth")

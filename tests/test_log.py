@@ -126,6 +126,15 @@ def test_a_line_holds_the_largest_step_since_the_one_before(tmp_path, monkeypatc
     assert values == pytest.approx([0.9, 0.3, 0.4])
 
 
+def test_a_resumed_log_knows_the_steps_since_its_last_line(tmp_path, monkeypatch):
+    monkeypatch.setattr("utils.log.relative_step", lambda optimizer: torch.tensor(0.1))
+    log = Log(tmp_path, RECIPES["shapes"] | dict(log_every=5), 1000, start=3, largest_step=0.7)
+    for iteration in range(4, 11):
+        log.step(iteration, dict(box_loss=1.0, class_loss=2.0, lr=0.1), OPTIMIZER)
+    log.close()
+    assert [item["relative_step"] for item in read_log(log.path)] == pytest.approx([0.7, 0.1])
+
+
 def test_later_on_only_the_steps_of_lines_are_measured(tmp_path, monkeypatch):
     iterations = range(FIRST_ITERATIONS + 1, FIRST_ITERATIONS + 41)
     values = steps_in_log(tmp_path, monkeypatch, [0.5] * 4, iterations, log_every=10)

@@ -1,6 +1,7 @@
 """Runs of the scripts as a user starts them, on datasets of a few images."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -282,7 +283,9 @@ def build_parts(precision):
 
 
 def content_of(model, parts):
-    return dict(model=model.state_dict(), iteration=3) | state_to_resume(parts, 0.5, 1)
+    return dict(model=model.state_dict(), iteration=3) | state_to_resume(
+        parts, 0.5, 1, SimpleNamespace(largest_step=0.25)
+    )
 
 
 def scale_of(parts):
@@ -297,7 +300,7 @@ def test_float16_s_scale_is_what_it_was():
     parts["scaler"].unscale_(parts["optimizer"])
     parts["scaler"].update()
     other, other_parts = build_parts("fp16")
-    assert resume_from(content_of(model, parts), other, other_parts) == (3, 0.5, 1)
+    assert resume_from(content_of(model, parts), other, other_parts) == (3, 0.5, 1, 0.25)
     assert scale_of(other_parts) == scale_of(parts) == untouched / 2
 
 

@@ -59,6 +59,7 @@ def load_training(path):
     if "optimizer" not in content:
         raise UserError("this checkpoint holds no optimizer to go on with: resume from last.pth")
     kinds = dict(iteration=int, best=float, stale=int, random=torch.Tensor, plateau=dict)
+    kinds |= dict(largest_step=float)
     for name, kind in kinds.items():
         value = content.get(name)
         is_number = kind in (int, float)

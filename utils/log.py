@@ -35,14 +35,14 @@ class Log:
     Each line of the file is a JSON object. Of several processes only the first one writes.
     """
 
-    def __init__(self, folder, recipe, per_epoch, start=0):
+    def __init__(self, folder, recipe, per_epoch, start=0, largest_step=0.0):
         self.path = folder / "log.jsonl"
         self.recipe = recipe
         self.per_epoch = per_epoch
         self.silent = parallel.rank() > 0
         self.has_failed = False
         self.epoch_loss = 0.0
-        self.relative_steps = []
+        self.largest_step = torch.tensor(largest_step)  # since the last line
         self.start = start
         self.start_time = None
         self.restart_clock()
@@ -77,10 +77,10 @@ class Log:
         is_line = iteration % self.recipe.log_every == 0
         # Measuring takes some time, so later on only the steps of the log's lines are measured.
         if is_line or iteration <= FIRST_ITERATIONS:
-            self.relative_steps.append(relative_step(optimizer))
+            self.largest_step = torch.maximum(self.largest_step, relative_step(optimizer))
         if is_line:
-            values = values | dict(relative_step=torch.stack(self.relative_steps).max())
-            self.relative_steps = []
+            values = values | dict(relative_step=self.largest_step)
+            self.largest_step = torch.zeros(())
         if self.silent:
             return
         self.bar.update(1)
