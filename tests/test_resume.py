@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -145,6 +146,33 @@ def test_a_checkpoint_cut_short_is_refused_and_the_one_before_it_offered(finishe
         and f"the checkpoint before it: --resume {finished / 'previous.pth'}" in printed
     )
     assert checkpoint.load(finished / "previous.pth")["iteration"] == 2
+
+
+def test_a_finished_run_s_checkpoint_that_was_copied_ends_in_a_folder_of_its_own(
+    finished, tmp_path
+):
+    (tmp_path / "copy").mkdir()
+    shutil.copy(finished / "last.pth", tmp_path / "copy")
+    copied = ("--resume", tmp_path / "copy/last.pth", "--name", "again")
+    printed = run_script("train.py", *copied, "--save-folder", tmp_path)
+    assert "all 4 iterations are done" in printed
+    contents = [checkpoint.load(folder / "last.pth") for folder in (finished, tmp_path / "again")]
+    assert contents[0]["iteration"] == contents[1]["iteration"]
+    assert [path.name for path in (tmp_path / "copy").iterdir()] == ["last.pth"]
+
+
+def test_a_resumed_run_logs_the_steps_of_one_that_was_left_alone(data, tmp_path):
+    """Also where the log has no line yet of the steps before the checkpoint."""
+    arguments = [*flags(data, "shapes", 0, 6), "--log-every", "3", "--keep-checkpoints", "9"]
+    run_script("train.py", *arguments, "--lr", "0.01", "--save-folder", tmp_path, "--name", "run")
+    log = read_log(tmp_path / "run/log.jsonl")
+    run_script("train.py", "--resume", tmp_path / "run/iteration_0000002.pth")
+    names = ("iteration", "box_loss", "relative_step")
+    first, second = (
+        [[entry.get(name) for name in names] for entry in entries]
+        for entries in (log, read_log(tmp_path / "run/log.jsonl"))
+    )
+    assert first == second
 
 
 @pytest.mark.long

@@ -1,6 +1,8 @@
 """A full disk loses no checkpoint that was written before, and is told."""
 
+import copy
 import errno
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -67,6 +69,33 @@ def test_a_second_checkpoint_that_cannot_be_written_ends_the_run_and_says_what_i
     save(saver, 9)
     with pytest.raises(UserError, match=r"No space left.* trained after iteration 4 is lost"):
         save(saver, 14)
+
+
+EVALUATION = SimpleNamespace(facts=lambda: dict(show_threshold=0.5))
+
+
+def test_a_best_checkpoint_that_was_not_written_is_written_the_next_time_as_it_was(saver, full):
+    save(saver, 1)
+    full.append("full")
+    model = torch.nn.Linear(2, 1)
+    saver.save_best(model, 2, EVALUATION)
+    before = copy.deepcopy(model.weight)
+    torch.nn.init.zeros_(model.weight)
+    save(saver, 3)
+    assert checkpoint.load(saver.folder / "last.pth")["iteration"] == 1, "never ahead of the best"
+    full.clear()
+    save(saver, 4)
+    best, last = (checkpoint.load(saver.folder / f"{name}.pth") for name in ("best", "last"))
+    assert best["iteration"] == 2 and torch.equal(best["model"]["weight"], before)
+    assert last["iteration"] == 4 and not saver.failure
+
+
+def test_a_best_checkpoint_that_is_never_written_is_an_error(saver, full):
+    full.append("full")
+    saver.save_best(MODEL, 4, EVALUATION)
+    save(saver, 4)
+    with pytest.raises(UserError, match=r"trained after iteration 0 is lost"):
+        saver.raise_if_lost()
 
 
 def test_a_run_killed_while_it_writes_last_pth_has_its_periodic_checkpoint(saver, monkeypatch):

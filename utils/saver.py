@@ -1,5 +1,6 @@
 """The folder of a run, and the checkpoints in it."""
 
+import copy
 import errno
 import json
 import os
@@ -83,14 +84,17 @@ class Saver:
     """Writes last.pth, best.pth and periodic checkpoints; the last.pth before is previous.pth.
 
     A disk that is full leaves the old files whole. The first checkpoint that cannot be written is a
-    warning, for there may be room again by the next; the second in a row ends the training. Of
-    several processes only the first writes.
+    warning, for there may be room again by the next; the second in a row ends the training. A
+    best.pth that cannot be written is kept in memory and comes first the next time: last.pth is
+    never ahead of it. Of several processes only the first writes.
     """
 
     def __init__(self, folder, recipe, classes, iteration=0):
         self.folder, self.recipe, self.classes = folder, recipe, classes
-        self.iteration = iteration  # of the last checkpoint that is whole
+        # Of the last checkpoint that is whole; a new folder has none, wherever its run began.
+        self.iteration = iteration if (folder / "last.pth").exists() else 0
         self.best_evaluation = None
+        self.unwritten_best = None
         self.failure = None  # why the latest one could not be written
         if parallel.rank() == 0:
             self.lock = claim(folder)
@@ -109,7 +113,8 @@ class Saver:
             return
         last, previous = self.folder / "last.pth", self.folder / "previous.pth"
         has_failed_before = self.failure is not None
-        if not has_failed_before:
+        self.failure = self.write_best(self.unwritten_best)
+        if not has_failed_before and not self.failure:
             with suppress(OSError):
                 previous.unlink(missing_ok=True)
                 os.link(last, previous)
@@ -121,7 +126,7 @@ class Saver:
             for old in own_files(self.folder, "iteration_[0-9]{7,}[.]pth")[:-keep]:
                 with suppress(OSError):
                     old.unlink()
-        self.failure = self.write("last.pth", content)
+        self.failure = self.failure or self.write("last.pth", content)
         if self.failure and has_failed_before:
             self.raise_if_lost()
         if not self.failure:
@@ -132,7 +137,14 @@ class Saver:
         self.best_evaluation = evaluation
         if parallel.rank() == 0:
             content = checkpoint.detector_content(model, self.recipe, self.classes, iteration)
-            self.write("best.pth", content | evaluation.facts())
+            self.write_best(content | evaluation.facts())
+
+    def write_best(self, content):
+        """Write best.pth, if there is one to be written -> None, or why it could not be."""
+        failure = content and self.write("best.pth", content)
+        # The training goes on with the same tensors, so they are copied.
+        self.unwritten_best = copy.deepcopy(content) if failure else None
+        return failure
 
     def write(self, name, content):
         """Write a checkpoint -> None, or why it could not be written, which is printed."""
