@@ -1,7 +1,10 @@
 import numpy as np
+import pytest
+import torch
 from torchvision.models import get_model_weights
 
-from utils.predict import coco_results, plain_results
+from utils.predict import coco_results, forward, plain_results
+from utils.stop import is_out_of_memory
 
 
 def found(source, *rows):
@@ -47,3 +50,10 @@ def test_coco_s_own_classes_have_coco_s_ids_with_their_gaps():
     rows = [(0, 0, 1, 1, 0.5, label) for label in (0, 11, 79)]
     ids = [result["category_id"] for result in coco_results([found(IMAGE, *rows)], names)]
     assert ids == [1, 13, 90], "person, stop sign, toothbrush"
+
+
+def test_an_image_that_no_memory_can_hold_is_refused_before_it_fills_the_memory():
+    images = torch.zeros(1, 1, 1, 1, dtype=torch.uint8).expand(1, 3, 1 << 20, 1 << 20)
+    with pytest.raises(RuntimeError) as refusal:
+        forward(lambda images: pytest.fail("it began"), images, "float32")
+    assert is_out_of_memory(refusal.value)

@@ -170,6 +170,8 @@ def test_a_mistake_is_one_line_and_exit_code_2(capsys):
         RuntimeError("std::bad_alloc"),
         RuntimeError("can't start new thread"),
         OSError(errno.ENOMEM, "Cannot allocate memory"),
+        RuntimeError("could not create a primitive"),
+        ImportError("libavcodec.so: failed to map segment from shared object"),
     ),
 )
 def test_too_little_memory_is_one_line_that_names_what_needs_less(error, capsys):

@@ -14,12 +14,20 @@ from layers.detections import detections
 from layers.priors import level_sizes
 from utils.parallel import precision_of
 
+BYTES_OF_PIXEL = 150  # which a network holds at a time, at least; in half precision half as many
+
 
 def forward(model, images, precision):
     """A model's predictions in the precision that a recipe asks for, as float32."""
     device = images.device
     number_type = precision_of(precision, device)
-    with torch.autocast(device.type, number_type, enabled=number_type != torch.float32):
+    is_half = number_type != torch.float32
+    if device.type == "cpu":
+        # Linux promises memory that it lacks, and kills who uses it. It refuses what is too much
+        # for it at once, so all that the network will need is asked for, and not used.
+        size = images[:, 0].numel() * BYTES_OF_PIXEL
+        torch.empty(size // 2 if is_half else size, dtype=torch.uint8)
+    with torch.autocast(device.type, number_type, enabled=is_half):
         box_deltas, class_logits = model(images)
     return box_deltas.float(), class_logits.float()
 

@@ -19,12 +19,13 @@ SIGNALS = [
 ]
 MAX_LETTERS = 1000  # of an error
 SIGPIPE = 13  # has no name on Windows
-# What is part of the messages of torch, NumPy, OpenCV and the system where memory is used up.
+# What is part of the messages of torch, oneDNN, NumPy, OpenCV and the system where memory is used
+# up; the last is that of a library that does not fit.
 MEMORY_WORDS = ("DefaultCPUAllocator", "allocate memory", "bad_alloc", "Insufficient memory",
-                "start new thread")  # fmt: skip
+                "start new thread", "create a primitive", "failed to map segment")  # fmt: skip
 OUT_OF_MEMORY = (
-    "out of memory: a smaller --batch, a larger --accumulate (the same batch in more parts) or a "
-    "smaller --resize need less; what was saved is kept, and --resume goes on from it"
+    "out of memory: a smaller --batch or --resize needs less, and so does a larger --accumulate of "
+    "train.py (the same batch in more parts); what a training saved is kept, and --resume goes on"
 )
 LOADER_DIED = "a process that loads images died or stood still (out of memory? try --workers 0)"
 LOADER_TIMEOUT = 300  # seconds without a batch, after which the loader is taken for dead
@@ -179,7 +180,7 @@ def run_script(main):
         # A value of a hostile file may be in it.
         print(f"error: {line[:MAX_LETTERS]}", file=sys.stderr)
         code = 2
-    except (MemoryError, RuntimeError, OSError, cv2.error) as error:
+    except (MemoryError, RuntimeError, OSError, ImportError, cv2.error) as error:
         if not is_out_of_memory(error):
             raise
         print(f"error: {OUT_OF_MEMORY}", file=sys.stderr)
