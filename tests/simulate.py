@@ -11,6 +11,8 @@ A training runs in a fork of this process, which has imported everything.
 import argparse
 import builtins
 import errno
+import functools
+import gc
 import hashlib
 import io
 import json
@@ -210,6 +212,7 @@ def break_computer():
     utils.build.LOADER_CHECK = 0.2
     retinanet.ResNet = TinyResNet
     utils.log.draw_curves = utils.evaluation.results.draw_quality = write_figure
+    utils.evaluation.results.prediction_sheet = utils.evaluation.results.mistake_sheet = draw_sheet
     utils.evaluation.evaluate.BOOTSTRAP_ROUNDS = 2
 
 
@@ -219,6 +222,11 @@ def write_figure(path, *_):
         write(path, b"a figure", replace=True)
     except stop.UserError as error:
         print(f"warning: {error}")
+
+
+def draw_sheet(*_):
+    """In place of the functions that draw detections on images."""
+    return np.zeros((8, 8, 3), np.uint8)
 
 
 def run(arguments, folder, *fault):
@@ -294,6 +302,7 @@ class Simulator:
         sys.argv[sys.argv.index("--save-folder") + 1] = str(self.place / "warm")
         with redirect_stdout(io.StringIO()), suppress(SystemExit):
             stop.run_script(train.main)
+        gc.freeze()  # or each fork would copy what its collector looks at
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def reference(self, number):
@@ -400,7 +409,9 @@ def compare(reference, folder, is_damaged, story):
         raise Failure(f"{leftovers[0].name} is left")
     names = ["last.pth"] if is_interrupted else [path.name for path in reference.glob("*.pth")]
     for name in names:
-        expected = checkpoint.load(reference / name)
+        if (folder / name).exists() and is_same_file(reference / name, folder / name):
+            continue
+        expected = load_once(reference / name)
         try:
             found = checkpoint.load(folder / name)
         except stop.UserError as error:
@@ -429,6 +440,13 @@ def compare(reference, folder, is_damaged, story):
             del content["checkpoint"]
         if contents[0] != contents[1]:
             raise Failure(f"{name} differs")
+
+
+def is_same_file(first, second):
+    return first.read_bytes() == second.read_bytes()
+
+
+load_once = functools.cache(checkpoint.load)
 
 
 def is_equal(first, second):

@@ -67,6 +67,13 @@ def test_a_box_at_the_border_of_a_tiny_image_is_shown():
     assert cell.shape == (320, 320, 3) and (cell == (255, 0, 0)).all(axis=2).any()
 
 
+@pytest.mark.parametrize("box", ((0, 4, 0, 4), (9, 0, 9, 4), (9, 4, 9, 4), (0, 0, 9, 0)))
+def test_a_detection_without_an_area_is_shown(box):
+    """An image's border cuts off what lies outside of it."""
+    image = np.zeros((4, 9, 3), np.uint8)
+    assert pictures.cell(image, np.float32(box), [], "a.jpg", "text").shape == (320, 320, 3)
+
+
 def test_the_confusion_matrix_counts_hits_wrong_classes_alarms_and_misses():
     detections = {
         0: detected((0, 0, 20, 20, 0.9, 1), (50, 50, 90, 90, 0.8, 1), (0, 60, 20, 80, 0.7, 0)),

@@ -1,5 +1,6 @@
 """What a recipe may hold, wherever its values come from."""
 
+import numpy as np
 import pytest
 
 from data.text import UserError
@@ -24,6 +25,8 @@ def test_a_misspelt_ingredient_is_an_error():
         (dict(max_grad_norm=0), "max_grad_norm 0: must be over 0"),
         (dict(max_grad_norm=None), "max_grad_norm 'None': of the wrong type"),
         (dict(lr="fast"), "lr 'fast': of the wrong type"),
+        (dict(pre_nms_topk=True), "pre_nms_topk 'True': of the wrong type"),
+        (dict(lr=np.float64(1)), "lr '1.0': of the wrong type"),  # no checkpoint may hold it
         (dict(lr=float("nan")), "lr nan"),
         (dict(lr=float("inf")), "lr inf: must be at most"),
         (dict(seed=10**30), "seed 1.*: must be at most"),

@@ -248,6 +248,13 @@ def test_epochs_are_counted_in_iterations_with_their_milestones():
     assert resolve.in_iterations(recipe, 7) == recipe
 
 
+def test_a_recipe_of_no_iterations_may_get_some():
+    recipe = resolve.with_flags(
+        Recipe(iterations=0), options.train_parser("").parse(["--iters", "7"])
+    )
+    assert recipe.iterations == 7
+
+
 # What a training says of its recipe.
 
 

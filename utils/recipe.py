@@ -273,7 +273,7 @@ def has_type(value, kind):
     if get_origin(kind) is UnionType:
         return any(has_type(value, choice) for choice in kinds)
     if get_origin(kind) is not tuple:
-        return isinstance(value, (int, float) if kind is float else kind)
+        return type(value) in ((int, float) if kind is float else (kind,))
     if not isinstance(value, (tuple, list)) or kind == Box and len(value) != 4:
         return False
     if kinds[0] not in (int, float):

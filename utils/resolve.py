@@ -222,7 +222,7 @@ def schedule_changes(given, recipe, factor):
     before = recipe.epochs or recipe.iterations
     drops = recipe.milestone_epochs if recipe.epochs else recipe.milestones
     length = round(given.get("epochs" if in_epochs else "iterations", before) * factor)
-    scaled = tuple(round(drop * length / before) for drop in drops)
+    scaled = tuple(round(drop * length / max(before, 1)) for drop in drops)
     milestones = scaled
     if "milestones" in given:
         milestones = tuple(round(milestone * factor) for milestone in given["milestones"])

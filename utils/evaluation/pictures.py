@@ -117,8 +117,10 @@ def cell(image, box, boxes, name, text):
     """
     left, top, right, bottom = box
     margin = MARGIN * max(right - left, bottom - top)
-    first = np.maximum(np.floor([left - margin, top - margin]), 0).astype(int)
-    last = np.ceil([right + margin, bottom + margin]).astype(int)
+    # A detection that ends at the image's border may be a mere line there.
+    border = np.array([image.shape[1], image.shape[0]]) - 1
+    first = np.clip(np.floor([left - margin, top - margin]), 0, border).astype(int)
+    last = np.maximum(np.ceil([right + margin, bottom + margin]).astype(int), first + 1)
     part = image[first[1] : last[1], first[0] : last[0]]
     height = SIDE - 2 * LINE_HEIGHT
     scale = height / max(part.shape[:2])
