@@ -4,7 +4,7 @@ Ten trainings of tiny networks, in one process or in two as torchrun starts them
 (SIGKILL) after a random time, some of them again after they were resumed, and then trained to the
 end. Weights, state, log and results must be those of the same training without a kill, bit for bit.
 
-A training runs in forks of this process, which has imported everything.
+A training runs in forks of this process, which has imported everything, and one under torchrun.
 """
 
 import argparse
@@ -13,10 +13,12 @@ import random
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -26,11 +28,12 @@ import ssd
 import train
 from layers.vgg import VGG
 from tests import simulate  # sets the environment, so it comes before torch
+from tests.conftest import ROOT
 from utils import stop
 
 RETINANET = "--recipe {small}"
 SSD = "--recipe {ssd}"
-# How many processes -> trainings.
+# How many processes, or what starts two; and the training.
 TRAININGS = (
     (1, f"{RETINANET} --workers 0 --keep-checkpoints 2"),
     (1, f"{RETINANET} --workers 2"),
@@ -40,7 +43,7 @@ TRAININGS = (
     (1, f"{SSD} --workers 0"),
     (1, f"{SSD} --workers 2 --keep-checkpoints 1"),
     (1, f"{SSD} --workers 0 --accumulate 2 --ema 0.9"),
-    (2, f"{RETINANET} --workers 0"),
+    ("torchrun", f"{RETINANET} --workers 0"),
     (2, f"{SSD} --workers 0 --ema 0.9"),
 )
 COMMON = "--dataset coco --batch 2 --iters 8 --warmup 3 --log-every 1 --save-every 1 --eval-every 3"
@@ -68,6 +71,12 @@ def start(arguments, folder, processes):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     sys.stdout.flush()
+    if processes == "torchrun":
+        command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+        command += ["--master-port", str(port), ROOT / "train.py", *arguments]
+        with open(f"{folder}.txt", "a") as output:
+            process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=output)
+        return [process.pid]
     ids = []
     for rank in range(processes):
         child = os.fork()
@@ -95,6 +104,14 @@ def start(arguments, folder, processes):
     return ids
 
 
+def children_of(parent):
+    try:
+        text = Path(f"/proc/{parent}/task/{parent}/children").read_text()
+    except FileNotFoundError:
+        return []
+    return [int(child) for child in text.split()]
+
+
 def finish(ids, seconds=TIMEOUT):
     """Wait for processes, and kill them after so many seconds -> whether they ended by themselves,
     which must be without an error."""
@@ -106,11 +123,12 @@ def finish(ids, seconds=TIMEOUT):
             codes.append(os.waitstatus_to_exitcode(status))
             left.pop(0)
         time.sleep(0.002)
-    for child in ids:
-        try:
-            os.killpg(child, signal.SIGKILL)  # with the processes that load images
-        except ProcessLookupError:
-            pass
+    # With the processes that load images, and under torchrun with those that train.
+    for child in [child for parent in ids for child in (parent, *children_of(parent))]:
+        with suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
     for child in left:
         os.waitpid(child, 0)
     assert not any(codes), codes
