@@ -211,17 +211,14 @@ def break_computer():
     # What takes long and is of no use here.
     utils.build.LOADER_CHECK = 0.2
     retinanet.ResNet = TinyResNet
-    utils.log.draw_curves = utils.evaluation.results.draw_quality = write_figure
+    utils.log.draw_curves = utils.evaluation.results.draw_quality = draw_nothing
     utils.evaluation.results.prediction_sheet = utils.evaluation.results.mistake_sheet = draw_sheet
     utils.evaluation.evaluate.BOOTSTRAP_ROUNDS = 2
 
 
-def write_figure(path, *_):
+def draw_nothing(path, *_):
     """In place of the functions that draw figures with matplotlib."""
-    try:
-        write(path, b"a figure", replace=True)
-    except stop.UserError as error:
-        print(f"warning: {error}")
+    write(path, b"a figure", replace=True)
 
 
 def draw_sheet(*_):
@@ -415,8 +412,10 @@ def compare(reference, folder, is_damaged, story):
         try:
             found = checkpoint.load(folder / name)
         except stop.UserError as error:
-            # A run that was stopped has another one before its last, or none.
-            if is_damaged or name == "previous.pth":
+            # A run that was stopped has another one before its last, or none; and it may have said
+            # that it could not write one of many.
+            is_told = name.startswith("iteration") and f"{name}: cannot be written" in story
+            if is_damaged or name == "previous.pth" or is_told:
                 continue
             raise Failure(str(error)) from None
         for key, value in expected.items():

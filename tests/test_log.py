@@ -156,10 +156,12 @@ def test_curves_are_drawn_of_any_log_also_an_empty_one(tmp_path):
         assert Image.open(tmp_path / f"{name}.png").size == (1200, 320)
 
 
-def test_a_folder_that_is_gone_is_a_warning(tmp_path, capsys):
-    (tmp_path / "gone").touch()
-    draw_curves(tmp_path / "gone/curves.png", [])
-    assert "warning: " in capsys.readouterr().out
+@pytest.mark.parametrize("name", ("log.jsonl", "curves.png"))
+def test_curves_that_cannot_be_drawn_are_a_warning(tmp_path, capsys, name):
+    log = Log(tmp_path, RECIPES["shapes"] | dict(iterations=1), per_epoch=100)
+    (tmp_path / name).mkdir()
+    log.close()
+    assert f"warning: {tmp_path / name}: cannot be" in capsys.readouterr().out
 
 
 def test_all_panels_have_the_iterations_of_the_whole_run(tmp_path, monkeypatch):

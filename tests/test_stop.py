@@ -161,6 +161,11 @@ def test_a_mistake_is_one_line_and_exit_code_2(capsys):
     assert len(ended_with(UserError("x" * 100_000), capsys)[1]) < 1100
 
 
+def test_a_disk_that_cannot_be_read_is_one_line(capsys):
+    error = OSError(errno.EIO, "Input/output error", "quality.png")
+    assert ended_with(error, capsys) == (2, "error: quality.png: Input/output error\n")
+
+
 @pytest.mark.parametrize(
     "error",
     (

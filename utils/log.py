@@ -189,7 +189,11 @@ class Log:
     def close(self):
         if not self.silent:
             self.bar.close()
-            draw_curves(self.path.with_name("curves.png"), read_log(self.path))
+            # An error here would keep what was trained from being saved.
+            try:
+                draw_curves(self.path.with_name("curves.png"), read_log(self.path))
+            except UserError as error:
+                print(f"warning: {error}")
 
 
 def append_entry(path, entry):
@@ -217,18 +221,26 @@ def read_log(path):
 
 def entries_with_ends(path):
     """(entry, position of its end in the file) of each line that is whole."""
-    if not path.exists():
-        return
     end = 0
-    with open(path, "rb") as file:
-        for line in file:
-            end += len(line)
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                continue
-            if line.endswith(b"\n") and isinstance(entry, dict) and "iteration" in entry:
-                yield entry, end
+    for line in lines_of(path):
+        end += len(line)
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if line.endswith(b"\n") and isinstance(entry, dict) and "iteration" in entry:
+            yield entry, end
+
+
+def lines_of(path):
+    """The lines of a file, one after the other; none if there is no file."""
+    try:
+        with open(path, "rb") as file:
+            yield from file
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def forget_after(path, iteration):
@@ -242,7 +254,7 @@ def forget_after(path, iteration):
 
 
 def draw_curves(path, entries):
-    """Draw the curves of a log's entries into a file; if it cannot be written, print a warning."""
+    """Draw the curves of a log's entries into a file."""
     figure = Figure(figsize=(12, 3.2), layout="constrained")
     panels = figure.subplots(1, len(PANELS), sharex=True)
     for axes, (title, names, corner) in zip(panels, PANELS):
@@ -258,10 +270,7 @@ def draw_curves(path, entries):
         axes.set(title=title, xlabel="iteration")
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
-    try:
-        write_figure(path, figure, dpi=100)
-    except UserError as error:
-        print(f"warning: {error}")
+    write_figure(path, figure, dpi=100)
 
 
 def draw_line(axes, name, iterations, values, averaged):

@@ -1,5 +1,6 @@
 """How a script ends: when it is done, when a signal asks for it, or when something goes wrong."""
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -181,9 +182,13 @@ def run_script(main):
         print(f"error: {line[:MAX_LETTERS]}", file=sys.stderr)
         code = 2
     except (MemoryError, RuntimeError, OSError, ImportError, cv2.error) as error:
+        line = OUT_OF_MEMORY
         if not is_out_of_memory(error):
-            raise
-        print(f"error: {OUT_OF_MEMORY}", file=sys.stderr)
+            # A disk that fails where a file of ours is read.
+            if getattr(error, "errno", None) != errno.EIO:
+                raise
+            line = f"{error.filename or 'a file'}: {error.strerror}"
+        print(f"error: {line}", file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
