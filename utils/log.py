@@ -77,7 +77,9 @@ class Log:
         is_line = iteration % self.recipe.log_every == 0
         # Measuring takes some time, so later on only the steps of the log's lines are measured.
         if is_line or iteration <= FIRST_ITERATIONS:
-            self.largest_step = torch.maximum(self.largest_step, relative_step(optimizer))
+            step = relative_step(optimizer)
+            before = self.largest_step.to(step.device, non_blocking=True)
+            self.largest_step = torch.maximum(before, step)
         if is_line:
             values = values | dict(relative_step=self.largest_step)
             self.largest_step = torch.zeros(())
