@@ -178,6 +178,8 @@ def quote(path, name):
     first = function.body[0]
     has_docstring = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
     body = first.end_lineno if has_docstring else first.lineno - 1
+    if not lines[body].strip():
+        body += 1
     head = lines[function.lineno - 1 : (first.lineno - 1)]
     indent = function.col_offset
     return "\n".join(line[indent:] for line in head + lines[body : function.end_lineno])
