@@ -7,6 +7,9 @@ from layers.matching import IGNORED
 
 # Logits to process at a time: on a CPU, as many as its cache holds; on other devices, all.
 CHUNK_SIZE = {"cpu": 1 << 18}
+# Whether this PyTorch was built with cuDNN, and the devices that it is not for.
+HAS_CUDNN = torch.backends.cudnn.is_available() and torch.version.hip is None
+WITHOUT_CUDNN = ("cpu", "meta")
 
 
 def cost_and_slope(logits, gamma):
@@ -68,9 +71,8 @@ def fast_focal_loss(logits, labels, alpha, gamma):
 
 def can_fuse(x):
     """Whether fast_conv_relu is for x: a network that learns in bfloat16, on an NVIDIA GPU."""
-    has_cudnn = torch.backends.cudnn.is_available() and torch.version.hip is None
     device = x.device.type
-    if not has_cudnn or device in ("cpu", "meta") or not torch.is_grad_enabled():
+    if not HAS_CUDNN or device in WITHOUT_CUDNN or not torch.is_grad_enabled():
         return False
     return torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.bfloat16
 

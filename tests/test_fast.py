@@ -2,9 +2,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from layers.fast import CHUNK_SIZE, fast_conv_relu, fast_focal_loss
+from layers import fast
+from layers.fast import CHUNK_SIZE, can_fuse, fast_conv_relu, fast_focal_loss
 from layers.losses import focal_loss
 from layers.matching import BACKGROUND, IGNORED
+from layers.resnet import BasicBlock, freeze_batch_norm
 
 LABELS = torch.tensor([[0, BACKGROUND, 2, IGNORED, BACKGROUND], [IGNORED, 1, 1, BACKGROUND, 0]])
 
@@ -43,18 +45,27 @@ def test_a_gradient_is_given_once():
         loss.backward()
 
 
-@pytest.mark.parametrize("with_residual", (False, True))
-@pytest.mark.parametrize("learns", ("all", "no x", "x alone"))
-def test_a_fused_convolution_gives_what_the_plain_one_gives(monkeypatch, with_residual, learns):
+@pytest.fixture
+def cudnn(monkeypatch):
+    """What cuDNN computes, as a CPU computes it, which does not have it."""
+
     def stand_in(x, weight, bias, stride, padding, dilation, groups, residual=0):
         return F.relu(F.conv2d(x, weight, bias, stride, padding, dilation, groups) + residual)
 
     def with_sum(x, weight, residual, alpha, bias, *geometry, groups):
         return stand_in(x, weight, bias, *geometry, groups, alpha * residual)
 
-    # What cuDNN computes; a CPU does not have it.
     monkeypatch.setattr(torch, "cudnn_convolution_relu", stand_in)
     monkeypatch.setattr(torch, "cudnn_convolution_add_relu", with_sum)
+    monkeypatch.setattr(fast, "HAS_CUDNN", True)
+    monkeypatch.setattr(fast, "WITHOUT_CUDNN", ())
+
+
+@pytest.mark.parametrize("with_residual", (False, True))
+@pytest.mark.parametrize("learns", ("all", "no x", "x alone"))
+def test_a_fused_convolution_gives_what_the_plain_one_gives(
+    cudnn, monkeypatch, with_residual, learns
+):
     monkeypatch.setattr(torch.Tensor, "bfloat16", torch.Tensor.double)
     shapes = ((2, 3, 7, 6), (4, 3, 3, 3), (4,), (2, 4, 4, 3))
     leaves = [torch.randn(shape, dtype=torch.float64) for shape in shapes]
@@ -68,3 +79,28 @@ def test_a_fused_convolution_gives_what_the_plain_one_gives(monkeypatch, with_re
     gradients = [torch.autograd.grad((y**3).sum(), wanted) for y in (fused, plain)]
     torch.testing.assert_close(fused, plain)
     torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize("number_type, is_fused", ((torch.bfloat16, True), (torch.float16, False)))
+def test_a_block_is_fused_where_it_learns_in_bfloat16(cudnn, number_type, is_fused):
+    block = BasicBlock(4, 4)
+    x = torch.randn(2, 4, 6, 5)
+    freeze_batch_norm(block)
+    with torch.autocast("cpu", number_type):
+        assert (type(block(x).grad_fn).__name__ == "ConvReLUBackward") == is_fused
+        with torch.no_grad():
+            assert not can_fuse(x)
+    assert not can_fuse(x)
+
+
+def test_a_fused_block_compiles_as_a_whole(cudnn):
+    block = BasicBlock(4, 4)
+    freeze_batch_norm(block)
+    x = torch.randn(2, 4, 6, 5)
+    gradients = []
+    for function in (block, torch.compile(block, backend="aot_eager", fullgraph=True)):
+        with torch.autocast("cpu", torch.bfloat16):
+            y = function(x)
+        weights = [block.conv1.weight, block.conv2.weight]
+        gradients.append(torch.autograd.grad(y.float().square().sum(), weights))
+    torch.testing.assert_close(*gradients, rtol=0.02, atol=0.02)
