@@ -399,8 +399,8 @@ def check_ending(code, printed, fault):
 
 def compare(reference, folder, is_damaged, story):
     """A Failure where a run's results are not those of the one that nothing disturbed."""
-    # A second Ctrl-C ends an evaluation, and whether it was the best is not known.
-    is_interrupted = "two signals" in story
+    # A second Ctrl-C or a dead loader ends an evaluation, and whether it was the best is not known.
+    is_interrupted = "two signals" in story or stop.LOADER_DIED in story
     leftovers = list(folder.glob("*.unfinished"))
     if leftovers:
         raise Failure(f"{leftovers[0].name} is left")

@@ -255,6 +255,16 @@ class Dies:
         return torch.zeros(1), {}
 
 
+@pytest.mark.parametrize("error", (ConnectionResetError, ConnectionRefusedError, EOFError))
+def test_a_loader_that_dies_while_it_hands_over_a_batch_is_noticed(error):
+    def batches():
+        raise error
+        yield
+
+    with pytest.raises(stop.LoaderDied):
+        next(stop.read_batches(batches(), torch.device("cpu")))
+
+
 @pytest.mark.parametrize("silence, read", ((9, 2), (0.3, 0)))
 def test_a_loader_is_waited_for_but_not_when_it_is_dead_or_silent(monkeypatch, silence, read):
     monkeypatch.setattr(stop, "LOADER_TIMEOUT", silence)

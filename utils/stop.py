@@ -138,6 +138,9 @@ def read_batches(loader, device, memory_format=None):
             if "DataLoader" in str(error):
                 raise LoaderDied(LOADER_DIED) from None
             raise
+        except (ConnectionError, EOFError):
+            # It died between its message and the memory that the message tells of.
+            raise LoaderDied(LOADER_DIED) from None
         waited = 0
         # Without waiting for the device. Images travel as bytes.
         images = images.to(device, non_blocking=True, memory_format=memory_format)
