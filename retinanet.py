@@ -49,10 +49,10 @@ def prior_levels(sizes=(), scales=(), ratios=(), finest=STRIDES[0]):
 class Head(nn.Module):
     """3x3 convolutions, then one that predicts. The same head serves every level (Fig. 3)."""
 
-    def __init__(self, channels, out_channels, convs, norm):
+    def __init__(self, channels, out_channels, num_convs, norm):
         super().__init__()
         self.convs, self.norms = nn.ModuleList(), nn.ModuleList()
-        for _ in range(convs):
+        for _ in range(num_convs):
             # A norm has a bias, so a convolution before it needs none.
             conv = nn.Conv2d(channels, channels, 3, padding=1, bias=norm == "none")
             self.convs.append(conv)
@@ -96,7 +96,7 @@ class RetinaNet(nn.Module):
         self.levels = levels or prior_levels()
         num_shapes = len(self.levels[0].base_priors)
 
-        # They are constants, so checkpoints need not hold them.
+        # mean and std follow from the recipe, so checkpoints need not hold them.
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
         self.base = ResNet(depth)

@@ -35,6 +35,7 @@ from utils.stop import Stop, read_batches, run_script
 
 
 def main(arguments=None):
+    """Train as the arguments say, by default those of the command line. Returns the exit code."""
     flags = options.train_parser(__doc__).parse(arguments)
     # Under torchrun, this process joins the others here.
     device = parallel.start(flags.device)
@@ -73,7 +74,7 @@ def new_run(flags, device):
 
 
 def resumed_run(flags, device):
-    """Prepare to resume a run. Returns the same as new_run, with a checkpoint, not weights."""
+    """Prepare to resume a run. Returns what new_run does, with a checkpoint instead of weights."""
     path = checkpoint_to_resume(flags.save_folder, flags.name, flags.resume)
     content = checkpoint.load_training(path)
     stored = resolve.resumed_recipe(flags, checkpoint.recipe_of(content, path))
@@ -81,7 +82,7 @@ def resumed_run(flags, device):
         classes, train_records, val_records = read_records(stored, content["classes"])
     recipe = resolve.in_iterations(stored, len(train_records), flags.warmup)
     print(resolve.describe_recipe(recipe))
-    if content.get("iteration", 0) >= recipe.iterations:
+    if content["iteration"] >= recipe.iterations:
         print(f"all {recipe.iterations} iterations are done; use a larger --iters to go on")
     datasets = make_datasets(recipe, classes, train_records, val_records)
     default = f"{recipe.model}_{recipe.dataset}"
@@ -112,8 +113,8 @@ class Autocast(nn.Module):
 def build(recipe, classes, device, weights=None):
     """Build what training needs. Returns model, network, criterion, optimizer, scaler.
 
-    model is the plain module, which is evaluated and saved. network shares its weights and wraps it
-    for training, in the recipe's precision and on all devices. criterion is the loss.
+    model is the plain module. network shares its weights and wraps it for training, in the recipe's
+    precision and on all devices. criterion is the loss.
     """
     torch.manual_seed(recipe.seed)
     model, criterion = build_detector(recipe, len(classes))
@@ -138,7 +139,7 @@ def build(recipe, classes, device, weights=None):
     scaler = GradScaler(device.type, enabled=number_type == torch.float16)
     network = Autocast(model, number_type)
     if recipe.compile:
-        # Only network is compiled; evaluation calls model, which is not.
+        # build_detector compiled the loss; evaluation calls model, which stays as it is.
         network.compile(dynamic=False)
     if parallel.world_size() > 1:
         device_ids = [device] if device.type == "cuda" else None
@@ -174,7 +175,7 @@ def resume_from(content, model, parts):
 def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resumed=None):
     """Train on train_dataset, validate on val_dataset, keep everything in folder.
 
-    It starts from weights, or from the content of a checkpoint, resumed. Returns the last
+    It starts from weights, or from resumed, the content of a checkpoint. Returns the last
     iteration, a Stop that is true if interrupted, and a new best evaluation if there was one.
     """
     classes = train_dataset.classes
@@ -224,8 +225,8 @@ def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resu
             grad_norm = clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
             box_loss, class_loss = parallel.mean(losses)
             numbers = dict(box_loss=box_loss, class_loss=class_loss, grad_norm=grad_norm, lr=lr)
-            # scaler.step() would wait for the device in every iteration. A fused optimizer reads
-            # found_inf on the device instead, and skips the step if it is 1.
+            # scaler.step() would replace found_inf by a check of its own. A fused optimizer reads
+            # it on the device, without making the program wait, and skips the step if it is 1.
             optimizer.found_inf = finite.found_inf(iteration, numbers, micro_batches)
             optimizer.step()
             scaler.update()
@@ -254,7 +255,7 @@ def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resu
                 finite.raise_if_nonfinite()
                 saver.save_last(kept_model, iteration, state_to_resume(parts, best, stale, log))
 
-    # However the loop ended, what was trained since the last checkpoint is kept.
+    # Whether the run is done or was stopped, what was trained since the last checkpoint is kept.
     with stop.ignoring_signals():
         if iteration > saver.iteration:
             finite.raise_if_nonfinite()

@@ -7,7 +7,8 @@ from layers.matching import IGNORED
 
 # Logits to process at a time: on a CPU, as many as its cache holds; on other devices, all.
 CHUNK_SIZE = {"cpu": 1 << 18}
-# Whether this PyTorch was built with cuDNN, and the devices that it is not for.
+# Whether this PyTorch was built with cuDNN, as which ROCm presents its own library, and the
+# devices that it is not for.
 HAS_CUDNN = torch.backends.cudnn.is_available() and torch.version.hip is None
 WITHOUT_CUDNN = ("cpu", "meta")
 
@@ -65,12 +66,12 @@ class FastFocalLoss(torch.autograd.Function):
 
 
 def fast_focal_loss(logits, labels, alpha, gamma):
-    """The same as focal_loss of layers/losses.py, its gradient in one pass over the logits."""
+    """The same as focal_loss of layers/losses.py, its gradient computed together with the loss."""
     return FastFocalLoss.apply(logits, labels, alpha, gamma)
 
 
 def can_fuse(x):
-    """Whether fast_conv_relu is for x: a network that learns in bfloat16, on an NVIDIA GPU."""
+    """Whether fast_conv_relu can serve x: a network learns in bfloat16, on an NVIDIA GPU."""
     device = x.device.type
     if not HAS_CUDNN or device in WITHOUT_CUDNN or not torch.is_grad_enabled():
         return False
@@ -82,6 +83,7 @@ class ConvReLU(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, weight, bias, residual, geometry):
+        # geometry is (stride, padding, dilation).
         if residual is None:
             y = torch.cudnn_convolution_relu(x, weight, bias, *geometry, groups=1)
         else:
@@ -97,12 +99,23 @@ class ConvReLU(torch.autograd.Function):
         gradient = torch.ops.aten.threshold_backward(gradient, y, 0)
         needed = ctx.needs_input_grad
         gradients = torch.ops.aten.convolution_backward(
-            gradient, x, weight, [len(weight)], *ctx.geometry, False, (0, 0), 1, needed[:3]
+            gradient,
+            x,
+            weight,
+            [len(weight)],
+            *ctx.geometry,
+            transposed=False,
+            output_padding=(0, 0),
+            groups=1,
+            output_mask=needed[:3],
         )
-        return *gradients, gradient if needed[3] else None, None
+        residual_gradient = gradient if needed[3] else None
+        return *gradients, residual_gradient, None
 
 
 def fast_conv_relu(x, weight, bias, stride, padding, residual=None):
     """The same as relu(F.conv2d(x, weight, bias, stride, padding) + residual), in bfloat16."""
-    tensors = [None if t is None else t.bfloat16() for t in (x, weight, bias, residual)]
-    return ConvReLU.apply(*tensors, (stride, padding, (1, 1)))
+    if residual is not None:
+        residual = residual.bfloat16()
+    geometry = (stride, padding, (1, 1))
+    return ConvReLU.apply(x.bfloat16(), weight.bfloat16(), bias.bfloat16(), residual, geometry)

@@ -8,7 +8,10 @@ from layers.fast import can_fuse, fast_conv_relu
 
 
 class BasicBlock(models.resnet.BasicBlock):
-    """What the shallow networks repeat (Fig. 2): two 3x3 convolutions, and the input added."""
+    """The block of ResNet-18 and 34 (Fig. 5, left): two 3x3 convolutions, then the input is added.
+
+    The layers are torchvision's; forward() is ours, so that a frozen norm can join its convolution.
+    """
 
     def forward(self, x):
         y = conv_norm_relu(self.conv1, self.bn1, x)
@@ -17,7 +20,8 @@ class BasicBlock(models.resnet.BasicBlock):
 
 
 class Bottleneck(models.resnet.Bottleneck):
-    """What the deep ones repeat (Fig. 5): 1x1 to fewer channels, 3x3, 1x1 to four times as many."""
+    """The block of the deeper ones (Fig. 5, right): 1x1 to fewer channels, 3x3, 1x1 to four times
+    as many."""
 
     def forward(self, x):
         y = conv_norm_relu(self.conv1, self.bn1, x)
@@ -26,7 +30,7 @@ class Bottleneck(models.resnet.Bottleneck):
         return conv_norm_relu(self.conv3, self.bn3, y, shortcut)
 
 
-# The block of each depth, and how many of it are in conv2 to conv5 (Table 1).
+# The block of each depth, and how many of them conv2 to conv5 have (Table 1).
 DEPTHS = {
     18: (BasicBlock, (2, 2, 2, 2)),
     34: (BasicBlock, (3, 4, 6, 3)),
@@ -118,7 +122,8 @@ def conv_norm_relu(conv, norm, x, residual=None):
 def fold(conv, norm):
     """The weight and bias of a single convolution that does what conv and then norm do.
 
-    A frozen norm only scales and shifts, which a convolution can do as well, at no cost.
+    A frozen norm only scales and shifts, which a convolution can do as well, at hardly any cost.
+    Before a norm, conv has no bias.
     """
     if isinstance(norm, nn.Identity):
         return conv.weight, conv.bias

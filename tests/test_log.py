@@ -100,6 +100,16 @@ def test_the_loss_of_an_epoch_is_the_mean_of_all_its_iterations(tmp_path, monkey
     assert epochs == [(1, dict(loss=26.0)), (2, dict(loss=1.0))]
 
 
+def test_the_loss_of_an_epoch_that_a_resume_cut_is_the_mean_of_its_rest(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(Log, "show", lambda log, *place, **values: shown.append((place, values)))
+    log = Log(tmp_path, RECIPES["shapes"] | dict(log_every=100), per_epoch=4, start=2)
+    for iteration in range(3, 9):
+        log.step(iteration, dict(box_loss=torch.tensor(1.0), class_loss=2.0, lr=0.1), OPTIMIZER)
+    log.close()
+    assert [values["loss"] for _, values in shown] == [3.0, 3.0]
+
+
 def test_what_is_no_finite_number_is_none_in_the_log(tmp_path):
     log = Log(tmp_path, RECIPES["shapes"] | dict(iterations=1, log_every=1), per_epoch=100)
     log.step(1, dict(box_loss=1.0, class_loss=2.0, lr=0.1, grad_norm=math.inf), OPTIMIZER)

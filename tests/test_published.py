@@ -174,10 +174,10 @@ def test_only_the_base_of_a_detector_can_be_loaded(tmp_path):
     assert recipe.channels == 256 and not recipe.prior_sizes
     assert recipe.conventions == Conventions(mean=(1.0, 2.0, 3.0))
     model, _ = build_detector(recipe, 2)
-    head = model.box_head[0].weight.clone()
+    head = model.box_head.convs[0].weight.clone()
     pretrained.load_weights(model, ["a", "b"], recipe, weights)
     assert torch.equal(model.base.conv1.weight, detector.base.conv1.weight)
-    assert torch.equal(model.box_head[0].weight, head)
+    assert torch.equal(model.box_head.convs[0].weight, head)
 
 
 @pytest.mark.parametrize("epsilon, is_frozen", ((1e-30, True), (1e-5, False)))

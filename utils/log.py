@@ -42,7 +42,7 @@ class Log:
         self.silent = parallel.rank() > 0
         self.has_failed = False
         self.epoch_loss = 0.0
-        self.largest_step = torch.tensor(largest_step)  # since the last line
+        self.largest_step = torch.tensor(largest_step)  # of those measured since the last line
         self.start = start
         self.start_time = None
         self.restart_clock()
@@ -91,7 +91,8 @@ class Log:
         # A sum on the device, which is asked for once in an epoch.
         self.epoch_loss = self.epoch_loss + values["box_loss"] + values["class_loss"]
         if iteration % self.per_epoch == 0:
-            loss = float(self.epoch_loss) / self.per_epoch
+            # After a resume, only the rest of an epoch was summed.
+            loss = float(self.epoch_loss) / min(self.per_epoch, iteration - self.start)
             self.show("loss of epochs", iteration // self.per_epoch, loss=loss)
             self.epoch_loss = 0.0
         # The first iteration is slow.
@@ -152,7 +153,7 @@ class Log:
             f"iteration {iteration}: "
             + ", ".join(f"{name} {value:.3f}" for name, value in first.items())
         )
-        known_first = {name: value for name, value in first.items() if value == value}
+        known_first = {name: value for name, value in first.items() if not math.isnan(value)}
         self.show("average precision", iteration, **known_first)
         if self.watchers:
             threshold = evaluation.operating_point.threshold

@@ -27,7 +27,8 @@ OWN_FILES = {"recipe.json", "log.jsonl", "curves.png", LOCK, OWN_MARK}
 def new_folder(parent, name, default):
     """Make the folder of a new run.
 
-    name is the user's; where it is None, the folder gets the default and the first free number.
+    name is the user's. Without it, the folder is default, or default-2, default-3, ... if that
+    exists.
     """
     folder, number = parent / (name or default), 2
     while True:
@@ -59,8 +60,8 @@ def name_taken(folder, name):
 
 
 def checkpoint_to_resume(parent, name, path):
-    """The path of the checkpoint that was named; without a path, of the last one of the run of
-    this name, or of the latest run."""
+    """The checkpoint to resume: path if it is given, else last.pth of the run called name, else of
+    the latest run."""
     if path:
         path = Path(path)
         return path / "last.pth" if path.is_dir() else path
@@ -71,8 +72,8 @@ def checkpoint_to_resume(parent, name, path):
 
 
 def folder_to_resume(path, parent, name, default):
-    """The folder in which a checkpoint's run goes on: its own, or a new one where it was copied to
-    a folder that no run was in, and whose files may be the user's."""
+    """The folder in which a run goes on: that of its checkpoint, or a new one if the checkpoint was
+    copied elsewhere, where the other files may be the user's."""
     if (path.parent / LOCK).is_file():
         return path.parent
     folder = new_folder(parent, name, default)
@@ -81,12 +82,14 @@ def folder_to_resume(path, parent, name, default):
 
 
 class Saver:
-    """Writes last.pth, best.pth and periodic checkpoints; the last.pth before is previous.pth.
+    """Writes last.pth, best.pth and periodic checkpoints, and keeps the former last.pth as
+    previous.pth.
 
-    A disk that is full leaves the old files whole. The first checkpoint that cannot be written is a
-    warning, for there may be room again by the next; the second in a row ends the training. A
-    best.pth that cannot be written is kept in memory and comes first the next time: last.pth is
-    never ahead of it. Of several processes only the first writes.
+    A disk that is full leaves last.pth and best.pth whole; previous.pth is deleted to make room.
+    The first checkpoint that cannot be written is a warning, for there may be room again by the
+    next; the second in a row ends the training. A best.pth that cannot be written is kept in memory
+    and comes first the next time: last.pth is never ahead of it. Of several processes only the
+    first writes.
     """
 
     def __init__(self, folder, recipe, classes, iteration=0):
@@ -107,8 +110,8 @@ class Saver:
             write(folder / "recipe.json", json.dumps(content, indent=1), replace=True)
 
     def save_last(self, model, iteration, state):
-        """Write last.pth, a model and the state of its training; and as many periodic checkpoints
-        as the recipe keeps."""
+        """Write last.pth, a model and the state of its training; and a periodic checkpoint, if the
+        recipe keeps any."""
         if parallel.rank() > 0:
             return
         last, previous = self.folder / "last.pth", self.folder / "previous.pth"
@@ -127,7 +130,7 @@ class Saver:
                 with suppress(OSError):
                     old.unlink()
         self.failure = self.failure or self.write("last.pth", content)
-        if self.failure and has_failed_before:
+        if has_failed_before:
             self.raise_if_lost()
         if not self.failure:
             self.iteration = iteration
@@ -141,7 +144,7 @@ class Saver:
 
     def write_best(self, content):
         """Write best.pth, if there is one to be written -> None, or why it could not be."""
-        failure = content and self.write("best.pth", content)
+        failure = self.write("best.pth", content) if content else None
         # The training goes on with the same tensors, so they are copied.
         self.unwritten_best = copy.deepcopy(content) if failure else None
         return failure
@@ -174,12 +177,12 @@ class Saver:
 
 
 def own_files(folder, pattern):
-    """The files whose whole names are as a run writes them, in order."""
+    """The files of a folder whose whole names match a pattern, sorted."""
     return sorted(path for path in folder.iterdir() if re.fullmatch(pattern, path.name))
 
 
 def claim(folder):
-    """Keep other trainings out of a folder as long as this process lives -> the open lock."""
+    """Keep other trainings out of a folder as long as the returned lock is open."""
     try:
         lock = open(folder / LOCK, "w", opener=no_link)
         if fcntl:

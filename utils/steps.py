@@ -13,8 +13,8 @@ MAX_SKIPPED = 20
 
 
 def learning_rate(iteration, recipe):
-    """The learning rate of iteration 1, 2, ...: it climbs during the warm-up, then drops at
-    milestones or falls to zero along half a cosine."""
+    """The learning rate of iteration 1, 2, ...: it climbs to the recipe's during the warm-up, and
+    drops at milestones or falls along half a cosine to almost zero."""
     lr = recipe.lr * min(1, iteration / max(recipe.warmup, 1))
     if recipe.schedule == "cosine":
         progress = (iteration - 1) / recipe.iterations
@@ -26,7 +26,7 @@ def learning_rate(iteration, recipe):
 
 
 class Plateau:
-    """A factor of the learning rate that drops when the mean loss of an epoch no longer falls."""
+    """A factor on the learning rate that drops when the mean loss of an epoch no longer falls."""
 
     def __init__(self, recipe, per_epoch):
         self.recipe, self.per_epoch = recipe, per_epoch
@@ -75,13 +75,13 @@ class FiniteCheck:
         self.max_skipped = MAX_SKIPPED if is_float16 else 0
         self.has_failed = torch.zeros((), device=device)
         self.skipped = torch.zeros((), device=device)  # steps in a row
-        self.recent = []  # (iteration, images, numbers) of those that were not asked about yet
+        self.recent = []  # (iteration, images, numbers) since the last check
 
     def found_inf(self, iteration, numbers, micro_batches):
-        """1 where this step must not be made, 0 where it may: a number on the device.
+        """1 if this step must be skipped, else 0, as a tensor on the device.
 
-        After too many of them in a row it stays 1: no later step hides what happened. numbers, by
-        name, are what a message would say of the iteration; grad_norm among them decides.
+        After too many skipped steps in a row it stays 1, so that no later step hides what happened.
+        numbers are name -> value, for the message; grad_norm among them decides.
         """
         indices = [target["index"] for _, targets in micro_batches for target in targets]
         self.recent.append((iteration, indices, numbers))
@@ -92,15 +92,14 @@ class FiniteCheck:
         return torch.maximum(self.has_failed, is_infinite)
 
     def raise_if_nonfinite(self):
-        """An error that names the images of the first iteration that was not finite, if there was
-        one. This waits for the device."""
+        """An error if too many steps were skipped, which names the images of the first iteration
+        since the last check that was not finite. This waits for the device."""
         recent, self.recent = self.recent, []
         if not self.has_failed:
             return
-        nonfinite = [
-            entry for entry in recent if not math.isfinite(sum(map(float, entry[2].values())))
-        ]
-        iteration, indices, numbers = (nonfinite or recent)[0]
+        iteration, indices, numbers = next(
+            entry for entry in recent if not all(map(math.isfinite, entry[2].values()))
+        )
         report = ", ".join(f"{name} {float(value):.3g}" for name, value in numbers.items())
         paths = ", ".join(self.path(index) for index in indices)
         raise UserError(
@@ -110,7 +109,7 @@ class FiniteCheck:
 
 
 def relative_step(optimizer):
-    """How far the last step moved the weights, as a share of their length: |step| / |weights|.
+    """How far the last step moved the weights, relative to their norm: |step| / |weights|.
 
     A hundredth or less is usual; where a step is a tenth of the weights, the learning rate is too
     high. Biases and normalisation, which begin at 0 and 1, do not count.

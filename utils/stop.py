@@ -83,9 +83,11 @@ class Stop(AbstractContextManager):
     def ignoring_signals(self):
         """For what must not be disturbed."""
         former = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS}
-        yield
-        for number, handler in former.items():
-            signal.signal(number, handler)
+        try:
+            yield
+        finally:
+            for number, handler in former.items():
+                signal.signal(number, handler)
 
     def exit_code(self, iteration, last):
         """Say after which iteration a training was stopped, and how to go on -> its exit code."""
