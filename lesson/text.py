@@ -169,7 +169,8 @@ def fill_tables(text):
 def quote(path, name):
     """The lines of a function or a class, without its docstring."""
     source = (ROOT / path).read_text()
-    (function,) = [
+    # Of several methods of one name, the last is that of the class which the module is about.
+    *_, function = [
         node
         for node in ast.walk(ast.parse(source))
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name == name

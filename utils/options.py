@@ -89,6 +89,16 @@ HERE = {
 OTHER_FLAGS = {flag: here for here, flags in HERE.items() for flag in flags.split()}
 
 
+class PrintVersion(argparse.Action):
+    """Print the version that pyproject.toml names, and exit."""
+
+    def __call__(self, parser, *_):
+        # Not read before it is asked for: without the file, everything else works.
+        text = (Path(__file__).parents[1] / "pyproject.toml").read_text()
+        print("onestage", re.search(r'^version = "(.+)"', text, re.MULTILINE)[1])
+        parser.exit()
+
+
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser that answers a mistake with one line, which names what was meant."""
 
@@ -98,13 +108,8 @@ class Parser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
-        text = (Path(__file__).parents[1] / "pyproject.toml").read_text()
-        version = re.search(r'^version = "(.+)"', text, re.MULTILINE)[1]
         self.add_argument(
-            "--version",
-            action="version",
-            version=f"onestage {version}",
-            help="print the version and exit",
+            "--version", action=PrintVersion, nargs=0, help="print the version and exit"
         )
 
     def parse(self, arguments=None):
