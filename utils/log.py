@@ -82,7 +82,7 @@ class Log:
             self.largest_step = torch.maximum(before, step)
         if is_line:
             values = values | dict(relative_step=self.largest_step)
-            self.largest_step = torch.zeros(())
+            self.largest_step = torch.zeros_like(self.largest_step)
         if self.silent:
             return
         self.bar.update(1)
