@@ -94,9 +94,6 @@ def usable_source(recipe):
     With skip_bad, what cannot be read is left out; otherwise it is an error.
     """
     source = read_source(recipe)
-    if recipe.dataset == "shapes":
-        # They were drawn here, so they need not be looked at.
-        return source
     entries = unique([entry for part in source.splits.values() for entry in part])
     unreadable = unreadable_images({str(entry.path): entry.size for entry in entries})
     source.problems += unreadable.values()
