@@ -12,7 +12,6 @@ import argparse
 import builtins
 import errno
 import functools
-import gc
 import hashlib
 import io
 import json
@@ -299,7 +298,6 @@ class Simulator:
         sys.argv[sys.argv.index("--save-folder") + 1] = str(self.place / "warm")
         with redirect_stdout(io.StringIO()), suppress(SystemExit):
             stop.run_script(train.main)
-        gc.freeze()  # or each fork would copy what its collector looks at
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def reference(self, number):
