@@ -1,27 +1,25 @@
 """Checks of a dataset before it is trained on: of its image files and of its boxes."""
 
 import hashlib
-import json
 import os
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from pathlib import Path
+from functools import partial
 
 import numpy as np
-from tqdm import tqdm
 
 from data.copies import alike_note, fingerprint
 from data.images import (
     JPEG,
     PNG,
-    image_size,
+    SIDEWAYS,
     is_exif_rotated,
     open_image,
     read_image,
+    size_and_orientation,
     size_message,
 )
-from data.text import UserError
+from data.text import UserError, with_progress
 
 # The bytes that a file begins with -> those that stand near its end if it is whole.
 END_MARKS = {JPEG: b"\xff\xd9", PNG: b"IEND"}
@@ -31,111 +29,44 @@ MIN_BOXES_TO_JUDGE = 5
 MIN_POSSIBLE_SHARE = 0.5
 
 
-def unreadable_images(sizes, cache=None):
+def unreadable_images(sizes, decode=False):
     """The images that cannot be read or do not have their annotated size, as path -> problem.
 
-    sizes: path -> (height, width) in the annotation, or None if it has none. Images that were found
-    to be good before and have not changed since are not read again: the file `cache` remembers
-    them, which is by default in the user's folder for such files.
+    sizes: path -> (height, width) in the annotation, or None if it has none. Unless decode is set,
+    images are decoded only if their files may have been cut short.
     """
-    cache = default_cache() if cache is None else cache
-    known = load_cache(cache)
-    marks = {path: file_mark(path) for path in sizes}
-    todo = [path for path in sizes if known.get(path, [])[:2] != marks[path]]
-    problems = {}
-    bar = dict(desc="looking at every image", leave=False, disable=len(todo) <= 1000 or None)
     with ThreadPoolExecutor(max_workers=8) as pool:
-        results = pool.map(check_image, todo)
-        for path, (problem, facts) in tqdm(zip(todo, results), total=len(todo), **bar):
-            if problem:
-                problems[path] = problem
-            else:
-                known[path] = [*marks[path], *facts]
-    if todo and cache:
-        save_cache(cache, known)
-    for path in [path for path in sizes if path not in problems]:
-        problem = size_problem(path, known[path][2:], sizes[path])
-        if problem:
-            problems[path] = problem
-    return problems
+        problems = pool.map(partial(check_image, decode=decode), sizes, sizes.values())
+        paired = zip(with_progress(sizes, "every image"), problems)
+        return {path: problem for path, problem in paired if problem}
 
 
-def check_image(path):
-    """The problem with an image file, or None, and its facts: height, width and whether it is
-    rotated sideways to be shown."""
+def check_image(path, annotated, decode):
+    """The problem with an image file, or None."""
     try:
-        facts = (*image_size(path), is_exif_rotated(path))
+        size, orientation = size_and_orientation(path)
+        if decode or may_be_cut_short(path):
+            read_image(path, annotated)
+    except UserError as problem:
+        return str(problem)
+    # Its boxes may have been drawn before it was rotated.
+    possible = [size, size[::-1]] if orientation in SIDEWAYS else [size]
+    if annotated is None or tuple(annotated) in possible:
+        return None
+    return size_message(path, size, annotated)
+
+
+def may_be_cut_short(path):
+    """Whether the end of an image file lacks the mark that a whole file of its kind has there."""
+    try:
         with open_image(path) as file:
             head = file.read(4)
             file.seek(0, os.SEEK_END)
             file.seek(max(file.tell() - TAIL_SIZE, 0))
             tail = file.read()
-        for start, end in END_MARKS.items():
-            if head.startswith(start) and end not in tail:
-                # The file may have been cut short: only decoding it can tell.
-                read_image(path)
-    except UserError as problem:
-        return str(problem), None
     except OSError as error:
-        return f"{path}: cannot be read ({error.strerror})", None
-    return None, facts
-
-
-def size_problem(path, facts, annotated):
-    """The problem with the size of an image, given the facts of check_image, or None."""
-    height, width, is_rotated = facts
-    # Its boxes may have been drawn before it was rotated.
-    possible = [(height, width), (width, height)] if is_rotated else [(height, width)]
-    if annotated is None or tuple(annotated) in possible:
-        return None
-    return size_message(path, (height, width), annotated)
-
-
-def file_mark(path):
-    """[size, time of last change] of a file, by which a change is noticed; None without a file."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return [status.st_size, status.st_mtime_ns]
-
-
-def default_cache():
-    """The path of the file that remembers good images; None for a user without a home folder."""
-    try:
-        folder = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    except RuntimeError:
-        return None
-    return Path(folder, "onestage", "images.json")
-
-
-def load_cache(path):
-    """What the cache holds for each file: its mark, and height, width and rotation of its image.
-
-    It is empty if there is none; what is broken in it is left out.
-    """
-    try:
-        content = dict(json.loads(Path(path).read_text()))
-    except (OSError, ValueError, TypeError):
-        return {}
-    return {
-        file: entry
-        for file, entry in content.items()
-        if isinstance(entry, list) and len(entry) == 5 and all(isinstance(n, int) for n in entry)
-    }
-
-
-def save_cache(path, content):
-    """Write the cache. If it cannot be written, the next run just reads every image again."""
-    # Another run may be writing it, too: each writes its own file, and renames it when it is whole.
-    unfinished = Path(f"{path}.{os.getpid()}")
-    try:
-        unfinished.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(json.dumps(content))
-        unfinished.replace(path)
-    except OSError:
-        with suppress(OSError):
-            unfinished.unlink()
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    return any(head.startswith(start) and end not in tail for start, end in END_MARKS.items())
 
 
 def examine(records, pictures=None):
@@ -148,7 +79,7 @@ def examine(records, pictures=None):
     num_rotated = 0
     pictures = {} if pictures is None else pictures
     others = dict(pictures)
-    for index in tqdm(range(len(records)), desc="reading every image", disable=None, leave=False):
+    for index in with_progress(range(len(records)), "every image"):
         path = records.path(index)
         try:
             image = read_image(path, records.sizes[index])

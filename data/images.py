@@ -55,20 +55,29 @@ def open_image(path):
 
 def image_size(path):
     """(height, width) of an image as it is shown, read from the beginning of its file only."""
+    return size_and_orientation(path)[0]
+
+
+def size_and_orientation(path):
+    """(height, width) of an image as it is shown, and its EXIF orientation, a number from 1 to 8.
+
+    That of a TIFF counts as 1, upright: programs show it rotated, so that boxes are not drawn
+    before the rotation.
+    """
     try:
         with open_image(path) as file, Image.open(file) as image:
             width, height = image.size
-            is_rotated = is_sideways(image)
+            orientation = 1 if image.format == "TIFF" else image.getexif().get(ORIENTATION, 1)
     except FileNotFoundError:
         raise MissingFile(f"{path}: no such image") from None
     except UnidentifiedImageError:
         # OpenCV decodes some kinds that Pillow does not know, such as TIFF files of floats.
-        return read_image(path).shape[:2]
+        return read_image(path).shape[:2], 1
     except UNREADABLE as error:
         raise UserError(f"{path}: not a readable image ({error})") from None
     if width * height > MAX_PIXELS:
         raise UserError(f"{path}: {width} x {height} pixels are too many to be read")
-    return (width, height) if is_rotated else (height, width)
+    return (width, height) if orientation in SIDEWAYS else (height, width), orientation
 
 
 def read_image(path, size=None, needed_size=None):
@@ -171,16 +180,6 @@ def looks_like_mask(path):
 def is_exif_rotated(path):
     """Whether a photo's EXIF data say that it is to be rotated by 90 degrees, whichever way."""
     try:
-        with open_image(path) as file, Image.open(file) as image:
-            return is_sideways(image)
-    except UNREADABLE:
-        # A kind that Pillow does not know has no EXIF data, either.
+        return size_and_orientation(path)[1] in SIDEWAYS
+    except UserError:
         return False
-
-
-def is_sideways(image):
-    """The same of an image that Pillow has opened.
-
-    Never true of a TIFF: programs show it rotated, so boxes are not drawn before the rotation.
-    """
-    return image.format != "TIFF" and image.getexif().get(ORIENTATION) in SIDEWAYS

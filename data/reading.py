@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 from data import shapes
-from data.checks import examine, unreadable_images
+from data.checks import unreadable_images
 from data.copies import alike_note, fingerprints
 from data.folder import Folder
 from data.formats import cityscapes, coco, csv_file, kitti, labelme, via, voc, widerface, yolo
@@ -94,25 +94,22 @@ def usable_source(recipe):
     With skip_bad, what cannot be read is left out; otherwise it is an error.
     """
     source = read_source(recipe)
-    entries = unique([entry for part in source.splits.values() for entry in part])
-    unreadable = unreadable_images({str(entry.path): entry.size for entry in entries})
+    entries = [entry for part in source.splits.values() for entry in part]
+    sizes = {str(entry.path): entry.size for entry in entries}
+    unreadable = unreadable_images(sizes, decode=recipe.skip_bad)
     source.problems += unreadable.values()
     if recipe.skip_bad:
-        records = pack([entry for entry in entries if str(entry.path) not in unreadable], [])
-        bad, _ = examine(records)
-        unusable = {*unreadable, *map(records.path, bad)}
         # Where an object could not be read, the image would teach that it is background.
         left_out = {
             identity(entry)
             for entry in entries
-            if str(entry.path) in unusable or not entry.is_complete
+            if str(entry.path) in unreadable or not entry.is_complete
         }
         for split, part in source.splits.items():
             source.splits[split] = [entry for entry in part if identity(entry) not in left_out]
-        num_problems = len(source.problems) + len(bad)
         source.notes.append(
             f"left out: {len(left_out)} images that cannot be read or have an object that cannot "
-            f"({num_problems} problems, which python -m tools.check lists)"
+            f"({len(source.problems)} problems, which python -m tools.check lists)"
         )
         source.problems = []
     if source.problems:

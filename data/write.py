@@ -10,10 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import yaml
-from PIL import Image
 
 from data.folder import PHOTO_FOLDERS
-from data.images import ORIENTATION, PNG, image_size, is_exif_rotated, open_image
+from data.images import PNG, SIDEWAYS, open_image, size_and_orientation
 from data.records import ANY_CLASS
 from data.text import UserError
 
@@ -184,12 +183,11 @@ def upright(records):
     for index in range(len(records)):
         path = records.path(index)
         size = tuple(sizes[index].tolist())
-        if is_exif_rotated(path) and image_size(path) != size:
-            with open_image(path) as file, Image.open(file) as image:
-                orientation = image.getexif()[ORIENTATION]
+        shown_size, orientation = size_and_orientation(path)
+        if orientation in SIDEWAYS and shown_size != size:
             rows = records.objects(index)
             boxes[rows] = rotated(boxes[rows], size, orientation)
-            sizes[index] = size[::-1]
+            sizes[index] = shown_size
     return replace(records, sizes=sizes, boxes=boxes)
 
 

@@ -1,13 +1,8 @@
-import json
-import os
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from data import checks
 from data.checks import refuse_impossible, unreadable_images
 from data.text import UserError
 from tests.conftest import make_records
@@ -16,8 +11,8 @@ NOISE = np.random.default_rng(0).integers(0, 256, (60, 80, 3)).astype(np.uint8)
 
 
 @pytest.fixture
-def images(tmp_path):
-    """Good and bad files, and where the good ones are remembered."""
+def folder(tmp_path):
+    """Good and bad files."""
     for name in ("good.jpg", "good.png", "cut.jpg", "cut.png", "trailing.jpg"):
         cv2.imwrite(str(tmp_path / name), NOISE)
     for name in ("cut.jpg", "cut.png"):
@@ -27,71 +22,51 @@ def images(tmp_path):
     (tmp_path / "text.png").write_text("text")
     with open(tmp_path / "trailing.jpg", "ab") as file:
         file.write(b"\0" * 900)
-    return tmp_path, tmp_path / "cache/images.json"
+    return tmp_path
 
 
-def test_cut_empty_and_missing_images_are_found_and_good_ones_are_not(images):
-    folder, cache = images
+def test_cut_empty_and_missing_images_are_found_and_good_ones_are_not(folder):
     names = ("good.jpg", "good.png", "trailing.jpg", "cut.png", "empty.jpg", "text.png", "none.jpg")
-    problems = unreadable_images({str(folder / name): None for name in names}, cache)
+    problems = unreadable_images({str(folder / name): None for name in names})
     assert {path.rsplit("/", 1)[-1] for path in problems} == set(names[3:])
     assert all(path in problem for path, problem in problems.items())
 
 
-def test_what_was_good_is_not_looked_at_again_until_it_changes(images, monkeypatch):
-    folder, cache = images
-    path, looked_at = str(folder / "good.jpg"), []
-    check_image = checks.check_image
-    monkeypatch.setattr(
-        checks, "check_image", lambda path: looked_at.append(path) or check_image(path)
-    )
-    for _ in range(3):
-        assert not unreadable_images({path: None}, cache)
-    assert looked_at == [path]
-    (folder / "good.jpg").write_bytes((folder / "cut.png").read_bytes())
-    assert list(unreadable_images({path: None}, cache)) == [path] and looked_at == [path, path]
+def test_an_image_without_a_mark_at_its_end_is_only_decoded_if_asked_for(folder):
+    cv2.imwrite(str(folder / "whole.bmp"), NOISE)
+    (folder / "cut.bmp").write_bytes((folder / "whole.bmp").read_bytes()[:999])
+    sizes = {str(folder / name): (60, 80) for name in ("whole.bmp", "cut.bmp")}
+    assert not unreadable_images(sizes)
+    assert list(unreadable_images(sizes, decode=True)) == [str(folder / "cut.bmp")]
 
 
-@pytest.mark.parametrize("text", ("", "[]", "{", '{"good.jpg": 3}'))
-def test_a_broken_memory_is_begun_anew(images, text):
-    folder, cache = images
-    cache.parent.mkdir()
-    cache.write_text(text)
-    assert not unreadable_images({str(folder / "good.jpg"): None}, cache)
-    assert str(folder / "good.jpg") in json.loads(cache.read_text())
+def test_looking_at_images_writes_nothing(folder, monkeypatch):
+    monkeypatch.setenv("HOME", str(folder / "home"))
+    before = sorted(folder.rglob("*"))
+    unreadable_images({str(folder / "good.jpg"): None})
+    assert sorted(folder.rglob("*")) == before
 
 
-@pytest.mark.skipif(os.name == "nt", reason="there is no /dev/null")
-def test_where_nothing_can_be_remembered_it_works_all_the_same(images):
-    assert not unreadable_images({str(images[0] / "good.jpg"): None}, "/dev/null/images.json")
-
-
-def test_a_size_that_is_not_the_annotation_s_is_found_also_where_it_was_seen_before(images):
-    folder, cache = images
+def test_a_size_that_is_not_the_annotation_s_is_found(folder):
     path = str(folder / "good.jpg")
-    for size, count in ((None, 0), ((60, 80), 0), ((80, 60), 1), ((61, 80), 1), ((60, 80), 0)):
-        problems = unreadable_images({path: size}, cache)
-        assert len(problems) == count
-    assert (
-        "80 x 60 pixels, but its annotation says 81 x 60"
-        in (unreadable_images({path: (60, 81)}, cache)[path])
-    )
+    for size, count in ((None, 0), ((60, 80), 0), ((80, 60), 1), ((61, 80), 1)):
+        assert len(unreadable_images({path: size})) == count
+    message = unreadable_images({path: (60, 81)})[path]
+    assert "80 x 60 pixels, but its annotation says 81 x 60" in message
 
 
-def test_boxes_of_a_photo_before_its_rotation_are_of_a_right_size(images):
-    folder, cache = images
+def test_boxes_of_a_photo_before_its_rotation_are_of_a_right_size(folder):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(NOISE).save(folder / "photo.jpg", exif=exif)
     for size in ((60, 80), (80, 60)):
-        assert not unreadable_images({str(folder / "photo.jpg"): size}, cache)
+        assert not unreadable_images({str(folder / "photo.jpg"): size})
 
 
-def test_a_tiff_of_floats_that_pillow_does_not_know_is_a_good_image(images):
-    folder, cache = images
+def test_a_tiff_of_floats_that_pillow_does_not_know_is_a_good_image(folder):
     path = str(folder / "floats.tif")
     cv2.imwrite(path, NOISE.astype(np.float32) / 255)
-    assert not unreadable_images({path: (60, 80)}, cache)
+    assert not unreadable_images({path: (60, 80)})
 
 
 HEIGHT, WIDTH = 480, 640
@@ -137,12 +112,3 @@ def test_some_impossible_boxes_are_only_dropped():
     good = [(10, 10, 50, 50 + i, "a") for i in range(6)]
     records = make_records([((100, 100), [*good, (300, 300, 400, 400, "a")])])
     assert len(records.boxes) == 6 and "dropped boxes" in records.notes[0]
-
-
-def test_without_a_home_nothing_is_remembered(monkeypatch, images):
-    def without_home():
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setattr(Path, "home", without_home)
-    assert not unreadable_images({str(images[0] / "good.jpg"): None})
