@@ -70,7 +70,7 @@ def new_run(flags, device):
     folder = parallel.broadcast_from_rank0(
         lambda: new_folder(flags.save_folder, flags.name, f"{recipe.model}_{recipe.dataset}")
     )
-    return recipe, folder, datasets, dict(weights=weights._replace(dataset=datasets[0]))
+    return recipe, folder, datasets, dict(weights=weights)
 
 
 def resumed_run(flags, device):
@@ -110,17 +110,17 @@ class Autocast(nn.Module):
         return box_deltas.float(), class_logits.float()
 
 
-def build(recipe, classes, device, weights=None):
+def build(recipe, train_dataset, device, weights=None):
     """Build what training needs. Returns model, network, criterion, optimizer, scaler.
 
     model is the plain module. network shares its weights and wraps it for training, in the recipe's
     precision and on all devices. criterion is the loss.
     """
     torch.manual_seed(recipe.seed)
-    model, criterion = build_detector(recipe, len(classes))
+    model, criterion = build_detector(recipe, len(train_dataset.classes))
     if weights:
         with parallel.rank0_first():
-            print(*load_weights(model, classes, recipe, weights), "", sep="\n")
+            print(*load_weights(model, train_dataset, recipe, weights), "", sep="\n")
     # Pretrained parts may be frozen: a batch of a few images estimates the statistics of batch norm
     # badly, and the edges and textures that the first stages see occur in every dataset. Random
     # ones must learn.
@@ -178,8 +178,7 @@ def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resu
     It starts from weights, or from resumed, the content of a checkpoint. Returns the last
     iteration, a Stop that is true if interrupted, and a new best evaluation if there was one.
     """
-    classes = train_dataset.classes
-    model, network, criterion, optimizer, scaler = build(recipe, classes, device, weights)
+    model, network, criterion, optimizer, scaler = build(recipe, train_dataset, device, weights)
     sampler, loader = build_train_loader(train_dataset, recipe, device)
     plateau = Plateau(recipe, sampler.per_epoch)
     parts = dict(optimizer=optimizer, scaler=scaler, plateau=plateau)
@@ -197,7 +196,7 @@ def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resu
     sampler.done = iteration
     patience = recipe.patience or math.inf
     finite = FiniteCheck(train_dataset.records.path, device, scaler.is_enabled())
-    saver = Saver(folder, recipe, classes, iteration)
+    saver = Saver(folder, recipe, train_dataset.classes, iteration)
     with Stop() as stop, Log(folder, recipe, sampler.per_epoch, iteration, largest_step) as log:
         batches = log.watch(read_batches(loader, device))
         while iteration < recipe.iterations and stale < patience and not stop:

@@ -6,6 +6,7 @@ import re
 import zlib
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -48,7 +49,7 @@ def runs_of_frames(entries):
     sequences = defaultdict(list)
     for entry in entries:
         folder, name = os.path.split(str(entry.path))
-        number = re.search(r"\d+(?=\D*$)", stem_of_entry(entry))
+        number = re.search(r"\d+(?=\D*$)", Path(entry.path).stem)
         if number:
             place = (folder, name[: number.start()], name[number.end() :])
             sequences[place].append((int(number[0]), entry.path, entry))
@@ -146,7 +147,7 @@ def copy_key(entry, repeated_sizes):
 
     Files are only read if their size is one of those that occur repeatedly.
     """
-    stem = stem_of_entry(entry)
+    stem = Path(entry.path).stem
     if ".rf." in stem:
         return stem.split(".rf.")[0]
     size = file_size(entry.path)
@@ -166,8 +167,3 @@ def content_hash(path):
     except OSError:
         return path
     return zlib.crc32(data), zlib.adler32(data)
-
-
-def stem_of_entry(entry):
-    """The name of an entry's file without folders and ending, the same wherever the dataset is."""
-    return os.path.splitext(os.path.basename(str(entry.path)))[0]

@@ -11,7 +11,7 @@ from data.folder import Folder
 from data.formats import cityscapes, coco, csv_file, kitti, labelme, via, voc, widerface, yolo
 from data.records import object_names, pack
 from data.splits import choose_splits, identity, unique
-from data.text import UserError, read_head, read_text, some
+from data.text import UserError, read_head, some
 
 FORMATS = dict(
     coco=coco,
@@ -62,21 +62,19 @@ def read_records(recipe, classes=None):
                 f"{', '.join(unknown)}; it knows {', '.join(classes)}"
             )
     classes = select_classes(source, list(classes or recipe.classes))
-    train_records = make_records(source, splits["train"], classes, recipe, "train")
+    train_records = pack(splits["train"], classes, source.category_ids, source.notes)
     problem = without_objects(train_records)
     if problem:
         raise UserError(f"{place(recipe)}: {problem}")
-    if not splits["val"]:
-        return classes, train_records, None
-    return classes, train_records, make_records(source, splits["val"], classes, recipe, "val")
+    val_records = pack(splits["val"], classes, source.category_ids)
+    return classes, train_records, val_records if len(val_records) else None
 
 
 def read_eval_records(recipe, split, classes):
     """The records of one split, for the evaluation of a detector with these classes."""
     source = usable_source(recipe)
-    everything = unique([entry for part in source.splits.values() for entry in part])
     if split == "all":
-        splits = dict(all=everything)
+        splits = dict(all=unique([entry for part in source.splits.values() for entry in part]))
     else:
         splits, notes = choose_splits(source.splits, recipe.val_share)
         source.notes += notes
@@ -84,8 +82,12 @@ def read_eval_records(recipe, split, classes):
     if not entries:
         there = [name for name, part in splits.items() if part]
         raise UserError(f"no split {split!r} in {place(recipe)}; there are {', '.join(there)}, all")
-    known = match_classes(source, recipe, list(classes))
-    return make_records(source, entries, classes, recipe, split, known)
+    evaluated = {None, *match_classes(source, recipe, list(classes))}
+    entries = [
+        entry._replace(objects=[item for item in entry.objects if item.name in evaluated])
+        for entry in entries
+    ]
+    return pack(entries, classes, source.category_ids, source.notes)
 
 
 def usable_source(recipe):
@@ -184,11 +186,6 @@ def foreign_hint(path):
     for pattern, (program, advice) in FOREIGN.items():
         if re.search(pattern, head, re.S):
             return f"{path} looks like {program}: {advice}"
-    if path.lower().endswith(".csv"):
-        try:
-            read_text(path)
-        except UserError as problem:
-            return str(problem)
     return ""
 
 
@@ -241,24 +238,3 @@ def match_classes(source, recipe, classes):
             f"{', '.join(classes)}: name the classes to evaluate with --classes"
         )
     return [name for name in wanted if name in classes]
-
-
-def make_records(source, entries, classes, recipe, split, known=None):
-    """The records of a split, with all notes if it is train or `known` is given.
-
-    known are the classes to keep the objects of; by default, objects of all classes are kept.
-    """
-    notes = source.notes if split == "train" else ()
-    if known is not None:
-        names = {None, *known, *source.similar}
-        entries = [
-            entry._replace(objects=[item for item in entry.objects if item.name in names])
-            for entry in entries
-        ]
-        notes = source.notes
-    records = pack(entries, classes, source.category_ids, source.similar, notes)
-    if records.problems:
-        raise UserError(f"{records.problems[0]}: --skip-bad goes on without what cannot be read")
-    if not len(records):
-        raise UserError(f"no images in the {split} split of {place(recipe)}")
-    return records

@@ -2,14 +2,13 @@
 
 import os
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from data.checks import refuse_impossible
 from data.images import image_size
-from data.text import UserError, some, with_progress
+from data.text import UserError, count_note, with_progress
 
 # The label of a region that is ignored for every class.
 ANY_CLASS = -1
@@ -48,8 +47,6 @@ class Source:
     fixed_classes: bool = False
     # Classes that are annotated, but only detected if the user asks for them.
     other_classes: tuple = ()
-    # Other class -> the class it resembles so much that a detection there is no mistake.
-    similar: dict = field(default_factory=dict)
     notes: list = field(default_factory=list)  # sentences that the user should read
     problems: list = field(default_factory=list)  # a line for each thing that could not be read
 
@@ -134,12 +131,20 @@ class Records:
         """Records of these images only, in this order."""
         rows = [np.arange(self.offsets[i], self.offsets[i + 1]) for i in indices]
         kept = np.concatenate(rows) if rows else np.zeros(0, int)
-        return replace(
+        images = replace(
             self,
             paths=self.paths[indices],
             sizes=self.sizes[indices],
             image_ids=self.image_ids[indices],
-            offsets=np.cumsum([0] + [len(row) for row in rows]),
+        )
+        return images.with_objects(kept, np.cumsum([0] + [len(row) for row in rows]))
+
+    def with_objects(self, kept, offsets):
+        """Records of the same images with these objects only, whose rows in the images of the new
+        records are given by offsets [M + 1]."""
+        return replace(
+            self,
+            offsets=offsets,
             boxes=self.boxes[kept],
             labels=self.labels[kept],
             ignore=self.ignore[kept],
@@ -148,11 +153,11 @@ class Records:
         )
 
 
-def pack(entries, classes, category_ids=None, similar=None, notes=(), problems=()):
+def pack(entries, classes, category_ids=None, notes=()):
     """The records of some entries; an object's label is the place of its class in the list.
 
-    Objects of other classes are left out, or ignored if their class is `similar` to one of these.
-    An entry without a size gets that of its image; if it cannot be read, it becomes a problem.
+    Objects of other classes are left out. An entry without a size gets that of its image; if it
+    cannot be read, it becomes a problem.
     Boxes are clipped to their images, and dropped if they are then less than a pixel wide or high;
     a note counts those and names their files.
     """
@@ -161,7 +166,7 @@ def pack(entries, classes, category_ids=None, similar=None, notes=(), problems=(
     num_equal = [len(entry.objects) - len(part) for entry, part in zip(entries, distinct)]
     entries = [entry._replace(objects=part) for entry, part in zip(entries, distinct)]
     sizes = np.array([entry.size for entry in entries], np.int32).reshape(-1, 2)
-    corners, labels, ignore, areas, image = object_arrays(entries, classes, similar or {})
+    corners, labels, ignore, areas, image = object_arrays(entries, classes)
     paths = [str(entry.path) for entry in entries]
     refuse_impossible(corners, sizes[image], [paths[i] for i in image])
     boxes, kept, clipped = clip_boxes(corners, sizes[image])
@@ -189,7 +194,7 @@ def pack(entries, classes, category_ids=None, similar=None, notes=(), problems=(
         areas=areas[kept],
         category_ids=tuple(ids.get(name, i) for i, name in enumerate(classes, start=1)),
         notes=tuple(notes),
-        problems=(*problems, *unreadable),
+        problems=tuple(unreadable),
     )
 
 
@@ -201,29 +206,19 @@ def id_array(ids):
     return array if is_same else np.array(ids, dtype=object)
 
 
-def object_arrays(entries, classes, similar):
+def object_arrays(entries, classes):
     """The objects of the entries that are kept: corners [K, 4], labels [K], ignore [K], areas [K],
     NaN where the dataset has none, and images [K], the numbers of their entries."""
     label_of = {name: label for label, name in enumerate(classes)} | {None: ANY_CLASS}
-    like = {
-        name: label_of[other]
-        for name, other in similar.items()
-        if name not in label_of and other in label_of
-    }
     corners, labels, ignore, areas, images = [], [], [], [], []
     for image, entry in enumerate(entries):
         for item in entry.objects:
             if item.name in label_of:
+                corners.append(item[:4])
                 labels.append(label_of[item.name])
                 ignore.append(item.ignore)
-            elif item.name in like:
-                labels.append(like[item.name])
-                ignore.append(True)
-            else:
-                continue
-            corners.append(item[:4])
-            areas.append(np.nan if item.area is None else item.area)
-            images.append(image)
+                areas.append(np.nan if item.area is None else item.area)
+                images.append(image)
     return (
         np.array(corners, np.float32).reshape(-1, 4),
         np.array(labels, np.int64),
@@ -257,12 +252,3 @@ def with_sizes(entries):
             continue
         known.append(entry._replace(size=size) if entry.size is None else entry)
     return known, problems
-
-
-def count_note(what, paths):
-    """A list of one note, which counts what happened to images and names them, or an empty list.
-
-    paths: that of an image each time that it happened.
-    """
-    names = [Path(path).name for path in set(paths)]
-    return [f"{what}: {len(paths)}, of {some(names)}"] if paths else []

@@ -14,9 +14,10 @@ on.
 
 import os
 import zlib
+from pathlib import Path
 
-from data.copies import group_copies, stem_of_entry, without_copies
-from data.text import UserError, counted, some
+from data.copies import group_copies, without_copies
+from data.text import UserError, count_note, counted
 
 VAL_SHARE = 0.2  # of the images that are held out for validation
 
@@ -64,7 +65,6 @@ def choose_splits(splits, val_share=VAL_SHARE):
             notes.append(f"not used: {counted(len(extra), 'image')} of {name}")
     if test and val is not test:
         notes.append(f"not used: {counted(len(test), 'image')} of test (eval.py --split test)")
-    assert not without(train, val)[1], some(map(stem_of_entry, val))
     return dict(train=train, val=val, test=test), notes
 
 
@@ -75,9 +75,9 @@ def keep_apart(train, val):
     if num_shared:
         notes.append(f"images in train and in val, only validated on: {num_shared}")
     train, copies = without_copies(train, val)
-    if copies:
-        paths = some([str(entry.path) for entry in copies])
-        notes.append(f"left out of train, copies of images in val: {len(copies)}, of {paths}")
+    notes += count_note(
+        "left out of train, copies of images in val", [entry.path for entry in copies]
+    )
     return train, notes
 
 
@@ -94,7 +94,7 @@ def train_val_split(entries, val_share=VAL_SHARE):
             f"{len(groups)} different images are too few to hold out some for validation: "
             "--val-share 0 trains on all of them and validates on none"
         )
-    names = [min(stem_of_entry(entry) for entry in group) for group in groups]
+    names = [min(Path(entry.path).stem for entry in group) for group in groups]
     hashes = [zlib.crc32(name.encode()) for name in names]
     held_out = [number % 1000 < val_share * 1000 for number in hashes]
     # With only a few images, one side might be empty.

@@ -4,6 +4,7 @@ import codecs
 import json
 import os
 import re
+from pathlib import Path
 
 from tqdm import tqdm
 
@@ -111,6 +112,15 @@ def counted(number, noun):
     """A number and a noun: 1 image, 2 images, 0 classes."""
     ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
     return f"{number} {noun}{ending}"
+
+
+def count_note(what, paths):
+    """A list of one note, which counts what happened to images and names them, or an empty list.
+
+    paths: that of an image each time that it happened.
+    """
+    names = [Path(path).name for path in set(paths)]
+    return [f"{what}: {len(paths)}, of {some(names)}"] if paths else []
 
 
 def some(names, count=5):

@@ -30,9 +30,14 @@ def write_dataset(folder, name, classes, splits):
     parts = []
     num_left_out = 0
     for split, records in splits.items():
-        kept = have_place(records, name)
+        # No format has a place for areas to ignore whatever the class, and YOLO's has none for any
+        # object to ignore.
+        kept = records.labels != ANY_CLASS
+        if name == "yolo":
+            kept &= ~records.ignore
         num_left_out += (~kept).sum()
-        records = keep_objects(upright(records), kept)
+        offsets = np.concatenate([[0], np.cumsum(kept)])[records.offsets]
+        records = upright(records).with_objects(kept, offsets)
         parts.append((split, records, [next(names) for _ in range(len(records))]))
     # A folder that is renamed when it is complete is never taken for complete when it is not.
     unfinished = folder.with_name(f"{folder.name}.unfinished-{os.getpid()}")
@@ -148,27 +153,6 @@ def image_numbers_of(records):
     ids = records.image_ids.tolist()
     is_own = len(set(ids)) == len(ids) and all(isinstance(number, int) for number in ids)
     return ids if is_own else list(range(1, len(ids) + 1))
-
-
-def have_place(records, name):
-    """Which objects the format of a name has a place for: [K]. None has it for areas that are to be
-    ignored for every class, and YOLO's has none for any object to ignore."""
-    has_class = records.labels != ANY_CLASS
-    return has_class & ~records.ignore if name == "yolo" else has_class
-
-
-def keep_objects(records, kept):
-    """The records with only those objects that a mask [K] tells."""
-    numbers = np.concatenate([[0], np.cumsum(kept)])
-    return replace(
-        records,
-        offsets=numbers[records.offsets],
-        boxes=records.boxes[kept],
-        labels=records.labels[kept],
-        ignore=records.ignore[kept],
-        areas=records.areas[kept],
-        scores=None if records.scores is None else records.scores[kept],
-    )
 
 
 def upright(records):

@@ -15,6 +15,11 @@ from utils.build import build_collate, build_transform
 from utils.predict import plain_results, predict, to_original
 from utils.recipe import checked
 
+# The target of an image without annotations.
+NO_OBJECTS = dict(
+    boxes=np.zeros((0, 4), np.float32), labels=np.zeros(0, int), ignore=np.zeros(0, bool), index=0
+)
+
 
 class Detector:
     """detector(image) -> dict of boxes [D, 4], scores [D], labels [D] and names, best first.
@@ -83,7 +88,7 @@ class Detector:
         """
         lowest = min(self.recipe.score_threshold, score_threshold)
         recipe = self.recipe | dict(score_threshold=lowest)
-        batches = [self.collate([self.transform(array, no_objects(), None)]) for array in arrays]
+        batches = [self.collate([self.transform(array, NO_OBJECTS, None)]) for array in arrays]
         groups = defaultdict(list)
         for number, (images, _) in enumerate(batches):
             groups[images.shape].append(number)
@@ -146,13 +151,3 @@ def as_array(image):
             f"an image is an array [H, W, 3] or a tensor [3, H, W], RGB of uint8, not {kind}"
         )
     return array
-
-
-def no_objects():
-    """The target of an image without annotations."""
-    return dict(
-        boxes=np.zeros((0, 4), np.float32),
-        labels=np.zeros(0, int),
-        ignore=np.zeros(0, bool),
-        index=0,
-    )

@@ -11,7 +11,6 @@ import torch
 from torch import nn
 from torchvision.models import get_model_weights
 
-from data.dataset import Dataset
 from data.text import UserError, some
 from layers.vgg import VGG
 from published.families import family_of
@@ -43,7 +42,6 @@ class Weights(NamedTuple):
     changes: dict  # the fields of a recipe that they decide
     state: dict = None
     classes: list = None  # that its heads have learned; without heads, None
-    dataset: Dataset = None  # to whose images batch norm that no file has is fitted
 
 
 def find_weights(recipe):
@@ -72,8 +70,11 @@ def find_weights(recipe):
     return Weights(changes, content["model"], content["classes"])
 
 
-def load_weights(model, classes, recipe, weights):
-    """Load the weights that a recipe names into a new model -> lines that say what was loaded."""
+def load_weights(model, dataset, recipe, weights):
+    """Load the weights that a recipe names into a new model -> lines that say what was loaded.
+
+    dataset: the images to train on. Batch norm that the weights lack is fitted to some of them.
+    """
     if recipe.weights == "none":
         return ["weights      random"]
     if weights.state is None:
@@ -91,10 +92,10 @@ def load_weights(model, classes, recipe, weights):
         if lacks_norms(model, state):
             state = beside_norms(state, model.base)
         lines = [f"weights      {recipe.weights}{'' if weights.classes else ', in the base'}"]
-        loaded = load_matching(model, classes, state, weights.classes)
+        loaded = load_matching(model, dataset.classes, state, weights.classes)
         lines += loaded if weights.classes else []
     if lacks_norms(model, state):
-        fit_norms(model, weights.dataset, recipe)
+        fit_norms(model, dataset, recipe)
         lines.append("batch norm   new in the VGG, set to change nothing at first")
     return lines
 

@@ -4,6 +4,7 @@ import json
 import os
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 # Two tests run at a time: each has one core to itself, and so have the scripts that it starts.
@@ -90,8 +91,8 @@ def read_split(name, root, split="train", names=None):
     source = read_folder(name, root)
     classes = select_classes(source, names)
     entries = source.splits[split if split in source.splits else "all"]
-    ids, similar = source.category_ids, source.similar
-    return classes, pack(entries, classes, ids, similar, source.notes, source.problems)
+    records = pack(entries, classes, source.category_ids, source.notes)
+    return classes, replace(records, problems=(*source.problems, *records.problems))
 
 
 def draw_shapes(root, **counts):

@@ -13,6 +13,12 @@ from utils.recipes import RECIPES
 OPTIMIZER = torch.optim.SGD([torch.zeros(1)], 0.1)
 
 
+def step(log, iteration, values, optimizer):
+    """An iteration with a batch of one image."""
+    next(log.watch([(torch.zeros(1, 1), [])]))
+    log.step(iteration, values, optimizer)
+
+
 def write(path, *lines):
     path.write_bytes(b"".join(lines))
     return path
@@ -54,66 +60,49 @@ def test_curves_are_drawn_of_any_log(tmp_path):
         assert (tmp_path / "curves.png").stat().st_size > 1000
 
 
-@pytest.mark.parametrize("iterations, hint", ((1000, False), (10_000_000, True)))
-def test_after_a_few_iterations_it_is_said_once_how_long_it_will_take(
-    tmp_path, capsys, monkeypatch, iterations, hint
-):
-    now = [0]
-    monkeypatch.setattr("utils.log.time.perf_counter", lambda: now[0])
-    log = Log(tmp_path, RECIPES["shapes"] | dict(iterations=iterations), per_epoch=5, start=7)
-    for iteration in range(8, 60):
-        now[0] += 6
-        log.step(iteration, dict(box_loss=1.0, class_loss=1.0, lr=0.1), OPTIMIZER)
-    printed = capsys.readouterr()
-    (line,) = [line for line in (printed.out + printed.err).splitlines() if "about" in line]
-    # A minute for ten iterations.
-    hours, minutes = divmod(round((iterations - 18) / 10), 60)
-    assert line.startswith(f"about {hours} h {minutes:02} min to go without evaluations: until")
-    assert ("fewer --iterations" in line) == hint
-
-
 def test_without_a_terminal_each_line_says_where_it_stands_and_how_long_the_rest_takes(
     tmp_path, capsys, monkeypatch
 ):
     now = [0]
     monkeypatch.setattr("utils.log.time.perf_counter", lambda: now[0])
-    log = Log(tmp_path, RECIPES["shapes"] | dict(iterations=21, log_every=3), per_epoch=100)
+    recipe = RECIPES["shapes"] | dict(iterations=21, log_every=3, batch=1)
+    log = Log(tmp_path, recipe, per_epoch=100)
     for iteration in range(1, 7):
         now[0] += 12
-        log.step(iteration, dict(box_loss=1.0, class_loss=2.0, lr=0.1), OPTIMIZER)
-    log.close()
+        step(log, iteration, dict(box_loss=1.0, class_loss=2.0, lr=0.1), OPTIMIZER)
+    log.__exit__()
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("iteration")]
-    assert lines[0].startswith("iteration 3 of 21: ") and lines[0].endswith("to go")
-    # 15 iterations are left after the sixth, which at 5 since the first took 60 s in all.
-    assert lines[1].endswith("  3 min to go")
+    assert lines[0].startswith("iteration 3 of 21: ") and lines[0].endswith("  03:36 to go")
+    # 15 iterations are left after the sixth, of 12 seconds each.
+    assert lines[1].endswith("  03:00 to go")
 
 
 def test_the_loss_of_an_epoch_is_the_mean_of_all_its_iterations(tmp_path, monkeypatch):
     """Also of those that the log has no line of."""
     log = Log(tmp_path, RECIPES["shapes"] | dict(iterations=8, log_every=2), per_epoch=4)
     shown = []
-    monkeypatch.setattr(log, "show", lambda *point, **values: shown.append((point, values)))
+    monkeypatch.setattr(log, "show", lambda *point: shown.append(point))
     for iteration in range(1, 9):
         values = dict(box_loss=torch.tensor(100.0 * (iteration == 1)), class_loss=1.0, lr=0.1)
-        log.step(iteration, values, OPTIMIZER)
-    epochs = [(number, values) for (window, number), values in shown if window == "loss of epochs"]
-    assert epochs == [(1, dict(loss=26.0)), (2, dict(loss=1.0))]
+        step(log, iteration, values, OPTIMIZER)
+    epochs = [(iteration, values) for _, iteration, values in shown if "epoch_loss" in values]
+    assert epochs == [(4, dict(epoch_loss=26.0)), (8, dict(epoch_loss=1.0))]
 
 
 def test_the_loss_of_an_epoch_that_a_resume_cut_is_the_mean_of_its_rest(tmp_path, monkeypatch):
     shown = []
-    monkeypatch.setattr(Log, "show", lambda log, *place, **values: shown.append((place, values)))
+    monkeypatch.setattr(Log, "show", lambda log, split, iteration, values: shown.append(values))
     log = Log(tmp_path, RECIPES["shapes"] | dict(log_every=100), per_epoch=4, start=2)
     for iteration in range(3, 9):
-        log.step(iteration, dict(box_loss=torch.tensor(1.0), class_loss=2.0, lr=0.1), OPTIMIZER)
-    log.close()
-    assert [values["loss"] for _, values in shown] == [3.0, 3.0]
+        step(log, iteration, dict(box_loss=torch.tensor(1.0), class_loss=2.0, lr=0.1), OPTIMIZER)
+    log.__exit__()
+    assert shown == [dict(epoch_loss=3.0)] * 2
 
 
 def test_what_is_no_finite_number_is_none_in_the_log(tmp_path):
     log = Log(tmp_path, RECIPES["shapes"] | dict(iterations=1, log_every=1), per_epoch=100)
-    log.step(1, dict(box_loss=1.0, class_loss=2.0, lr=0.1, grad_norm=math.inf), OPTIMIZER)
-    log.close()
+    step(log, 1, dict(box_loss=1.0, class_loss=2.0, lr=0.1, grad_norm=math.inf), OPTIMIZER)
+    log.__exit__()
     (line,) = (tmp_path / "log.jsonl").read_text().splitlines()
     assert json.loads(line)["grad_norm"] is None and "Infinity" not in line
 
@@ -124,8 +113,8 @@ def steps_in_log(folder, monkeypatch, sizes, iterations, **changes):
     monkeypatch.setattr("utils.log.relative_step", lambda optimizer: next(sizes))
     log = Log(folder, RECIPES["shapes"] | changes, per_epoch=1000)
     for iteration in iterations:
-        log.step(iteration, dict(box_loss=1.0, class_loss=2.0, lr=0.1), OPTIMIZER)
-    log.close()
+        step(log, iteration, dict(box_loss=1.0, class_loss=2.0, lr=0.1), OPTIMIZER)
+    log.__exit__()
     assert next(sizes, None) is None, "all were asked for"
     return [item["relative_step"] for item in read_log(log.path)]
 
@@ -140,8 +129,8 @@ def test_a_resumed_log_knows_the_steps_since_its_last_line(tmp_path, monkeypatch
     monkeypatch.setattr("utils.log.relative_step", lambda optimizer: torch.tensor(0.1))
     log = Log(tmp_path, RECIPES["shapes"] | dict(log_every=5), 1000, start=3, largest_step=0.7)
     for iteration in range(4, 11):
-        log.step(iteration, dict(box_loss=1.0, class_loss=2.0, lr=0.1), OPTIMIZER)
-    log.close()
+        step(log, iteration, dict(box_loss=1.0, class_loss=2.0, lr=0.1), OPTIMIZER)
+    log.__exit__()
     assert [item["relative_step"] for item in read_log(log.path)] == pytest.approx([0.7, 0.1])
 
 
@@ -170,7 +159,7 @@ def test_curves_are_drawn_of_any_log_also_an_empty_one(tmp_path):
 def test_curves_that_cannot_be_drawn_are_a_warning(tmp_path, capsys, name):
     log = Log(tmp_path, RECIPES["shapes"] | dict(iterations=1), per_epoch=100)
     (tmp_path / name).mkdir()
-    log.close()
+    log.__exit__()
     assert f"warning: {tmp_path / name}: cannot be" in capsys.readouterr().out
 
 

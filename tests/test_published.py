@@ -91,19 +91,18 @@ def test_a_base_s_file_is_taken_for_the_base(tmp_path):
     assert pretrained.find_weights(recipe) == pretrained.Weights({})
     model = RetinaNet(2, 18)
     assert (
-        "in the base"
-        in pretrained.load_weights(model, ["a", "b"], recipe, pretrained.Weights({}))[0]
+        "in the base" in pretrained.load_weights(model, Noise(), recipe, pretrained.Weights({}))[0]
     )
     assert torch.equal(model.base.layer4[1].conv2.weight, source.layer4[1].conv2.weight)
     with pytest.raises(
         UserError, match="resnet18-f37072fd.pth: not the weights of this detector's base: "
     ):
-        pretrained.load_weights(RetinaNet(2, 34), ["a", "b"], recipe, pretrained.Weights({}))
+        pretrained.load_weights(RetinaNet(2, 34), Noise(), recipe, pretrained.Weights({}))
     with pytest.raises(
         UserError, match="resnet18-f37072fd.pth: not the weights of this detector's base: "
     ):
         pretrained.load_weights(
-            SSD(2), ["a", "b"], recipe | dict(model="ssd300"), pretrained.Weights({})
+            SSD(2), Noise(), recipe | dict(model="ssd300"), pretrained.Weights({})
         )
 
 
@@ -120,13 +119,15 @@ def test_vgg_s_file_is_taken_for_the_base_by_order(tmp_path, prefix):
     recipe = RECIPES["ssd300_coco"] | dict(weights=str(tmp_path / "vgg.pth"))
     assert pretrained.find_weights(recipe) == pretrained.Weights({})
     model = SSD(2)
-    pretrained.load_weights(model, ["a", "b"], recipe, pretrained.Weights({}))
+    pretrained.load_weights(model, Noise(), recipe, pretrained.Weights({}))
     torch.testing.assert_close(model.base.conv1[0].weight, state[prefix + "0.weight"] * model.std)
     assert torch.equal(model.base.fc[2].weight, state[prefix + "33.weight"])
 
 
 class Noise(list):
     """A dataset of two images."""
+
+    classes = ["a", "b"]
 
     def __init__(self):
         super().__init__(np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8))
@@ -151,7 +152,7 @@ def test_batch_norm_that_a_file_lacks_is_added_and_changes_nothing_at_first(form
     weights = pretrained.find_weights(recipe | dict(only_base=form == "its base"))
     recipe |= weights.changes
     model, _ = build_detector(recipe, 2)
-    lines = pretrained.load_weights(model, ["a", "b"], recipe, weights._replace(dataset=Noise()))
+    lines = pretrained.load_weights(model, Noise(), recipe, weights)
     assert "batch norm   new" in lines[-1] and len(model.base.norms()) == 15
     images = (torch.from_numpy(np.stack([*Noise()])).permute(0, 3, 1, 2) - plain.mean) / plain.std
     with torch.no_grad():
@@ -175,7 +176,7 @@ def test_only_the_base_of_a_detector_can_be_loaded(tmp_path):
     assert recipe.conventions == Conventions(mean=(1.0, 2.0, 3.0))
     model, _ = build_detector(recipe, 2)
     head = model.box_head.convs[0].weight.clone()
-    pretrained.load_weights(model, ["a", "b"], recipe, weights)
+    pretrained.load_weights(model, Noise(), recipe, weights)
     assert torch.equal(model.base.conv1.weight, detector.base.conv1.weight)
     assert torch.equal(model.box_head.convs[0].weight, head)
 

@@ -1,7 +1,7 @@
 import numpy as np
 
-from data.records import ANY_CLASS, Entry, Object, count_note, pack
-from data.text import some
+from data.records import ANY_CLASS, Entry, Object, pack
+from data.text import count_note, some
 from tests.conftest import make_records
 
 
@@ -50,17 +50,19 @@ def test_no_images_at_all_are_records_too():
     assert len(pack([], [])) == 0 and pack([], ["a"]).boxes.shape == (0, 4)
 
 
-def test_other_classes_are_left_out_or_ignored_where_they_are_similar():
-    objects = [Object(0, 0, 5, 5, name) for name in ("Car", "Van", "Tram", None)]
-    entries = [Entry("a.jpg", (9, 9), 1, objects)]
-    records = pack(entries, ["Car"], similar=dict(Van="Car"))
-    assert records.labels.tolist() == [0, 0, ANY_CLASS]
-    assert records.ignore.tolist() == [False, True, False]
-    assert pack(entries, ["Van", "Car"], similar=dict(Van="Car")).labels.tolist() == [
-        1,
-        0,
-        ANY_CLASS,
-    ]
+def test_objects_of_other_classes_are_left_out():
+    objects = [Object(0, 0, 5, 5, name) for name in ("Car", "Tram", None)]
+    records = pack([Entry("a.jpg", (9, 9), 1, objects)], ["Car"])
+    assert records.labels.tolist() == [0, ANY_CLASS]
+
+
+def test_records_keep_those_objects_that_are_chosen():
+    images = [((9, 9), [(0, 0, 3, 3 + j, "a") for j in range(i)]) for i in range(4)]
+    records = make_records(images)
+    kept = records.boxes[:, 3] > 3
+    offsets = np.concatenate([[0], np.cumsum(kept)])[records.offsets]
+    chosen = records.with_objects(kept, offsets)
+    assert [chosen.boxes[chosen.objects(i), 3].tolist() for i in range(4)] == [[], [], [4], [4, 5]]
 
 
 def test_an_image_that_cannot_be_read_is_a_problem_and_left_out(tmp_path):

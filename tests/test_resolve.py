@@ -48,7 +48,6 @@ def test_own_data_get_a_recipe_whose_length_follows_the_images(dataset):
         recipe, reason = fitted("--dataset", dataset, "--root", "mine", images=min(images, 999))
         recipe, reason = fitted("--dataset", "yolo", "--root", "mine", images=images)
         assert "retinanet_custom" in reason and "--recipe chooses another" in reason
-        assert recipe.milestones[-1] < recipe.iterations
         lengths.append(recipe.iterations)
     assert lengths == [1000, 3000, 6000, 30_000]
     recipe, _ = fitted("--dataset", dataset, "--root", "mine", images=300)
@@ -156,7 +155,7 @@ def test_a_file_of_a_base_alone_has_no_priors_so_they_are_fitted(monkeypatch):
 @pytest.mark.parametrize("flag, value", (("--depth", "34"), ("--model", "ssd300")))
 def test_a_flag_that_the_weights_contradict_is_an_error_that_names_both(flag, value):
     learned = dict(model="retinanet", depth=18)
-    with pytest.raises(UserError, match=rf"{flag} {value}, but w.pth is of a {flag[2:]} "):
+    with pytest.raises(UserError, match=rf"{flag} {value}: w.pth was made with {flag} "):
         fitted("--root", "mine", "--weights", "w.pth", flag, value, learned=learned)
 
 

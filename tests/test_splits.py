@@ -144,7 +144,7 @@ def test_copies_in_train_of_images_in_val_are_left_out_and_named(tmp_path):
     assert names(splits["train"]) == ["d_jpg.rf.4567.jpg", "train/b.jpg"]
     assert names(splits["val"]) == sorted(paths["val"])
     assert notes[0].startswith("left out of train, copies of images in val: 2, of ")
-    assert "train/a.jpg" in notes[0] and "c_jpg.rf.0123.jpg" in notes[0]
+    assert "a.jpg" in notes[0] and "c_jpg.rf.0123.jpg" in notes[0]
 
 
 def test_a_train_of_nothing_but_copies_of_val_is_read_as_one_with_it(tmp_path):

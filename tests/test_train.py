@@ -248,7 +248,7 @@ def test_weights_that_cannot_be_fetched_are_named(monkeypatch, tmp_path):
         match=r"cannot be fetched .*: put \S*resnet50-\w+.pth there, .* --weights none",
     ):
         pretrained.load_weights(
-            RetinaNet(2), ["a", "b"], RECIPES["retinanet_coco"], pretrained.Weights({})
+            RetinaNet(2), None, RECIPES["retinanet_coco"], pretrained.Weights({})
         )
 
 
@@ -278,7 +278,9 @@ def test_every_precision_that_may_be_asked_for_is_what_a_network_computes_in(pre
 
 def build_parts(precision):
     recipe = RECIPES["shapes"] | dict(precision=precision)
-    model, _, _, optimizer, scaler = build(recipe, ["cat"], torch.device("cpu"))
+    model, _, _, optimizer, scaler = build(
+        recipe, SimpleNamespace(classes=["cat"]), torch.device("cpu")
+    )
     return model, dict(optimizer=optimizer, scaler=scaler, plateau=Plateau(recipe, per_epoch=1))
 
 
@@ -326,7 +328,7 @@ def test_what_a_run_reports_is_its_best_checkpoint_and_a_finished_run_reports_ag
 
 def build_model(recipe):
     """The model as it begins to learn; weights of a file are not loaded."""
-    return build(recipe, ["cat", "dog"], torch.device("cpu"))[0]
+    return build(recipe, SimpleNamespace(classes=["cat", "dog"]), torch.device("cpu"))[0]
 
 
 def test_frozen_stages_do_not_learn():

@@ -97,19 +97,19 @@ def test_the_points_on_the_server_are_those_of_the_log(server, tmp_path):
     entries = [entry for entry in read_log(tmp_path / "run/log.jsonl") if "lr" in entry]
     for entry in entries:
         entry["total"] = entry["box_loss"] + entry["class_loss"]
-        entry["speed"] = entry["images_per_second"]
     windows = {
         "loss": ("box_loss", "class_loss", "total"),
         "learning rate": ("lr",),
-        "images per second": ("speed",),
+        "images per second": ("images_per_second",),
+        "waiting for data": ("data_wait",),
+        "grad_norm": ("grad_norm",),
     }
     for title, names in windows.items():
         curves = window(server[1], title)
         for name in names:
             assert curves[name][0] == [1, 2, 3, 4, 5]
             known = [entry[name] for entry in entries]
-            assert curves[name][1] == pytest.approx(known, abs=0.06)  # the log's speed is rounded
-    assert len(window(server[1], "waiting for data")["share"][0]) == 5
+            assert curves[name][1] == pytest.approx(known)
     assert window(server[1], "average precision")["AP"][0] == [5]
 
 
@@ -149,8 +149,8 @@ def test_curves_of_an_earlier_run_of_this_name_are_replaced_and_a_resumed_one_go
     for resumed, iterations in ((False, (1, 2)), (False, (1,)), (True, (2, 3))):
         visdom = watch.Visdom(address, "run", resumed)
         for iteration in iterations:
-            visdom.points("loss", iteration, loss=0.5)
-    assert window(server[1], "loss")["loss"][0] == [1, 2, 3]
+            visdom.points("train", iteration, dict(total=0.5))
+    assert window(server[1], "loss")["total"][0] == [1, 2, 3]
 
 
 @pytest.mark.long
@@ -172,7 +172,7 @@ def test_a_picture_is_whole_and_shrinks_with_its_window(server):
 
 def test_runs_of_one_name_stay_apart_in_a_logdir(tmp_path):
     for resumed in (False, False, True):
-        watch.TensorBoard(tmp_path, "run", resumed).points("loss", 1, loss=0.5)
+        watch.TensorBoard(tmp_path, "run", resumed).points("train", 1, dict(total=0.5))
     assert sorted(folder.name for folder in tmp_path.iterdir()) == ["run", "run-2"]
     files = [len(list((tmp_path / name).iterdir())) for name in ("run", "run-2")]
     assert files == [1, 2], "the resumed one goes on in the folder of the last run"
@@ -194,7 +194,9 @@ def test_tensorboard_gets_its_files(tmp_path):
         "class_loss",
         "total",
         "epoch_loss",
+        "grad_norm",
         "lr",
+        "relative_step",
         "images_per_second",
         "data_wait",
     )

@@ -24,7 +24,7 @@ formats = pytest.mark.parametrize("form", WRITERS)
 def records_of(source, classes=None):
     """The dataset's own splits as records, with each image in one of them only."""
     return {
-        split: pack(entries, classes or source.classes, source.category_ids, source.similar)
+        split: pack(entries, classes or source.classes, source.category_ids)
         for split, entries in disjoint(source.splits).items()
     }
 

@@ -16,14 +16,13 @@ from data.dataset import Dataset
 from data.reading import read_source, select_classes, without_objects
 from data.records import pack
 from data.splits import choose_splits
-from data.summary import resized_boxes, summary
+from data.summary import summary
 from data.text import counted
 from published.weights import Weights, find_weights
 from utils import draw, options, parallel
 from utils.build import build_levels, build_transform, make_datasets
 from utils.files import must_be_new
-from utils.fit_priors import fit_priors, proposal_line
-from utils.resolve import asked_recipe, describe_recipe, resolve_recipe
+from utils.resolve import asked_recipe, describe_recipe, fitted_recipe, resolve_recipe
 from utils.stop import run_script
 
 SHOWN_FLAGS = ("options", "the detector", "what it sees")  # groups in --help
@@ -47,7 +46,7 @@ def main():
     pictures = {}
     sheet_dataset = None
     for split in ("train", "val"):
-        records = pack(splits[split], classes, source.category_ids, source.similar)
+        records = pack(splits[split], classes, source.category_ids)
         if not len(records):
             print(f"\n{split}\nno images")
             continue
@@ -64,8 +63,7 @@ def main():
         if problem:
             problems.append(f"train: {problem}")
         else:
-            boxes = resized_boxes(plain)[~records.ignore]
-            print(proposal_line(*fit_priors(boxes, recipe, bool(weights.classes))))
+            print(fitted_recipe(recipe, plain, bool(weights.classes))[1])
     # Drawing can take long or fail, so the problems are listed before.
     print("", *problems, counted(len(problems), "problem"), sep="\n")
     if sheet_dataset:

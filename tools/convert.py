@@ -80,9 +80,8 @@ def convert_dataset(flags):
         raise UserError(f"{flags.output} lies in the dataset, of which it would become a part")
     source = usable_source(recipe)
     classes = select_classes(source, recipe.classes) if recipe.classes else source.classes
-    ids, similar = source.category_ids, source.similar
     splits = {
-        split: pack(entries, classes, ids, similar)
+        split: pack(entries, classes, source.category_ids)
         for split, entries in disjoint(source.splits).items()
     }
     if not splits:

@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from contextlib import AbstractContextManager
 
 import numpy as np
 import torch
@@ -18,7 +19,6 @@ from utils.steps import relative_step
 
 # Iterations in which a learning rate that is too high shows, before the weights have grown.
 FIRST_ITERATIONS = 100
-LONG_TRAINING = 12 * 3600  # seconds, from which on it is worth a remark
 # Of curves.png: title, names, and the corner where lines leave room for the legend.
 PANELS = (
     ("loss", ("box_loss", "class_loss"), "upper right"),
@@ -29,7 +29,7 @@ WINDOW = 0.05  # the share of a curve's points in a running mean
 MIN_POINTS = 20  # a shorter curve has no running mean, and its points are drawn as dots
 
 
-class Log:
+class Log(AbstractContextManager):
     """Writes losses to log.jsonl every so many iterations, and metrics after each evaluation.
 
     Each line of the file is a JSON object. Of several processes only the first one writes.
@@ -44,7 +44,6 @@ class Log:
         self.epoch_loss = 0.0
         self.largest_step = torch.tensor(largest_step)  # of those measured since the last line
         self.start = start
-        self.start_time = None
         self.restart_clock()
         if self.silent:
             return
@@ -93,13 +92,8 @@ class Log:
         if iteration % self.per_epoch == 0:
             # After a resume, only the rest of an epoch was summed.
             loss = float(self.epoch_loss) / min(self.per_epoch, iteration - self.start)
-            self.show("loss of epochs", iteration // self.per_epoch, loss=loss)
+            self.show("train", iteration, dict(epoch_loss=loss))
             self.epoch_loss = 0.0
-        # The first iteration is slow.
-        if iteration == self.start + 1:
-            self.start_time = time.perf_counter()
-        if iteration == self.start + 11:
-            self.tell_duration(iteration)
 
     def write_step(self, iteration, values):
         """Write the values of an iteration everywhere, and the speed since the last time."""
@@ -109,39 +103,19 @@ class Log:
         waiting = self.waited / seconds
         measured = dict(images_per_second=round(speed, 1), data_wait=round(waiting, 3))
         self.write(iteration, values | measured)
-        losses = {name: values[name] for name in ("box_loss", "class_loss")}
-        self.show("loss", iteration, **losses, total=sum(losses.values()))
-        self.show("learning rate", iteration, lr=values["lr"])
-        self.show("images per second", iteration, speed=speed)
-        self.show("waiting for data", iteration, share=waiting)
-        shown = {name: value for name, value in values.items() if name != "relative_step"}
-        report = "  ".join(f"{name} {value:.3g}" for name, value in shown.items())
-        self.report(iteration, f"{report}  {speed:.1f} images/s  waiting for data {waiting:.0%}")
-        self.restart_clock()
-
-    def report(self, iteration, text):
-        """Write a text beside the progress bar, or as a line where no terminal can show the bar."""
+        total = values["box_loss"] + values["class_loss"]
+        self.show("train", iteration, values | measured | dict(total=total))
+        text = "  ".join(
+            f"{name} {value:.3g}" for name, value in values.items() if name != "relative_step"
+        )
+        text += f"  {speed:.1f} images/s  waiting for data {waiting:.0%}"
+        self.bar.set_postfix_str(text, refresh=False)
         if self.bar.disable:
-            left = ""
-            if self.start_time is not None:
-                left = f"  {in_words(self.seconds_left(iteration))} to go"
-            print(f"iteration {iteration} of {self.recipe.iterations}: {text}{left}", flush=True)
-        else:
-            self.bar.set_postfix_str(text, refresh=False)
-
-    def tell_duration(self, iteration):
-        """Say how long the training will take."""
-        seconds = self.seconds_left(iteration)
-        end = time.strftime("%a %H:%M", time.localtime(time.time() + seconds))
-        line = f"about {in_words(seconds)} to go without evaluations: until {end}"
-        if seconds > LONG_TRAINING:
-            line += "; fewer --iterations, a smaller --resize or --depth, or a GPU make it shorter"
-        self.bar.write(line)
-
-    def seconds_left(self, iteration):
-        """How long the rest will take, at the mean speed since the first iteration."""
-        done = iteration - self.start - 1
-        return (time.perf_counter() - self.start_time) / done * (self.recipe.iterations - iteration)
+            # The output is no terminal, which could show the bar.
+            iterations = self.recipe.iterations
+            left = tqdm.format_interval((iterations - iteration) * self.recipe.batch / speed)
+            print(f"iteration {iteration} of {iterations}: {text}  {left} to go", flush=True)
+        self.restart_clock()
 
     def evaluation(self, iteration, evaluation, dataset):
         """Write the metrics of an evaluation; its time does not count as that of the training."""
@@ -154,7 +128,7 @@ class Log:
             + ", ".join(f"{name} {value:.3f}" for name, value in first.items())
         )
         known_first = {name: value for name, value in first.items() if not math.isnan(value)}
-        self.show("average precision", iteration, **known_first)
+        self.show("val", iteration, known_first)
         if self.watchers:
             threshold = evaluation.operating_point.threshold
             picture = prediction_sheet(dataset, evaluation.detections, threshold)
@@ -167,10 +141,10 @@ class Log:
         self.waited = 0.0
         self.clock = time.perf_counter()
 
-    def show(self, window, iteration, **values):
-        """Add points to the curves of a window."""
+    def show(self, split, iteration, values):
+        """Add a point to the curve of each value, in a browser if the recipe asks for it."""
         for watcher in self.watchers:
-            watcher.points(window, iteration, **values)
+            watcher.points(split, iteration, values)
 
     def write(self, iteration, values):
         """Append an entry. A full disk does not stop the training, and is reported only once."""
@@ -183,13 +157,7 @@ class Log:
                 self.bar.write(f"warning: {error}")
             self.has_failed = True
 
-    def __enter__(self):
-        return self
-
     def __exit__(self, *error):
-        self.close()
-
-    def close(self):
         if not self.silent:
             self.bar.close()
             # An error here would keep what was trained from being saved.
@@ -207,14 +175,6 @@ def append_entry(path, entry):
             file.write(json.dumps(entry) + "\n")
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror})") from None
-
-
-def in_words(seconds):
-    """Seconds in words, as hours and minutes where there are many."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min"
 
 
 def read_log(path):

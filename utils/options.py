@@ -115,7 +115,10 @@ class Parser(argparse.ArgumentParser):
     def parse(self, arguments=None):
         """The values of the flags, which may be written with underscores as well as dashes."""
         arguments = sys.argv[1:] if arguments is None else arguments
-        arguments = [with_dashes(argument) for argument in arguments]
+        arguments = [
+            re.sub("^--[^=]+", lambda flag: flag[0].replace("_", "-"), argument)
+            for argument in arguments
+        ]
         known = [flag for action in self._actions for flag in action.option_strings]
         # --batch auto is asked for as --batch=auto.
         for argument in arguments + ["=".join(pair) for pair in zip(arguments, arguments[1:])]:
@@ -137,12 +140,6 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message):
         raise UserError(message.replace("argument ", "", 1))
-
-
-def with_dashes(argument):
-    """The argument, with dashes for its underscores if it is a flag."""
-    name, equals, value = argument.partition("=")
-    return name.replace("_", "-") + equals + value if name.startswith("--") else argument
 
 
 def train_parser(description):

@@ -191,17 +191,12 @@ ssd300_shapes = shapes | dict(
 )
 ssd512_shapes = ssd300_shapes | dict(model="ssd512")
 
-# What differs where there is no GPU. RetinaNet is smaller. SSD has time for few passes only; with
-# as many images, twice as many steps of half the batch learn far more.
-SMALL_RETINANET = dict(depth=18, resize=320, jitter=(256, 320), max_size=534)
-SMALL_STEPS = dict(batch=4)
+# What differs for own data where there is no GPU. RetinaNet is smaller. SSD has time for few passes
+# only; with as many images, twice as many steps of half the batch learn far more.
 WITHOUT_GPU = dict(
-    retinanet_custom=SMALL_RETINANET,
-    retinanet_scratch=SMALL_RETINANET,
-    ssd300_custom=SMALL_STEPS,
-    ssd512_custom=SMALL_STEPS,
-    ssd300_scratch=SMALL_STEPS,
-    ssd512_scratch=SMALL_STEPS,
+    retinanet=dict(depth=18, resize=320, jitter=(256, 320), max_size=534),
+    ssd300=dict(batch=4),
+    ssd512=dict(batch=4),
 )
 
 RECIPES = {name: value for name, value in globals().items() if isinstance(value, Recipe)}

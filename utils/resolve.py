@@ -41,8 +41,8 @@ def resolve_recipe(flags, asked, classes, num_images, device, weights):
     for name, value in learned.items():
         typed = getattr(flags, name, None)
         if typed is not None and typed != value:
-            flag = name.replace("_", "-")
-            raise UserError(f"--{flag} {typed}, but {asked.weights} is of a {flag} {value}")
+            flag = label("", name)
+            raise UserError(f"{flag} {typed}: {asked.weights} was made with {flag} {value}")
     recipe, reason = asked, f"recipe {flags.recipe}, as asked for"
     if not flags.recipe:
         # The weights have been found already, whatever the recipe for the data would start from.
@@ -132,17 +132,13 @@ def recipe_by_data(recipe, classes, num_images, device):
     name = f"{model}_scratch" if recipe.weights == "none" else f"{model}_custom"
     custom = RECIPES[name] | dict(dataset=dataset, weights=recipe.weights)
     where = "own data"
-    if device.type == "cpu" and name in WITHOUT_GPU:
-        custom |= WITHOUT_GPU[name]
+    if device.type == "cpu":
+        custom |= WITHOUT_GPU[model]
         where = "own data on a machine without a GPU"
     # 80 passes over 300 images; over four times as many, half the passes.
     iterations = custom.iterations * math.sqrt(num_images / 300)
     iterations = min(max(round(iterations, -2), 1000), 30_000)
-    milestones = tuple(
-        round(milestone * iterations / custom.iterations) for milestone in custom.milestones
-    )
-    custom |= dict(iterations=int(iterations), milestones=milestones)
-    return custom, (
+    return custom | dict(iterations=int(iterations)), (
         f"recipe {name}: {where}, {counted(num_images, 'image')} of "
         f"{counted(len(classes), 'class')}; --recipe chooses another"
     )

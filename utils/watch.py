@@ -12,15 +12,19 @@ from utils.files import latest_name, new_name
 
 PICTURE_WIDTH = 900  # pixels of a window with a picture
 TITLE_HEIGHT = 20  # pixels of its title
-# The windows of visdom, and the names that TensorBoard's users are used to.
-TAGS = {
-    "loss": "train/{}",
-    "loss of epochs": "train/epoch_{}",
-    "learning rate": "train/{}",
-    "images per second": "train/images_per_second",
-    "waiting for data": "train/data_wait",
-    "average precision": "val/{}",
-}
+# The window of each curve; others have one of their own name.
+WINDOWS = dict(
+    box_loss="loss",
+    class_loss="loss",
+    total="loss",
+    epoch_loss="loss of epochs",
+    lr="learning rate",
+    images_per_second="images per second",
+    data_wait="waiting for data",
+    AP="average precision",
+    AP50="average precision",
+    mAP="average precision",
+)
 
 
 class Visdom:
@@ -57,11 +61,10 @@ class Visdom:
                 f"python -m visdom.server{option}"
             )
 
-    def points(self, window, iteration, **values):
-        """Add a point to each of the curves in a window."""
-        xlabel = "epoch" if "epochs" in window else "iteration"
-        opts = dict(title=window, xlabel=xlabel, showlegend=True)
+    def points(self, split, iteration, values):
+        """Add a point to the curve of each value, name -> number."""
         for name, value in values.items():
+            window = WINDOWS.get(name, name)
             # Nothing can be appended to a window that does not exist; a resumed run finds its own.
             exists = window in self.known_windows
             exists = exists or self.resumed and self.call("win_exists", window)
@@ -73,7 +76,7 @@ class Visdom:
                 win=window,
                 name=name,
                 update="append" if exists else None,
-                opts=opts,
+                opts=dict(title=window, xlabel="iteration", showlegend=True),
             )
 
     def picture(self, window, image, iteration):
@@ -117,10 +120,10 @@ class TensorBoard:
         except OSError as error:
             raise UserError(f"--logdir {folder}: cannot be written ({error.strerror})") from None
 
-    def points(self, window, iteration, **values):
-        """Add a point to each of the curves in one of visdom's windows."""
+    def points(self, split, iteration, values):
+        """Add a point to the curve of each value, name -> number, under the name of its split."""
         for name, value in values.items():
-            self.writer.add_scalar(TAGS[window].format(name), value, iteration)
+            self.writer.add_scalar(f"{split}/{name}", value, iteration)
         self.writer.flush()
 
     def picture(self, window, image, iteration):

@@ -12,7 +12,7 @@ from functools import partial
 from data.folder import file_split, named_parts
 from data.images import EXTENSIONS
 from data.records import Entry, Object, Source, object_names, with_images
-from data.text import UserError, read_text, to_number
+from data.text import UserError, first_lines, read_text, to_number
 
 # The names of the columns, and those that other programs give to them.
 COLUMNS = {
@@ -39,11 +39,8 @@ def recognise(folder):
 
 def is_boxes(path):
     """Whether a file has the columns of boxes, by its first row."""
-    try:
-        first = [row for _, row in rows(path)[:1]]
-    except UserError:
-        return False
-    return any(header_of(row) or is_box_row(row) for row in first)
+    first = split_cells(first_lines(path), path)[:1]
+    return any(header_of(row) or is_box_row(row) for _, row in first)
 
 
 def is_box_row(row):
@@ -179,13 +176,17 @@ def header_of(row):
 
 
 def rows(path):
-    """[(line number, cells)] of the rows that are not blank. Commas, semicolons or tabs, whichever
-    is most frequent in the first row, separate the cells."""
-    text = read_text(path)
-    first = next((line for line in text.splitlines() if line.strip()), "")
+    """[(line number, cells)] of the rows of a file that are not blank."""
+    return split_cells(read_text(path).splitlines(), path)
+
+
+def split_cells(lines, path):
+    """The same of the lines of a file. Commas, semicolons or tabs, whichever is most frequent in
+    the first row, separate the cells."""
+    first = next((line for line in lines if line.strip()), "")
     delimiter = max(",;\t", key=first.count)
     try:
-        reader = csv.reader(text.splitlines(), delimiter=delimiter)
+        reader = csv.reader(lines, delimiter=delimiter)
         return [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
     except csv.Error as error:
         raise UserError(f"{path}: not a readable csv ({error})") from None

@@ -42,7 +42,6 @@ def read(folder):
         splits,
         fixed_classes=True,
         other_classes=OTHERS,
-        similar=SIMILAR,
         problems=problems,
     )
 
@@ -60,9 +59,11 @@ def parse_labels(folder, file, problems):
             problems.append(f"{path}, line {line}: no left, top, right, bottom in columns 5 to 8")
             continue
         if name == "DontCare":
-            objects.append(Object(left, top, right, bottom, None, True))
+            objects.append(Object(left, top, right, bottom, None, ignore=True))
         elif name in TYPES:
             objects.append(Object(left, top, right, bottom, name))
+            if name in SIMILAR:
+                objects.append(Object(left, top, right, bottom, SIMILAR[name], ignore=True))
         else:
             problems.append(f"{path}, line {line}: {name!r} is not one of {', '.join(TYPES)}")
     return Entry(folder.find_by_stem(file), None, stem_of(file), objects)

@@ -3,8 +3,8 @@
 from functools import partial
 
 from data.folder import by_split, folder_split, stem_of
-from data.records import Entry, Object, Source, box_around, count_note, object_names, read_entries
-from data.text import UserError, has_keys, read_json, to_number
+from data.records import Entry, Object, Source, box_around, object_names, read_entries
+from data.text import UserError, count_note, has_keys, read_json, to_number
 
 # The kinds of shapes that have no box around them.
 POINTS = ("point", "points")

@@ -13,11 +13,10 @@ from data.records import (
     Object,
     Source,
     box_around,
-    count_note,
     object_names,
     with_images,
 )
-from data.text import UserError, has_keys, read_head, read_json, to_number
+from data.text import UserError, count_note, has_keys, read_head, read_json, to_number
 
 LAYOUT = "expected a json or csv file as VIA saves its annotations"
 CSV_SHAPE, CSV_CLASS = "region_shape_attributes", "region_attributes"

@@ -5,8 +5,8 @@ import xml.etree.ElementTree as ElementTree
 from collections import defaultdict
 
 from data.folder import base_name, by_split, folder_split, parent_of, stem_key, stem_of
-from data.records import Entry, Object, Source, count_note, object_names, read_entries
-from data.text import UserError, read_head, read_lines, to_number
+from data.records import Entry, Object, Source, object_names, read_entries
+from data.text import UserError, count_note, read_head, read_lines, to_number
 
 CLASSES = (
     "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike "

@@ -14,8 +14,8 @@ from data.formats.data_yaml import (
     settings_files,
 )
 from data.images import image_size
-from data.records import Entry, Object, Source, box_around, count_note, object_names, read_entries
-from data.text import UserError, first_lines, read_lines, to_number
+from data.records import Entry, Object, Source, box_around, object_names, read_entries
+from data.text import UserError, count_note, first_lines, read_lines, to_number
 
 MAX_UNNAMED = 1000  # classes, where nothing gives them names
 LAYOUT = "expected images/train and labels/train (val alike), and data.yaml or classes.txt"
