@@ -155,7 +155,7 @@ def copy_key(entry, repeated_sizes):
 
 
 def file_size(path):
-    """The size of a file in bytes; without a file, the path, which is no other's."""
+    """The size of a file in bytes; without a file, its path, which is unique."""
     return os.path.getsize(path) if os.path.isfile(path) else path
 
 

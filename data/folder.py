@@ -203,7 +203,7 @@ def by_split(files, split_of):
 
 
 def folder_split(file):
-    """The split that the last of a file's folders to name one names, or None.
+    """The split that the innermost of a file's folders with the name of a split names, or None.
 
     train2017/a.jpg, my_train/a.jpg and train/images/a.jpg belong to train, trainer/test.jpg to no
     split.

@@ -199,7 +199,7 @@ def select_classes(source, names=None):
         known = [*source.classes, *source.other_classes]
         unknown = [name for name in names if name not in known]
         if unknown:
-            counted = " (classes are named here; they count themselves)"
+            counted = " (--classes takes the names of classes, not their number)"
             raise UserError(
                 f"no class {', '.join(map(repr, unknown))}; there are {', '.join(known)}"
                 + (counted if unknown[0].isdecimal() else "")
@@ -227,7 +227,7 @@ def without_objects(records):
 
 
 def match_classes(source, recipe, classes):
-    """The classes of a detector that are to be evaluated. Only names tell what a class is."""
+    """The classes to evaluate: those of the dataset that the detector knows, by their names."""
     wanted = list(recipe.classes) or select_classes(source)
     unknown = [name for name in wanted if name not in classes]
     if recipe.classes and unknown:

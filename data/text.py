@@ -18,7 +18,7 @@ class UserError(Exception):
 
 
 class MissingFile(UserError, FileNotFoundError):
-    """The same of a file that is not there, which Python's own programs expect to catch."""
+    """A UserError about a missing file, which may be caught as a FileNotFoundError, too."""
 
 
 def read_text(path):

@@ -27,8 +27,8 @@ DETECTOR_FIELDS = (
     *BASE_FIELDS, "finest_stride", "channels", "head_convs", "head_norm",
     "prior_sizes", "prior_scales", "prior_ratios", "base_priors",
 )  # fmt: skip
-# Batch norm with less was frozen when its weights were trained, and cannot learn: where a channel
-# is always 0, so is the variance that its gradient is divided by.
+# A smaller epsilon shows that batch norm was frozen when the weights were trained. It must stay so:
+# a channel that is always 0 has variance 0, by which its gradient would be divided.
 MIN_LIVE_EPSILON = 1e-6
 # The first tensor of a ResNet or a VGG.
 BASE_TENSORS = {"conv1.weight", "features.0.weight", "0.weight"}
@@ -101,7 +101,7 @@ def load_weights(model, dataset, recipe, weights):
 
 
 def lacks_norms(model, state):
-    """Whether a model has batch norm in its base, which the state of a file has not."""
+    """Whether a model has batch norm in its base that the state of a file lacks."""
     return bool(model.base.norms()) and not any(name.endswith("running_mean") for name in state)
 
 

@@ -100,7 +100,7 @@ def test_a_damaged_archive_is_refused_and_removed(server, tmp_path):
 def test_an_archive_of_the_user_s_is_used_or_left_alone(server, tmp_path):
     (tmp_path / "images.zip").write_bytes(FILES["/zips/images.zip"])
     (tmp_path / "devkit.tar").write_bytes(b"mine")
-    with pytest.raises(UserError, match="devkit.tar is there, and not the archive of this name"):
+    with pytest.raises(UserError, match="devkit.tar exists, but is not the archive of this name"):
         download("coco", tmp_path, server.address, ARCHIVES)
     assert (tmp_path / "train2017/a.txt").exists() and (tmp_path / "images.zip").exists()
     assert (tmp_path / "devkit.tar").read_bytes() == b"mine" and not server.asked

@@ -349,5 +349,5 @@ def test_every_flag_of_ours_that_is_named_instead_is_there():
 
 
 def test_a_number_of_classes_is_answered_with_what_classes_are():
-    with pytest.raises(UserError, match="classes are named here"):
+    with pytest.raises(UserError, match="takes the names of classes"):
         select_classes(Source(["cat"], {}), ["20"])

@@ -276,7 +276,7 @@ def test_a_loader_is_waited_for_but_not_when_it_is_dead_or_silent(monkeypatch, s
         collate_fn=lambda sample: (sample[0], []),
     )
     batches, count = stop.read_batches(loader, torch.device("cpu")), 0
-    with pytest.raises(UserError, match="died or stood still .*--workers 0"):
+    with pytest.raises(UserError, match="died or hung .*--workers 0"):
         for _ in batches:
             count += 1
     assert count == read

@@ -61,7 +61,7 @@ def download(name, root, address=None, archives=None):
         if is_fetched:
             fetch(f"{address}/{path}", file, partial(damage_of_archive, md5=md5), goes_on=True)
         elif damage_of_archive(file, md5):
-            raise UserError(f"{file} is there, and not the archive of this name: move it away")
+            raise UserError(f"{file} exists, but is not the archive of this name: move it away")
         print(f"unpacking {file}")
         kept = unpack(file, root)
         if kept:

@@ -29,7 +29,7 @@ OPTIMIZERS = dict(sgd=torch.optim.SGD, adam=torch.optim.Adam, adamw=torch.optim.
 
 @dataclass(frozen=True)
 class Conventions:
-    """What a detector's numbers mean where programs differ and its weights cannot tell.
+    """How the program that trained a detector treats priors, pixels and padding.
 
     The defaults are ours. A checkpoint made from a published one keeps those of its program.
     """

@@ -192,7 +192,7 @@ def mismatch_is_an_error():
     except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"--resume with another detector or optimizer than the checkpoint's: {reason}"
+            f"--resume: the checkpoint is of another detector or optimizer: {reason}"
         ) from None
 
 

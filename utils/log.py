@@ -30,7 +30,7 @@ MIN_POINTS = 20  # a shorter curve has no running mean, and its points are drawn
 
 
 class Log(AbstractContextManager):
-    """Writes losses to log.jsonl every so many iterations, and metrics after each evaluation.
+    """Writes losses to log.jsonl every log_every iterations, and metrics after each evaluation.
 
     Each line of the file is a JSON object. Of several processes only the first one writes.
     """

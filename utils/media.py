@@ -167,7 +167,7 @@ def files_of(name):
 
 
 class VideoReader:
-    """Every so many-th frame of a video file, or of the camera with a number.
+    """Every N-th frame of a video file, or of the camera with a number.
 
     Frames that cannot be read are left out. After the last frame, problem is a line about them.
     """

@@ -47,9 +47,9 @@ def training_format(device):
 
 
 def start(name=None):
-    """The device that this process works on; where torchrun started others, it meets them first.
+    """Join the other processes, if torchrun started any. Returns this process's device.
 
-    name is as in --device. A GPU without a number is all that there are, for what can use several.
+    name is as in --device. A plain cuda means all GPUs, where several can be used.
     """
     if "RANK" in os.environ and not dist.is_initialized():
         use_gpu = torch.cuda.is_available() and name != "cpu"

@@ -1,4 +1,4 @@
-"""Recipe: every option of a training, written once with its words and its limits."""
+"""Recipe: every option of a training, defined once with its help text and its limits."""
 
 import operator
 from dataclasses import dataclass, field, fields, replace
@@ -83,13 +83,13 @@ class Recipe:
         "imagenet", "imagenet, imagenet_v2, coco, none (random), or a file", aliases=["--fine-tune"]
     )
     conventions: Conventions = setting(Conventions(), "of the program that trained the weights")
-    only_base: bool = option(False, "of a detector's weights, load those of its base only")
+    only_base: bool = option(False, "load only the base of a detector's weights")
     frozen_norm: bool = setting(
         True, "keep the ResNet's batch norm as loaded; never if random", only="RetinaNet"
     )
-    frozen_stages: int = option(0, "first stages of the base that do not learn; none if random")
+    frozen_stages: int = option(0, "first stages of the base to keep as they are; 0 if random")
     prior_probability: float = option(
-        0.01, "of an object, before training", over=0, below=1, only="RetinaNet"
+        0.01, "score of every prior before training", over=0, below=1, only="RetinaNet"
     )
 
     # Where the images and their boxes are.
@@ -109,9 +109,9 @@ class Recipe:
         "", "like --annotations (default: a share of those)", aliases=["--csv-val"]
     )
     class_list: str = option("", "a csv file of class,id", aliases=["--csv-classes"])
-    classes: tuple[str, ...] = option((), "keep only these (default: all)", metavar="NAME")
-    val_share: float = option(0.2, "share held out where there is no val; 0: none", below=1)
-    skip_bad: bool = option(False, "go on without what cannot be read")
+    classes: tuple[str, ...] = option((), "detect only these (default: all)", metavar="NAME")
+    val_share: float = option(0.2, "share held out if there is no val split; 0: none", below=1)
+    skip_bad: bool = option(False, "leave out images and objects that cannot be read")
     # How large they are seen, and how detections of them are scored.
     resize: int = option(
         800, "pixels of the short side", at_least=1, at_most=1 << 14, only="RetinaNet"
@@ -139,7 +139,7 @@ class Recipe:
     )
     base_lr: float = option(1.0, "factor on lr in the base, unless its weights are random")
     momentum: float = option(0.9, "momentum of sgd", below=1)
-    weight_decay: float = option(1e-4, "of weights, not of biases and norms")
+    weight_decay: float = option(1e-4, "decay of the weights; biases and norms have none")
     max_grad_norm: float = option(10.0, "clip gradients to this norm", over=0, at_most=None)
     ema: float = option(
         0.0, "decay of an average of the weights that is evaluated and kept; 0: none", below=1
@@ -164,7 +164,7 @@ class Recipe:
     )
     gamma: float = option(0.1, "factor on lr at every milestone")
     # The program.
-    seed: int = option(0, "of all random numbers")
+    seed: int = option(0, "seed of all random numbers")
     compile: bool = option(False, "compile network and loss, which takes minutes")
 
     # Which priors learn which objects, and how much their errors count.
@@ -181,7 +181,7 @@ class Recipe:
         0.25, "weight of objects; background has 1 - alpha", at_most=1, only="RetinaNet"
     )
     focal_gamma: float = option(
-        2.0, "0: cross entropy; the larger, the less easy priors count", only="RetinaNet"
+        2.0, "the larger, the less easy priors count; 0: cross entropy", only="RetinaNet"
     )
     negatives_per_positive: int = option(3, "hard negatives for each positive prior", only="SSD")
 
@@ -190,7 +190,7 @@ class Recipe:
     nms_iou: float = setting(0.5, "largest IoU of two detections of one class")
     pre_nms_topk: int = setting(1000, "how many of the best scores go on to NMS", at_least=1)
     topk_per: str = setting(
-        "level", "so many per level, or per class as in SSD", choices=("level", "class")
+        "level", "whether that is per level, or per class as in SSD", choices=("level", "class")
     )
     max_detections: int = setting(100, "per image", at_least=1)
 
@@ -202,7 +202,7 @@ class Recipe:
     log_every: int = option(20, "iterations between lines of the log", at_least=1)
     keep_checkpoints: int = option(0, "keep N periodic checkpoints besides the last and the best")
     visdom: str = option(
-        "", "where to show the run: localhost:8097", const="localhost:8097", metavar="SERVER"
+        "", "visdom server (default: localhost:8097)", const="localhost:8097", metavar="SERVER"
     )
     logdir: str = option("", "folder for TensorBoard's files")
 
@@ -226,8 +226,8 @@ def checked(recipe, origin=""):
         check_value(option, getattr(recipe, option.name), origin)
     if recipe.negative_iou > recipe.positive_iou:
         raise UserError(
-            f"{label(origin, 'negative_iou')} {recipe.negative_iou}: must not be over the positive "
-            f"one, {recipe.positive_iou}"
+            f"{label(origin, 'negative_iou')} {recipe.negative_iou}: must be at most positive_iou, "
+            f"which is {recipe.positive_iou}"
         )
     low, *high = recipe.jitter or (1, 1)
     if not (len(high) == 1 and 0 < low <= high[0] <= 1 << 14):
@@ -235,7 +235,7 @@ def checked(recipe, origin=""):
         raise UserError(f"{shown}: must be two numbers over 0, the smaller one first")
     check_priors(recipe, origin)
     if recipe.head_norm == "group" and recipe.channels % 32:
-        raise UserError(f"{label(origin, 'channels')} {recipe.channels}: no multiple of 32")
+        raise UserError(f"{label(origin, 'channels')} {recipe.channels}: must be a multiple of 32")
     if recipe.batch % recipe.accumulate:
         raise UserError(
             f"--batch {recipe.batch} cannot be cut into --accumulate {recipe.accumulate} "

@@ -128,7 +128,7 @@ def relative_step(optimizer):
 
 
 def last_step(parameter, state, group):
-    """What a parameter was just changed by, but for the sign and weight decay."""
+    """The last change of a parameter, without its sign and without weight decay."""
     if "exp_avg" in state:
         mean_decay, square_decay = group["betas"]
         mean = state["exp_avg"] / (1 - mean_decay ** state["step"])

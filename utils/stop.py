@@ -28,7 +28,7 @@ OUT_OF_MEMORY = (
     "out of memory: a smaller --batch or --resize needs less, and so does a larger --accumulate of "
     "train.py (the same batch in more parts); what a training saved is kept, and --resume goes on"
 )
-LOADER_DIED = "a process that loads images died or stood still (out of memory? try --workers 0)"
+LOADER_DIED = "a process that loads images died or hung (out of memory? try --workers 0)"
 LOADER_TIMEOUT = 300  # seconds without a batch, after which the loader is taken for dead
 LOADER_CHECK = 5  # seconds without a batch, after which its processes are looked at
 # Signals that arrived before the training could answer them.

@@ -50,7 +50,7 @@ class Evaluation(NamedTuple):
         return 0.0 if math.isnan(first) else first
 
     def facts(self):
-        """What a checkpoint tells of itself: its metrics, and the score to show detections from."""
+        """What a checkpoint stores of it: the metrics, and the score to show detections from."""
         threshold = self.operating_point.threshold
         return dict(
             metrics=self.metrics, show_threshold=None if math.isnan(threshold) else threshold

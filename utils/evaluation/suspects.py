@@ -29,7 +29,7 @@ class Suspect(NamedTuple):
 def find_suspects(dataset, detections, threshold):
     """All annotated boxes, and all sure detections where nothing is annotated -> Suspects.
 
-    An annotated box is the stranger, the less detections of its class overlap it, and the more
+    An annotated box is the stranger, the less the detections of its class overlap it, and the more
     those of another class do: both are scores times IoU. A detection without a box is the stranger,
     the larger its score. The two kinds take turns, because such numbers cannot be compared: how
     sure a detector is of what it sees says nothing of what it does not see.
