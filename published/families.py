@@ -34,6 +34,57 @@ SHAPES_PER_CELL = 9  # of RetinaNet's priors: three ratios of three scales
 # odtk's prior shapes go scale by scale through the ratios 1, 2, 1/2 (height / width); ours go ratio
 # by ratio through 1/2, 1, 2.
 ODTK_ORDER = [scale * 3 + ratio for ratio in (2, 0, 1) for scale in range(3)]
+# How the parts of a RetinaNet are named: our layers -> patterns of theirs, which are counted in the
+# order of the numbers in them; and what the names of the base begin with.
+RETINANET_PARTS = {
+    "pytorch-retinanet": {
+        "pyramid.lateral.{}": r"fpn\.P[345]_1",
+        "pyramid.smooth.{}": r"fpn\.P[345]_2",
+        "pyramid.p6": r"fpn\.P6",
+        "pyramid.p7": r"fpn\.P7_2",
+        "class_head.convs.{}": r"classificationModel\.conv\d",
+        "class_head.last": r"classificationModel\.output",
+        "box_head.convs.{}": r"regressionModel\.conv\d",
+        "box_head.last": r"regressionModel\.output",
+        "base.": r"(?=conv1\.|bn1\.|layer\d|fc\.)",
+    },
+    "odtk": {
+        "pyramid.lateral.{}": r"backbones\.\w+\.lateral\d",
+        "pyramid.smooth.{}": r"backbones\.\w+\.smooth\d",
+        "pyramid.p6": r"backbones\.\w+\.pyramid6",
+        "pyramid.p7": r"backbones\.\w+\.pyramid7",
+        "class_head.convs.{}": r"cls_head\.[0246]",
+        "class_head.last": r"cls_head\.8",
+        "box_head.convs.{}": r"box_head\.[0246]",
+        "box_head.last": r"box_head\.8",
+        "base.": r"backbones\.\w+\.features\.",
+    },
+    # Older and newer names of its first RetinaNet, and those of its second.
+    "torchvision": {
+        "pyramid.lateral.{}": r"backbone\.fpn\.inner_blocks\.\d(\.0)?",
+        "pyramid.smooth.{}": r"backbone\.fpn\.layer_blocks\.\d(\.0)?",
+        "pyramid.p6": r"backbone\.fpn\.extra_blocks\.p6",
+        "pyramid.p7": r"backbone\.fpn\.extra_blocks\.p7",
+        "class_head.convs.{}": r"head\.classification_head\.conv\.\d(\.0)?",
+        "class_head.norms.{}": r"head\.classification_head\.conv\.\d\.1",
+        "class_head.last": r"head\.classification_head\.cls_logits",
+        "box_head.convs.{}": r"head\.regression_head\.conv\.\d(\.0)?",
+        "box_head.norms.{}": r"head\.regression_head\.conv\.\d\.1",
+        "box_head.last": r"head\.regression_head\.bbox_reg",
+        "base.": r"backbone\.body\.",
+    },
+    "mmdetection": {
+        "pyramid.lateral.{}": r"neck\.lateral_convs\.\d\.conv",
+        "pyramid.smooth.{}": r"neck\.fpn_convs\.[012]\.conv",
+        "pyramid.p6": r"neck\.fpn_convs\.3\.conv",
+        "pyramid.p7": r"neck\.fpn_convs\.4\.conv",
+        "class_head.convs.{}": r"bbox_head\.cls_convs\.\d\.conv",
+        "class_head.last": r"bbox_head\.retina_cls",
+        "box_head.convs.{}": r"bbox_head\.reg_convs\.\d\.conv",
+        "box_head.last": r"bbox_head\.retina_reg",
+        "base.": r"backbone\.",
+    },
+}
 # How the parts of an SSD are named: the VGG's convolutions, the extra ones, the box heads, the
 # class heads, and the scale of conv4_3.
 SSD_PARTS = {
@@ -108,7 +159,8 @@ def retinanet_state(state, family):
 
     The last layers of the heads get our order of prior shapes and our scale of deltas.
     """
-    ours = rename(state, RETINANET_PREFIXES[family](state))
+    names = retinanet_names(state, family)
+    ours = {names[theirs]: value for theirs, value in state.items()}
     ours = {name: value for name, value in ours.items() if not name.startswith("base.fc.")}
     for name in [name for name in ours if name.endswith("running_mean")]:
         # Frozen batch norm counts no batches.
@@ -143,90 +195,25 @@ def retinanet_state(state, family):
     )
 
 
-def pytorch_retinanet(state):
-    """Prefixes of pytorch-retinanet's names -> prefixes of ours."""
-    names = {name: f"base.{name}" for name in ("conv1.", "bn1.", "layer", "fc.")}
-    for i, level in enumerate((3, 4, 5)):
-        names[f"fpn.P{level}_1."] = f"pyramid.lateral.{i}."
-        names[f"fpn.P{level}_2."] = f"pyramid.smooth.{i}."
-    names |= {"fpn.P6.": "pyramid.p6.", "fpn.P7_2.": "pyramid.p7."}
-    for theirs, ours in (("classificationModel", "class_head"), ("regressionModel", "box_head")):
-        for i in range(4):
-            names[f"{theirs}.conv{i + 1}."] = f"{ours}.convs.{i}."
-        names[f"{theirs}.output."] = f"{ours}.last."
-    return names
-
-
-def odtk(state):
-    """The same for NVIDIA's retinanet-examples."""
-    backbones = {name.split(".")[1] for name in state if name.startswith("backbones.")}
-    if len(backbones) != 1:
-        raise UserError(f"it has {len(backbones)} base networks, where one is expected")
-    prefix = f"backbones.{backbones.pop()}"
-    names = {f"{prefix}.features.": "base."}
-    for i, level in enumerate((3, 4, 5)):
-        names[f"{prefix}.lateral{level}."] = f"pyramid.lateral.{i}."
-        names[f"{prefix}.smooth{level}."] = f"pyramid.smooth.{i}."
-    for theirs, ours in (("cls_head", "class_head"), ("box_head", "box_head")):
-        for i in range(4):
-            names[f"{theirs}.{2 * i}."] = f"{ours}.convs.{i}."
-        names[f"{theirs}.8."] = f"{ours}.last."
-    return names | {f"{prefix}.pyramid{level}.": f"pyramid.p{level}." for level in (6, 7)}
-
-
-def torchvision(state, head_convs=4):
-    """The same for torchvision: older and newer names of its first RetinaNet, and its second."""
-    names = {"backbone.body.": "base.", "backbone.fpn.extra_blocks.": "pyramid."}
-    for i in range(4):
-        for end in ("", "0."):
-            names[f"backbone.fpn.inner_blocks.{i}.{end}"] = f"pyramid.lateral.{i}."
-            names[f"backbone.fpn.layer_blocks.{i}.{end}"] = f"pyramid.smooth.{i}."
-    for theirs, ours in (("classification", "class_head"), ("regression", "box_head")):
-        head = f"head.{theirs}_head"
-        for i in range(head_convs):
-            names[f"{head}.conv.{2 * i}."] = f"{ours}.convs.{i}."
-            names[f"{head}.conv.{i}.0."] = f"{ours}.convs.{i}."
-            names[f"{head}.conv.{i}.1."] = f"{ours}.norms.{i}."
-        for last in ("cls_logits.", "bbox_reg."):
-            names[f"{head}.{last}"] = f"{ours}.last."
+def retinanet_names(state, family):
+    """The names of a RetinaNet's tensors -> ours; an unknown one stays as it is."""
+    *parts, (base, base_pattern) = RETINANET_PARTS[family].items()
+    layers = {
+        theirs: ours.format(i)
+        for ours, pattern in parts
+        for i, theirs in enumerate(numbered(state, pattern))
+    }
+    names = {}
+    for name in state:
+        layer, _, kind = name.rpartition(".")
+        known = f"{layers[layer]}.{kind}" if layer in layers else name
+        names[name] = re.sub(f"^{base_pattern}", base, known)
     return names
 
 
 def has_group_norm(state):
     """Whether these are the tensors of torchvision's second RetinaNet."""
     return "head.classification_head.conv.0.1.weight" in state
-
-
-def mmdetection(state):
-    """The same for MMDetection."""
-    names = {"backbone.": "base."}
-    for i in range(3):
-        names[f"neck.lateral_convs.{i}.conv."] = f"pyramid.lateral.{i}."
-        names[f"neck.fpn_convs.{i}.conv."] = f"pyramid.smooth.{i}."
-    names |= {"neck.fpn_convs.3.conv.": "pyramid.p6.", "neck.fpn_convs.4.conv.": "pyramid.p7."}
-    for theirs, ours, last in (("cls", "class_head", "cls"), ("reg", "box_head", "reg")):
-        for i in range(4):
-            names[f"bbox_head.{theirs}_convs.{i}.conv."] = f"{ours}.convs.{i}."
-        names[f"bbox_head.retina_{last}."] = f"{ours}.last."
-    return names
-
-
-RETINANET_PREFIXES = {
-    "pytorch-retinanet": pytorch_retinanet,
-    "odtk": odtk,
-    "torchvision": torchvision,
-    "mmdetection": mmdetection,
-}
-
-
-def rename(state, prefixes):
-    """A state dict in which the longest known prefix of each name is replaced by ours."""
-    longest_first = sorted(prefixes, key=len, reverse=True)
-    renamed = {}
-    for name, value in state.items():
-        prefix = next((prefix for prefix in longest_first if name.startswith(prefix)), "")
-        renamed[prefixes.get(prefix, "") + name.removeprefix(prefix)] = value
-    return renamed
 
 
 def delta_scale(layer):

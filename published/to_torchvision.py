@@ -6,7 +6,7 @@ import torch
 
 import ssd
 from data.text import UserError
-from published.families import delta_scale, rename, ssd_names, torchvision
+from published.families import delta_scale, retinanet_names, ssd_names
 from utils.build import SSD_SIDES, build_levels
 
 RETINANET_CODE = """\
@@ -146,9 +146,7 @@ def torchvision_state(loaded, code):
             names |= {f"{their_name}.{kind}": f"{our_name}.{kind}" for kind in ("weight", "bias")}
         names["backbone.scale_weight"] = "scale"
     else:
-        prefixes = torchvision(theirs, loaded.recipe.head_convs)
-        renamed = rename({name: name for name in theirs}, prefixes)
-        names = {their_name: our_name for our_name, their_name in renamed.items()}
+        names = retinanet_names(theirs, "torchvision")
     state = OrderedDict((name, ours[names[name]].clone()) for name in theirs)
     for name in ("weight", "bias"):
         name = f"head.regression_head.bbox_reg.{name}"
