@@ -49,6 +49,18 @@ def test_what_came_after_a_checkpoint_is_cut_off_in_place(tmp_path):
     assert path.read_bytes() == b""
 
 
+def test_a_resumed_run_replaces_what_came_after_its_checkpoint_when_it_happens_again(tmp_path):
+    before = entry(1) + entry(2) + entry(3)
+    path = write(tmp_path / "log.jsonl", before)
+    for iterations in (), (2, 3):
+        log = Log(tmp_path, RECIPES["shapes"] | dict(log_every=1), per_epoch=100, start=1)
+        assert path.read_bytes() == before, "it may stop before its first line"
+        for iteration in iterations:
+            step(log, iteration, dict(box_loss=9.0, class_loss=2.0, lr=0.1), OPTIMIZER)
+        log.__exit__()
+    assert [item["box_loss"] for item in read_log(path)] == [1, 9, 9]
+
+
 def test_a_log_that_is_not_there_is_empty(tmp_path):
     assert read_log(tmp_path / "log.jsonl") == []
 

@@ -40,6 +40,7 @@ class Log(AbstractContextManager):
         self.recipe = recipe
         self.per_epoch = per_epoch
         self.silent = parallel.rank() > 0
+        self.is_begun = False
         self.has_failed = False
         self.epoch_loss = 0.0
         self.largest_step = torch.tensor(largest_step)  # of those measured since the last line
@@ -52,9 +53,6 @@ class Log(AbstractContextManager):
             from utils.watch import watchers
 
             self.watchers = watchers(recipe, folder.name, resumed=start > 0)
-        if self.path.exists():
-            # What an earlier run did after this checkpoint is about to happen again.
-            forget_after(self.path, start)
         self.bar = tqdm(
             total=recipe.iterations, initial=start, unit="it", disable=None, dynamic_ncols=True
         )
@@ -151,6 +149,10 @@ class Log(AbstractContextManager):
         # JSON has neither nan nor infinity.
         values = {name: value if math.isfinite(value) else None for name, value in values.items()}
         try:
+            if not self.is_begun and self.path.exists():
+                # What an earlier run did after this checkpoint happens again from now on.
+                forget_after(self.path, self.start)
+            self.is_begun = True
             append_entry(self.path, dict(iteration=iteration) | values)
         except UserError as error:
             if not self.has_failed:
