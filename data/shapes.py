@@ -37,7 +37,7 @@ def read(root):
             splits[split] = read_split(json.loads(path.read_text()), root / split)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(
-                f"{path}: damaged ({error}); without {root} it is drawn again"
+                f"{path}: damaged ({error}); delete {root} to have it drawn again"
             ) from None
     return Source(list(CLASSES), splits, {name: i for i, name in enumerate(CLASSES, start=1)})
 

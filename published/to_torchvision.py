@@ -3,9 +3,11 @@
 from collections import OrderedDict
 
 import torch
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 import ssd
 from data.text import UserError
+from layers.vgg import VGG
 from published.families import delta_scale, retinanet_names, ssd_names
 from utils.build import SSD_SIDES, build_levels
 
@@ -116,8 +118,6 @@ def refuse_what_differs(recipe):
         reason = "it has no SSD512"
     elif recipe.model == "ssd300" and (recipe.prior_ratios or recipe.base_priors):
         reason = "its SSD300 has the paper's ratios"
-    elif recipe.model == "ssd300" and recipe.vgg_norm != "none":
-        reason = "its VGG has no batch norm"
     elif conventions.clamp == "centres":
         reason = "it does not move priors at the border, as ssd.pytorch does"
     elif not conventions.p7_relu:
@@ -133,7 +133,8 @@ def torchvision_state(loaded, code):
 
     Its RetinaNet predicts deltas in other units, and its SSD takes pixels that are not divided by a
     standard deviation. The tensors of these two layers are float64, so that they can be converted
-    back exactly; load_state_dict rounds them.
+    back exactly; load_state_dict rounds them. Its VGG has no batch norm, so ours becomes part of
+    the convolutions.
     """
     scope = {}
     # The code is the text above with numbers of a recipe that was checked.
@@ -141,6 +142,12 @@ def torchvision_state(loaded, code):
     theirs = scope["model"].state_dict()
     ours = loaded.model.state_dict()
     if loaded.recipe.model in SSD_SIDES:
+        base = loaded.model.base
+        plain = VGG()
+        for layer, conv, norm in zip(plain.convolutions(), base.convolutions(), base.norms()):
+            layer.load_state_dict(fuse_conv_bn_eval(conv, norm).state_dict())
+        if base.norms():
+            ours |= {f"base.{name}": value for name, value in plain.state_dict().items()}
         names = {}
         for our_name, their_name in ssd_names(theirs, "torchvision").items():
             names |= {f"{their_name}.{kind}": f"{our_name}.{kind}" for kind in ("weight", "bias")}

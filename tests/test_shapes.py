@@ -33,7 +33,7 @@ def test_it_is_a_coco_dataset_and_is_read_as_one_would_be(root):
 def test_a_damaged_file_is_one_line_that_says_how_to_mend_it(root, tmp_path):
     shutil.copytree(root, tmp_path / "shapes")
     (tmp_path / "shapes/annotations/instances_val.json").write_text('{"annotations": [')
-    with pytest.raises(UserError, match="instances_val.json: damaged .* it is drawn again"):
+    with pytest.raises(UserError, match="instances_val.json: damaged .* to have it drawn again"):
         shapes.read(tmp_path / "shapes")
 
 
