@@ -198,7 +198,7 @@ def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resu
     finite = FiniteCheck(train_dataset.records.path, device, scaler.is_enabled())
     saver = Saver(folder, recipe, train_dataset.classes, iteration)
     with Stop() as stop, Log(folder, recipe, sampler.per_epoch, iteration, largest_step) as log:
-        batches = log.watch(read_batches(loader, device))
+        batches = log.timed(read_batches(loader, device))
         while iteration < recipe.iterations and stale < patience and not stop:
             # A second Ctrl-C may interrupt this wait, since no weights change during it.
             with stop.interruptible():
@@ -223,10 +223,10 @@ def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resu
             scaler.unscale_(optimizer)
             grad_norm = clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
             box_loss, class_loss = parallel.mean(losses)
-            numbers = dict(box_loss=box_loss, class_loss=class_loss, grad_norm=grad_norm, lr=lr)
+            values = dict(box_loss=box_loss, class_loss=class_loss, grad_norm=grad_norm, lr=lr)
             # scaler.step() would replace found_inf by a check of its own. A fused optimizer reads
             # it on the device, without making the program wait, and skips the step if it is 1.
-            optimizer.found_inf = finite.found_inf(iteration, numbers, micro_batches)
+            optimizer.found_inf = finite.found_inf(iteration, values, micro_batches)
             optimizer.step()
             scaler.update()
             if recipe.ema:
@@ -241,7 +241,7 @@ def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resu
                 finite.raise_if_nonfinite()
             stop.agree_with_other_processes()
             with stop.interruptible():
-                log.step(iteration, numbers, optimizer)
+                log.step(iteration, values, optimizer)
                 if should_evaluate:
                     evaluation = evaluate(kept_model, val_dataset, recipe, device)
                     log.evaluation(iteration, evaluation, val_dataset)

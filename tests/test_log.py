@@ -15,7 +15,7 @@ OPTIMIZER = torch.optim.SGD([torch.zeros(1)], 0.1)
 
 def step(log, iteration, values, optimizer):
     """An iteration with a batch of one image."""
-    next(log.watch([(torch.zeros(1, 1), [])]))
+    next(log.timed([(torch.zeros(1, 1), [])]))
     log.step(iteration, values, optimizer)
 
 

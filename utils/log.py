@@ -57,7 +57,7 @@ class Log(AbstractContextManager):
             total=recipe.iterations, initial=start, unit="it", disable=None, dynamic_ncols=True
         )
 
-    def watch(self, batches):
+    def timed(self, batches):
         """The same batches; images are counted, and the seconds spent waiting for them."""
         asked = time.perf_counter()
         for images, targets in batches:

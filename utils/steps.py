@@ -75,17 +75,17 @@ class FiniteCheck:
         self.max_skipped = MAX_SKIPPED if is_float16 else 0
         self.has_failed = torch.zeros((), device=device)
         self.skipped = torch.zeros((), device=device)  # steps in a row
-        self.recent = []  # (iteration, images, numbers) since the last check
+        self.recent = []  # (iteration, images, values) since the last check
 
-    def found_inf(self, iteration, numbers, micro_batches):
+    def found_inf(self, iteration, values, micro_batches):
         """1 if this step must be skipped, else 0, as a tensor on the device.
 
         After too many skipped steps in a row it stays 1, so that no later step hides what happened.
-        numbers are name -> value, for the message; grad_norm among them decides.
+        values are name -> number, for the message; grad_norm among them decides.
         """
         indices = [target["index"] for _, targets in micro_batches for target in targets]
-        self.recent.append((iteration, indices, numbers))
-        is_infinite = (~numbers["grad_norm"].isfinite()).float()
+        self.recent.append((iteration, indices, values))
+        is_infinite = (~values["grad_norm"].isfinite()).float()
         self.skipped = (self.skipped + 1) * is_infinite
         is_hopeless = (self.skipped > self.max_skipped).float()
         self.has_failed = torch.maximum(self.has_failed, is_hopeless)
@@ -97,10 +97,10 @@ class FiniteCheck:
         recent, self.recent = self.recent, []
         if not self.has_failed:
             return
-        iteration, indices, numbers = next(
+        iteration, indices, values = next(
             entry for entry in recent if not all(map(math.isfinite, entry[2].values()))
         )
-        report = ", ".join(f"{name} {float(value):.3g}" for name, value in numbers.items())
+        report = ", ".join(f"{name} {float(value):.3g}" for name, value in values.items())
         paths = ", ".join(self.path(index) for index in indices)
         raise UserError(
             f"the loss is not finite at iteration {iteration}: {report}, images {paths}; "
