@@ -9,7 +9,7 @@ import pytest
 from data.dataset import Dataset
 from data.transforms import Resize
 from tests.conftest import make_records
-from utils.evaluation.advice import advice, common_offset, largest_step
+from utils.evaluation.advice import advice, advice_on_errors, common_offset, largest_step
 from utils.evaluation.errors import find_errors
 from utils.evaluation.evaluate import Evaluation, OperatingPoint, with_errors
 from utils.recipes import RECIPES
@@ -85,7 +85,10 @@ COARSE = RECIPE | dict(
     "changes, flag",
     (
         (dict(weights="none"), "--fit-priors"),
-        (dict(weights="none", fit_priors=True), "--finest-stride 4"),
+        (
+            dict(weights="none", fit_priors=True),
+            "--resize 1280 --max-size 2134, or --finest-stride 4",
+        ),
         (dict(weights="mine.pth"), "--fit-priors"),
     ),
 )
@@ -118,6 +121,17 @@ def test_training_images_that_are_learned_by_heart_ask_for_more_images():
 @pytest.mark.parametrize("keep, guesses, kind", ((1, RIGHT, "missed"), (3, (0, 2, 2), "class")))
 def test_the_costliest_errors_are_named(keep, guesses, kind):
     assert f"kind {kind!r} cost most" in sentences([guesses] * 9, keep=keep)[-1]
+
+
+def test_only_flags_that_have_an_effect_on_the_detector_are_advised():
+    for name, flags in (
+        ("retinanet_custom", "try --resize 1280 --max-size 2134, or --finest-stride 4"),
+        ("shapes", "try --resize 256 --max-size 320"),
+        ("ssd300_custom", "try --model ssd512, or --model retinanet"),
+        ("ssd512_custom", "try --model retinanet"),
+    ):
+        sentence = advice_on_errors(evaluated([RIGHT] * 9, keep=1)[1], RECIPES[name])
+        assert sentence.partition("shows them; ")[2].startswith(flags)
 
 
 def test_without_objects_or_detections_there_is_no_error():

@@ -47,7 +47,7 @@ def advice(dataset, evaluation, recipe, entries, train=None):
         or advice_on_sizes(dataset, evaluation, recipe)
         or advice_on_priors(dataset, evaluation, recipe)
         or advice_on_length(evaluation, recipe, entries)
-        or advice_on_errors(evaluation)
+        or advice_on_errors(evaluation, recipe)
     )
     return [sentence] if sentence else []
 
@@ -120,17 +120,20 @@ def advice_on_sizes(dataset, evaluation, recipe):
     large_ap50 = group_ap50(dataset.classes, evaluation.errors, large)
     if side >= SMALL_SIDE or not small_ap50 < MUCH_WORSE * large_ap50:
         return None
-    if recipe.model in SSD_SIDES:
-        flags = "--model ssd512, or RetinaNet, which takes larger images"
-    else:
-        flags = f"--resize {2 * recipe.resize} --max-size {2 * recipe.max_size}"
-        if recipe.finest_stride > 4:
-            flags += ", or --finest-stride 4"
     return (
         f"objects are small: a third of them have sides of up to {side:.0f} px as the network sees "
         f"them, and their AP50 is {small_ap50:.2f}, where that of the largest third is "
-        f"{large_ap50:.2f}; try {flags}"
+        f"{large_ap50:.2f}; try {larger_view(recipe)}"
     )
+
+
+def larger_view(recipe):
+    """The flags with which the network sees objects larger, or on a finer level."""
+    if recipe.model in SSD_SIDES:
+        larger = "--model ssd512, or " if recipe.model == "ssd300" else ""
+        return f"{larger}--model retinanet, which takes images of any size"
+    finer = ", or --finest-stride 4" if recipe.finest_stride > 4 else ""
+    return f"--resize {2 * recipe.resize} --max-size {2 * recipe.max_size}{finer}"
 
 
 def advice_on_priors(dataset, evaluation, recipe):
@@ -153,7 +156,7 @@ def advice_on_priors(dataset, evaluation, recipe):
     others_ap50 = group_ap50(dataset.classes, evaluation.errors, others)
     if not ap50 < MUCH_WORSE * others_ap50:
         return None
-    flags = "--finest-stride 4 or a larger --resize" if recipe.fit_priors else "--fit-priors"
+    flags = larger_view(recipe) if recipe.fit_priors else "--fit-priors"
     return (
         f"priors reach {share:.0%} of the {members.sum()} {worst} (an IoU of {REACHED}), and "
         f"their AP50 is {ap50:.2f}, where that of others is {others_ap50:.2f}; try {flags}"
@@ -186,18 +189,19 @@ WHAT_HELPS = {
     "class": "the wrong classes in mistakes.jpg show whether the annotations are right; if they "
     "are, more images of these classes or a longer training would help",
     "box": "the poor boxes in mistakes.jpg show whether the annotated ones are tight; if they are, "
-    "try --box-weight 4 or a larger --resize",
+    "try --box-weight 4, {larger}",
     "duplicate": "try a smaller nms_iou in a recipe of your own",
     "background": "the false alarms in mistakes.jpg show whether the annotations are complete; if "
     "they are, images without objects would help",
-    "missed": "mistakes.jpg shows them; try --fit-priors, --finest-stride 4 or a larger --resize",
+    "missed": "mistakes.jpg shows them; try {larger}",
 }
 
 
-def advice_on_errors(evaluation):
+def advice_on_errors(evaluation, recipe):
     """A sentence about the kind of errors that costs most, unless it costs little."""
     costs = evaluation.breakdown["costs"]
     kind = max(WHAT_HELPS, key=costs.get)
     if costs[kind] <= COSTLY:
         return None
-    return f"errors of the kind {kind!r} cost most, {costs[kind]:.2f} of AP50; {WHAT_HELPS[kind]}"
+    what_helps = WHAT_HELPS[kind].format(larger=larger_view(recipe))
+    return f"errors of the kind {kind!r} cost most, {costs[kind]:.2f} of AP50; {what_helps}"
