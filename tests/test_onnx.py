@@ -11,12 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
+import export
 from data.text import UserError
 from layers.priors import grid_priors
 from published.conventions import CONVENTIONS
 from published.detector import Detector
 from published.load import load_detector
-from tests.conftest import ROOT, write_image
+from tests.conftest import ROOT, write_coco, write_image
 from tests.scripts import run_script
 from utils import checkpoint, onnx
 from utils.build import build_detector, build_levels
@@ -125,6 +126,88 @@ def test_the_example_of_the_docs_runs_without_torch(folder, tmp_path):
     assert float(best[1]) == pytest.approx(expected["scores"][0], abs=1e-4)
     box = np.array(best[2:], float).clip(0, size * 2)
     np.testing.assert_allclose(box, expected["boxes"][0], atol=0.06)
+
+
+@pytest.fixture(scope="module")
+def int8(folder):
+    """The same detector with --int8 and NMS, for images as small as these photos."""
+    path = folder / "int8.onnx"
+    photos = folder / "photos"
+    flags = ("--int8", "--images", photos, "--nms")
+    assert f"3 images, of {photos}" in run_script("export.py", folder / "best.pth", path, *flags)
+    return path
+
+
+def weights_of_convolutions(path):
+    """The weights of each convolution of an ONNX file, as they are stored: node's name -> array."""
+    library = pytest.importorskip("onnx")
+    graph = library.load(path).graph
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+    # DequantizeLinear stands between a convolution and its weights in int8.
+    stored |= {node.output[0]: stored.get(node.input[0]) for node in graph.node if node.input}
+    convolutions = [node for node in graph.node if node.op_type == "Conv"]
+    return {
+        node.name: library.numpy_helper.to_array(stored[node.input[1]]) for node in convolutions
+    }
+
+
+def test_an_int8_file_is_small_and_gives_almost_the_same(folder, int8):
+    assert int8.stat().st_size < (folder / "best.onnx").stat().st_size / 2
+    pair = [Detector(path, "cpu", score_threshold=0.0) for path in (folder / "best.onnx", int8)]
+    for photo in sorted(folder.glob("photos/*")):
+        floats, ours = (detector(photo) for detector in pair)
+        assert abs(floats["scores"][0] - ours["scores"][0]) < 0.05
+        best = np.abs(ours["boxes"] - floats["boxes"][0]).max(axis=1)
+        assert best.min() < 3
+
+
+def test_only_the_last_convolutions_of_an_int8_file_are_float(folder, int8):
+    kinds = {name: array.dtype for name, array in weights_of_convolutions(int8).items()}
+    last = {name for name, kind in kinds.items() if kind == np.float32}
+    heads = pytest.importorskip("onnx").load(folder / "best.onnx").graph.node
+    weights = {node.name: node.input[1] for node in heads if node.op_type == "Conv"}
+    expected = r"model\.(box|class)_(head\.last|heads\.\d+)\.weight"
+    assert last == {name for name, weight in weights.items() if re.fullmatch(expected, weight)}
+    assert {kind for name, kind in kinds.items() if name not in last} == {np.dtype("int8")}
+
+
+def test_weights_have_7_bits_which_no_processor_s_sums_overflow(int8):
+    arrays = weights_of_convolutions(int8).values()
+    assert max(np.abs(array).max() for array in arrays if array.dtype == np.int8) == 64
+
+
+def test_an_int8_file_keeps_metadata_and_suppression(folder, int8):
+    floats, ours = (load_detector(path).model.session for path in (folder / "best.onnx", int8))
+    texts = floats.get_modelmeta().custom_metadata_map
+    assert texts.items() <= ours.get_modelmeta().custom_metadata_map.items()
+    side = 300 if "ssd300" in folder.name else 64
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 3, side, side), dtype=np.uint8)
+    assert len(ours.run(["selected"], {"images": pixels})[0]) > 20
+
+
+def test_int8_without_images_is_one_line(folder, tmp_path):
+    content = checkpoint.load(folder / "best.pth")
+    content["recipe"] |= dict(dataset="coco", root=str(tmp_path / "moved"))
+    checkpoint.save(tmp_path / "best.pth", content)
+    command = ("export.py", tmp_path / "best.pth", tmp_path / "new.onnx")
+    printed = run_script(*command, "--int8", code=2)
+    assert re.search(r"training images, or others by --images: no such folder: .*moved\n$", printed)
+    (tmp_path / "empty").mkdir()
+    printed = run_script(*command, "--int8", "--images", tmp_path / "empty", code=2)
+    assert "no images in" in printed and printed.count("\n") == 1
+    assert "not asked for" in run_script(*command, "--images", tmp_path, code=2)
+    assert not (tmp_path / "new.onnx").exists()
+
+
+def test_int8_is_scaled_to_training_images_as_the_detector_sees_them(tmp_path, monkeypatch):
+    write_coco(tmp_path, [[(10, 20, 30, 40, 1)], [(0, 0, 50, 50, 0)], []])
+    write_coco(tmp_path, [[(10, 20, 30, 40, 1)]], split="val")
+    recipe = RECIPE["retinanet"] | dict(dataset="coco", root=str(tmp_path), resize=32, max_size=64)
+    loaded = checkpoint.LoadedDetector(None, recipe, ["cat", "dog"], 0, None)
+    batches = export.calibration_batches(loaded, None)
+    assert [tuple(images.shape) for images in batches] == [(1, 3, 32, 64)] * 3
+    monkeypatch.setattr(export, "NUM_CALIBRATION", 2)
+    assert len(export.calibration_batches(loaded, tmp_path / "train2017")) == 2
 
 
 def test_metadata_tell_what_a_program_needs(folder):
