@@ -42,13 +42,14 @@ def main():
     if flags.nms:
         print("             selected [D, 3]: image, class and prior of each detection")
     # The file is run, so that no user has to find out that it computes something else.
-    min_score = (loaded.show_threshold or loaded.recipe.score_threshold) if flags.int8 else 0.0
+    # Of int8, only what is shown: rounding moves the box of a prior without an object far.
+    shown = (loaded.show_threshold or loaded.recipe.score_threshold) if flags.int8 else 0.0
     images = batches[:NUM_COMPARED] or [example_images(loaded.recipe)]
-    differences = largest_differences(loaded, flags.output, images, min_score)
+    differences = largest_differences(loaded, flags.output, images, shown)
     for name, unit in zip(OUTPUTS, (" pixels", "")):
         print(f"{name:12} differ from the checkpoint's by {differences[name]:.1g}{unit} at most")
     if flags.int8:
-        print(f"             from a score of {min_score:.2f} on, in {len(images)} of these images;")
+        print(f"             from a score of {shown:.2f} on, in {len(images)} of these images;")
         print("             eval.py measures what that costs")
     print(f"saved        {flags.output}")
     return 0 if flags.int8 or differences["boxes"] < TOLERANCE else 1

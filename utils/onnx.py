@@ -181,16 +181,16 @@ def last_convolutions(file):
 
 
 @torch.no_grad()
-def largest_differences(loaded, path, batches, min_score=0.0):
+def largest_differences(loaded, path, batches, score_threshold=0.0):
     """How far a file's outputs differ from those of its model on images: name -> number.
 
-    What both give a lower score than min_score is not counted.
+    What both give a lower score than score_threshold is not counted.
     """
     model, other = BoxesAndScores(loaded.model).eval(), load_onnx(path).model
     rows = []
     for images in batches:
         expected, results = model(images), other(images)
-        counted = torch.maximum(expected[1], results[1]).amax(dim=-1) >= min_score  # [B, A]
+        counted = torch.maximum(expected[1], results[1]).amax(dim=-1) >= score_threshold  # [B, A]
         pairs = zip(results, expected)
         rows.append([((a - b).abs().amax(dim=-1) * counted).max() for a, b in pairs])
     return dict(zip(OUTPUTS, torch.tensor(rows).amax(dim=0).tolist()))
