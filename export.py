@@ -41,22 +41,24 @@ def main():
     print("outputs      boxes [B, A, 4]: xyxy in these pixels;  scores [B, A, C]")
     if flags.nms:
         print("             selected [D, 3]: image, class and prior of each detection")
-    # The file is run, so that no user has to find out that it computes something else.
-    # Of int8, only what is shown: rounding moves the box of a prior without an object far.
+    # The file is run, so that no user has to find out that it computes something else. Of int8,
+    # only what is shown counts: rounding may move the box of a prior without an object far.
     shown = (loaded.show_threshold or loaded.recipe.score_threshold) if flags.int8 else 0.0
     images = batches[:NUM_COMPARED] or [example_images(loaded.recipe)]
     differences = largest_differences(loaded, flags.output, images, shown)
     for name, unit in zip(OUTPUTS, (" pixels", "")):
         print(f"{name:12} differ from the checkpoint's by {differences[name]:.1g}{unit} at most")
     if flags.int8:
-        print(f"             from a score of {shown:.2f} on, in {len(images)} of these images;")
+        print(
+            f"             where the score is at least {shown:.2f}, in {len(images)} of these images;"
+        )
         print("             eval.py measures what that costs")
     print(f"saved        {flags.output}")
     return 0 if flags.int8 or differences["boxes"] < TOLERANCE else 1
 
 
 def calibration_batches(loaded, folder):
-    """Images as the detector sees them, [1, 3, H, W] each: of a folder, or else of its training."""
+    """Images of a folder, or else of the training, as the detector sees them: [1, 3, H, W] each."""
     recipe = loaded.recipe
     try:
         if folder:
@@ -70,16 +72,16 @@ def calibration_batches(loaded, folder):
             dataset = eval_dataset(recipe, "train", loaded.classes)
         collate = build_collate(recipe)
         batches = [collate([dataset[0, i, (0, 0)]])[0] for i in spread(range(len(dataset)))]
-    except UserError as mistake:
+    except UserError as problem:
         source = "--images" if folder else "the training images, or others by --images"
-        raise UserError(f"--int8 needs {source}: {mistake}") from None
+        raise UserError(f"--int8 needs {source}: {problem}") from None
     source = folder or f"the training images of {place(recipe)}"
     print(f"int8         is scaled to the values of {len(batches)} images, of {source}")
     return batches
 
 
 def spread(items):
-    """NUM_CALIBRATION of the items, or almost so many, that lie evenly among them."""
+    """At most NUM_CALIBRATION of the items, at equal distances."""
     return items[:: -(-len(items) // NUM_CALIBRATION) or 1]
 
 

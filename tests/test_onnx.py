@@ -151,6 +151,7 @@ def weights_of_convolutions(path):
     }
 
 
+@pytest.mark.long
 def test_an_int8_file_is_small_and_gives_almost_the_same(folder, int8):
     assert int8.stat().st_size < (folder / "best.onnx").stat().st_size / 2
     pair = [Detector(path, "cpu", score_threshold=0.0) for path in (folder / "best.onnx", int8)]
@@ -160,6 +161,7 @@ def test_an_int8_file_is_small_and_gives_almost_the_same(folder, int8):
         assert np.abs(ours["boxes"] - floats["boxes"][0]).max(axis=1).min() < 1  # pixel
 
 
+@pytest.mark.long
 def test_only_the_last_convolutions_of_an_int8_file_are_float(folder, int8):
     kinds = {name: array.dtype for name, array in weights_of_convolutions(int8).items()}
     last = {name for name, kind in kinds.items() if kind == np.float32}
@@ -170,11 +172,13 @@ def test_only_the_last_convolutions_of_an_int8_file_are_float(folder, int8):
     assert {kind for name, kind in kinds.items() if name not in last} == {np.dtype("int8")}
 
 
+@pytest.mark.long
 def test_weights_have_7_bits_which_no_processor_s_sums_overflow(int8):
     arrays = weights_of_convolutions(int8).values()
     assert max(np.abs(array).max() for array in arrays if array.dtype == np.int8) == 64
 
 
+@pytest.mark.long
 def test_an_int8_file_keeps_metadata_and_suppression(folder, int8):
     floats, ours = (load_detector(path).model.session for path in (folder / "best.onnx", int8))
     texts = floats.get_modelmeta().custom_metadata_map
