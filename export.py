@@ -49,9 +49,7 @@ def main():
     for name, unit in zip(OUTPUTS, (" pixels", "")):
         print(f"{name:12} differ from the checkpoint's by {differences[name]:.1g}{unit} at most")
     if flags.int8:
-        print(
-            f"             where the score is at least {shown:.2f}, in {len(images)} of these images;"
-        )
+        print(f"             where the score is at least {shown:.2f}, in {len(images)} images;")
         print("             eval.py measures what that costs")
     print(f"saved        {flags.output}")
     return 0 if flags.int8 or differences["boxes"] < TOLERANCE else 1
