@@ -163,7 +163,8 @@ def resume_from(content, model, parts):
     with checkpoint.mismatch_is_an_error():
         state = checkpoint.optimizer_state(parts["optimizer"], content["optimizer"])
         content = content | dict(optimizer=state)
-        model.load_state_dict(content["model"])
+        # With ema, content["model"] is the average of the weights that were trained.
+        model.load_state_dict(content.get("training", content["model"]))
         for name, part in parts.items():
             # A disabled scaler saves an empty state, which an enabled one would refuse.
             if content[name]:

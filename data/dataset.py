@@ -80,8 +80,8 @@ class TrainBatches(torch.utils.data.Sampler):
     """Micro-batches without end, as lists of keys (epoch, index, pad_to) of a Dataset.
 
     Every epoch has a new permutation of the images, which depends on the seed and the epoch alone.
-    Wide images go with wide ones and tall with tall ones, so that there is little padding. Images
-    that do not fill a batch are left out of that epoch.
+    Those that do not fill a batch are left out of that epoch. Wide images go with wide ones and
+    tall with tall ones, so that there is little padding.
 
     Each of several processes yields its own part of every batch. All parts are padded to the
     largest image of the whole batch, so that results do not depend on how it is divided.
@@ -118,16 +118,15 @@ class TrainBatches(torch.utils.data.Sampler):
     def epoch(self, epoch):
         """The batches of one epoch, [per_epoch, batch] image numbers."""
         random = np.random.default_rng((self.seed, epoch))
-        order = random.permutation(len(self.is_tall))
+        # resize cuts off what does not fill a batch, before images are grouped: it is never always
+        # the same ones. Where one batch is more than all images, it repeats them.
+        order = np.resize(random.permutation(len(self.is_tall)), self.per_epoch * self.batch)
         wide = order[~self.is_tall[order]]
         tall = order[self.is_tall[order]]
         # Full batches of wide and of tall images come first, then one or two with the rest of both.
         wide, wide_rest = np.split(wide, [len(wide) - len(wide) % self.batch])
         tall, tall_rest = np.split(tall, [len(tall) - len(tall) % self.batch])
         order = np.concatenate([wide, tall, wide_rest, tall_rest])
-        # resize cuts off what does not fill a batch; where one batch is more than all images, it
-        # repeats them.
-        order = np.resize(order, self.per_epoch * self.batch)
         return random.permutation(order.reshape(self.per_epoch, self.batch))
 
 

@@ -9,7 +9,7 @@ from data.checks import unreadable_images
 from data.copies import alike_note, fingerprints
 from data.folder import Folder
 from data.formats import cityscapes, coco, csv_file, kitti, labelme, via, voc, widerface, yolo
-from data.records import object_names, pack
+from data.records import object_names, of_classes, pack
 from data.splits import choose_splits, identity, unique
 from data.text import UserError, read_head, some
 
@@ -82,11 +82,7 @@ def read_eval_records(recipe, split, classes):
     if not entries:
         there = [name for name, part in splits.items() if part]
         raise UserError(f"no split {split!r} in {place(recipe)}; there are {', '.join(there)}, all")
-    evaluated = {None, *match_classes(source, recipe, list(classes))}
-    entries = [
-        entry._replace(objects=[item for item in entry.objects if item.name in evaluated])
-        for entry in entries
-    ]
+    entries = of_classes(entries, match_classes(source, recipe, list(classes)))
     return pack(entries, classes, source.category_ids, source.notes)
 
 

@@ -24,6 +24,8 @@ class Object(NamedTuple):
     name: str  # None for a region that is ignored for every class
     ignore: bool = False
     area: float = None  # in square pixels; None if the dataset has none: that of the box
+    # The class that it resembles so much that a detection of that class there is no mistake.
+    similar: str = None
 
 
 class Entry(NamedTuple):
@@ -156,12 +158,12 @@ class Records:
 def pack(entries, classes, category_ids=None, notes=()):
     """The records of some entries; an object's label is the place of its class in the list.
 
-    Objects of other classes are left out. An entry without a size gets that of its image; if it
-    cannot be read, it becomes a problem.
+    Objects of other classes are left out, or ignored: see of_classes. An entry without a size gets
+    that of its image; if it cannot be read, it becomes a problem.
     Boxes are clipped to their images, and dropped if they are then less than a pixel wide or high;
     a note counts those and names their files.
     """
-    entries, unreadable = with_sizes(entries)
+    entries, unreadable = with_sizes(of_classes(entries, classes))
     distinct = [list(dict.fromkeys(entry.objects)) for entry in entries]
     num_equal = [len(entry.objects) - len(part) for entry, part in zip(entries, distinct)]
     entries = [entry._replace(objects=part) for entry, part in zip(entries, distinct)]
@@ -198,6 +200,22 @@ def pack(entries, classes, category_ids=None, notes=()):
     )
 
 
+def of_classes(entries, classes):
+    """The entries with the objects of these classes only. Objects of another class that is similar
+    to one of them are objects of that one, to be ignored."""
+    names = {None, *classes}
+    selected = []
+    for entry in entries:
+        objects = []
+        for item in entry.objects:
+            if item.name in names:
+                objects.append(item)
+            elif item.similar is not None and item.similar in names:
+                objects.append(item._replace(name=item.similar, ignore=True))
+        selected.append(entry._replace(objects=objects))
+    return selected
+
+
 def id_array(ids):
     """Numbers or names as an array that gives them back as they came: numbers of more than 64 bits,
     and numbers among names, stay Python's own."""
@@ -207,18 +225,17 @@ def id_array(ids):
 
 
 def object_arrays(entries, classes):
-    """The objects of the entries that are kept: corners [K, 4], labels [K], ignore [K], areas [K],
-    NaN where the dataset has none, and images [K], the numbers of their entries."""
+    """The objects of the entries: corners [K, 4], labels [K], ignore [K], areas [K], NaN where the
+    dataset has none, and images [K], the numbers of their entries."""
     label_of = {name: label for label, name in enumerate(classes)} | {None: ANY_CLASS}
     corners, labels, ignore, areas, images = [], [], [], [], []
     for image, entry in enumerate(entries):
         for item in entry.objects:
-            if item.name in label_of:
-                corners.append(item[:4])
-                labels.append(label_of[item.name])
-                ignore.append(item.ignore)
-                areas.append(np.nan if item.area is None else item.area)
-                images.append(image)
+            corners.append(item[:4])
+            labels.append(label_of[item.name])
+            ignore.append(item.ignore)
+            areas.append(np.nan if item.area is None else item.area)
+            images.append(image)
     return (
         np.array(corners, np.float32).reshape(-1, 4),
         np.array(labels, np.int64),

@@ -112,6 +112,13 @@ def test_a_later_start_continues_the_same_list():
     assert take(20, 16, 3, seed=5, sizes=sizes)[7:] == take(13, 16, 3, seed=5, sizes=sizes, done=7)
 
 
+@pytest.mark.parametrize("wide, tall, batch", ((104, 7, 8), (100, 10, 16), (16, 10, 16)))
+def test_every_image_is_trained_on_in_some_epoch(wide, tall, batch):
+    sizes = [[10, 20]] * wide + [[20, 10]] * tall
+    batches = take(50 * ((wide + tall) // batch), wide + tall, batch, seed=0, sizes=sizes)
+    assert {key[1] for keys in batches for key in keys} == set(range(wide + tall))
+
+
 def test_tall_and_wide_images_rarely_share_a_batch():
     sizes = np.array([[10, 20], [20, 10]] * 50)
     mixed = sum(

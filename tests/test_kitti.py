@@ -19,6 +19,9 @@ def test_dontcare_and_what_is_too_like_a_class_are_ignored(tmp_path):
     assert classes == ["Car", "Pedestrian", "Cyclist"]
     assert records.labels.tolist() == [0, 0, ANY_CLASS]
     assert records.ignore.tolist() == [False, True, True]
+    _, both = read_split("kitti", tmp_path, names=["Car", "Van"])
+    assert both.labels.tolist() == [0, 1, ANY_CLASS]
+    assert both.ignore.tolist() == [False, False, True]
     _, chosen = read_split("kitti", tmp_path, names=["Van", "Truck"])
     assert chosen.labels.tolist() == [0, 1, ANY_CLASS]
 

@@ -1,5 +1,6 @@
 import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -59,6 +60,26 @@ def test_a_resumed_run_replaces_what_came_after_its_checkpoint_when_it_happens_a
             step(log, iteration, dict(box_loss=9.0, class_loss=2.0, lr=0.1), OPTIMIZER)
         log.__exit__()
     assert [item["box_loss"] for item in read_log(path)] == [1, 9, 9]
+
+
+def test_the_end_of_a_training_that_goes_on_is_cut_off_too(tmp_path):
+    """Its last entry is about the best checkpoint, whose iteration may be an early one."""
+    end = json.dumps(dict(iteration=1, train_AP50=0.5)).encode() + b"\n"
+    path = write(tmp_path / "log.jsonl", entry(1), entry(2), entry(3), end)
+    forget_after(path, 3)
+    assert path.read_bytes() == entry(1) + entry(2) + entry(3)
+    path = write(path, entry(1), entry(2), entry(3), end)
+    forget_after(path, 2)
+    assert path.read_bytes() == entry(1) + entry(2)
+
+
+def test_only_finite_numbers_are_shown(tmp_path):
+    """A browser cannot read JSON with Infinity in it, such as the norm of a step in float16."""
+    log = Log(tmp_path, RECIPES["shapes"], per_epoch=100)
+    points = []
+    log.watchers = [SimpleNamespace(points=lambda *point: points.append(point))]
+    log.show("train", 1, dict(loss=1.0, grad_norm=math.inf, AP=math.nan))
+    assert points == [("train", 1, dict(loss=1.0))]
 
 
 def test_a_log_that_is_not_there_is_empty(tmp_path):

@@ -1,5 +1,6 @@
 """Which recipe it is, and that what was typed is never silently something else."""
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -133,7 +134,7 @@ def test_priors_of_a_detector_are_fitted_where_its_classes_are_others_or_if_aske
     none = ("--root", "mine", "--weights", "none")
     assert not fitted(*none, "--no-fit-priors")[0].fit_priors
     assert fitted("--root", "mine", "--fit-priors")[0].fit_priors
-    loaded = ("--root", "mine", "--recipe", "retinanet_scratch", "--weights", "w.pth")
+    loaded = ("--root", "mine", "--weights", "w.pth")
     others = dict(learned=dict(model="retinanet"), known=["c"])
     same = dict(learned=dict(model="retinanet"), known=["b", "a", "c"])
     assert fitted(*loaded, **others)[0].fit_priors
@@ -189,6 +190,52 @@ def test_what_is_typed_of_the_data_replaces_all_that_was_stored():
     assert stored("--batch", "2", **before).annotations.endswith("a.json")
 
 
+@pytest.mark.parametrize(
+    "typed, message",
+    (
+        ("--root d --images p", "--images p: name --annotations as well"),
+        ("--root d --val-annotations v.json", "--val-annotations v.json: name --annotations"),
+        ("--root d --dataset csv --csv-classes c.csv", "--class-list c.csv: name --annotations"),
+        ("--root d --annotations a.json", "--root d: with --annotations, the folder is --images"),
+        ("--annotations a.json --csv-classes c.csv", "--class-list c.csv: only for csv files"),
+        ("--root d --iters 50 --epochs 2", "--iters and --epochs both say how long"),
+        ("--root d --iters 0", "--iterations 0: must be at least 1"),
+        ("--root d --recipe retinanet_coco --epochs 0", "--epochs 0: must be at least 1"),
+        ("--root d --gamma 0.5", "--gamma 0.5: name --milestones, at which lr is to fall, too"),
+        ("--root d --basenet a --weights b", "--basenet and --weights say the same"),
+    ),
+)
+def test_no_flag_is_without_effect_beside_another(typed, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        fitted(*typed.split())
+
+
+@pytest.mark.parametrize(
+    "typed, message",
+    (
+        ("--recipe mine.py", "--recipe mine.py: the checkpoint has its own"),
+        ("--classes cat", "--classes ('cat',): the checkpoint has ()"),
+        ("--ema 0.9", "--ema 0.9: the checkpoint has no averaged weights"),
+    ),
+)
+def test_a_resumed_run_stays_what_it_was(typed, message):
+    with pytest.raises(UserError, match=re.escape(f"--resume with {message}")):
+        stored(*typed.split())
+
+
+def test_milestones_that_are_typed_replace_those_in_epochs():
+    for dataset in ("kitti", "widerface"):
+        typed = ("--dataset", dataset, "--milestones", "3000", "5000")
+        assert fitted(*typed, images=5000)[0].milestones == (3000, 5000)
+
+
+def test_a_recipe_that_is_named_says_whether_priors_are_fitted():
+    for recipe, expected in (("retinanet_coco", False), ("retinanet_custom", True)):
+        for known in (["a", "b"], ["c"]):
+            typed = ("--root", "d", "--recipe", recipe, "--weights", "f.pth")
+            assert fitted(*typed, known=known)[0].fit_priors == expected
+
+
 def test_a_recipe_file_may_import_another_beside_it(tmp_path):
     (tmp_path / "base_recipe.py").write_text("from utils.recipes import shapes as base\n")
     text = "from base_recipe import base\nrecipe = base | dict(seed=9)\n"
@@ -208,7 +255,7 @@ def test_a_recipe_file_that_fails_in_any_way_is_one_line(tmp_path, text):
 
 @pytest.mark.parametrize("flag", ("--images", "--val-images", "--val-annotations", "--class-list"))
 def test_a_part_of_the_data_alone_is_one_line_that_names_the_rest(flag):
-    with pytest.raises(UserError, match=f"{flag} here: name --annotations or --root as well"):
+    with pytest.raises(UserError, match=f"{flag} here: name --annotations as well"):
         recipe_of(flag, "here")
 
 

@@ -47,6 +47,18 @@ def test_a_plateau_lowers_the_rate_once_epochs_bring_nothing():
     assert again.factor == plateau.factor and again.best == 3
 
 
+def test_the_mean_of_an_epoch_is_that_of_the_iterations_that_were_added():
+    """As after a resume with another size of the batch, or from within an epoch."""
+    before = Plateau(Recipe(schedule="plateau"), per_epoch=10)
+    for iteration in range(11, 16):
+        before.update(iteration, 1.0)
+    plateau = Plateau(Recipe(schedule="plateau"), per_epoch=100)
+    plateau.load_state_dict(before.state_dict())
+    for iteration in range(16, 101):
+        plateau.update(iteration, 1.0)
+    assert plateau.best == 1
+
+
 OPTIMIZERS = {
     "sgd": lambda weights: torch.optim.SGD(weights, 0.1),
     "momentum": lambda weights: torch.optim.SGD(weights, 0.1, momentum=0.9),

@@ -11,6 +11,7 @@ from tests.conftest import write_coco, write_image
 from tests.scripts import run_script
 from train import Autocast, build, main, resume_from, state_to_resume
 from utils import checkpoint, parallel
+from utils.build import build_average
 from utils.log import read_log
 from utils.predict import forward
 from utils.recipes import RECIPES
@@ -311,6 +312,18 @@ def test_a_run_may_go_on_where_another_precision_is_fast(before, after):
     model, parts = build_parts(after)
     assert resume_from(content_of(*build_parts(before)), model, parts)[0] == 3
     assert scale_of(parts) == scale_of(build_parts(after)[1])
+
+
+def test_without_its_average_a_run_goes_on_from_the_weights_that_it_trained():
+    model, parts = build_parts("float32")
+    average = build_average(model, 0.9)
+    average.update_parameters(model)
+    with torch.no_grad():
+        model.box_head.last.bias += 1
+    content = content_of(average.module, parts | dict(ema=average, training=model))
+    other, other_parts = build_parts("float32")
+    resume_from(content, other, other_parts)
+    assert torch.equal(other.box_head.last.bias, model.box_head.last.bias)
 
 
 def test_what_a_run_reports_is_its_best_checkpoint_and_a_finished_run_reports_again(trained):

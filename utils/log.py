@@ -125,8 +125,7 @@ class Log(AbstractContextManager):
             f"iteration {iteration}: "
             + ", ".join(f"{name} {value:.3f}" for name, value in first.items())
         )
-        known_first = {name: value for name, value in first.items() if not math.isnan(value)}
-        self.show("val", iteration, known_first)
+        self.show("val", iteration, first)
         if self.watchers:
             threshold = evaluation.operating_point.threshold
             picture = prediction_sheet(dataset, evaluation.detections, threshold)
@@ -141,8 +140,9 @@ class Log(AbstractContextManager):
 
     def show(self, split, iteration, values):
         """Add a point to the curve of each value, in a browser if the recipe asks for it."""
+        finite = {name: value for name, value in values.items() if math.isfinite(value)}
         for watcher in self.watchers:
-            watcher.points(split, iteration, values)
+            watcher.points(split, iteration, finite)
 
     def write(self, iteration, values):
         """Append an entry. A full disk does not stop the training, and is reported only once."""
@@ -209,11 +209,15 @@ def lines_of(path):
 
 
 def forget_after(path, iteration):
-    """Cut off a log after its last entry of this iteration or an earlier one."""
-    ends = [end for entry, end in entries_with_ends(path) if entry["iteration"] <= iteration]
+    """Cut off a log before its first entry of a later iteration, or of the end of the training."""
+    kept = 0
+    for entry, end in entries_with_ends(path):
+        if entry["iteration"] > iteration or "train_AP50" in entry:
+            break
+        kept = end
     try:
         with open(path, "r+b", opener=no_link) as file:
-            file.truncate(max(ends, default=0))
+            file.truncate(kept)
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror})") from None
 

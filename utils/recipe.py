@@ -87,7 +87,7 @@ class Recipe:
     frozen_norm: bool = setting(
         True, "keep the ResNet's batch norm as loaded; never if random", only="RetinaNet"
     )
-    frozen_stages: int = option(0, "first stages of the base to keep as they are; 0 if random")
+    frozen_stages: int = option(0, "first stages of the base with fixed weights; 0 if random")
     prior_probability: float = option(
         0.01, "score of every prior before training", over=0, below=1, only="RetinaNet"
     )

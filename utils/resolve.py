@@ -49,7 +49,7 @@ def resolve_recipe(flags, asked, classes, num_images, device, weights):
         base = base_recipe(flags, learned.get("model")) | dict(weights=asked.weights)
         base, reason = recipe_by_data(base, classes, num_images, device)
         recipe = with_flags(base, flags)
-    if weights.classes and flags.fit_priors is None:
+    if weights.classes and flags.fit_priors is None and not flags.recipe:
         # For the classes that it has learned, a detector needs no other priors.
         recipe |= dict(fit_priors=not set(classes) <= set(weights.classes))
     recipe = in_iterations(recipe | learned, num_images, flags.warmup)
@@ -71,11 +71,15 @@ def resumed_recipe(flags, stored):
     """The recipe of a checkpoint, changed by the flags, which must not change what it learned."""
     if flags.fit_priors:
         raise UserError("--resume with --fit-priors: the checkpoint has learned its own priors")
-    for name in ("model", "depth", "optimizer", "frozen_stages", "weights"):
-        typed = getattr(flags, name)
-        if typed is not None and typed != getattr(stored, name):
+    if flags.recipe:
+        raise UserError(f"--resume with --recipe {flags.recipe}: the checkpoint has its own recipe")
+    if flags.ema and not stored.ema:
+        raise UserError(f"--resume with --ema {flags.ema}: the checkpoint has no averaged weights")
+    given = given_fields(flags)
+    for name in ("model", "depth", "optimizer", "frozen_stages", "weights", "classes"):
+        if name in given and given[name] != getattr(stored, name):
             raise UserError(
-                f"--resume with --{name.replace('_', '-')} {typed}: the checkpoint has "
+                f"--resume with {label('', name)} {given[name]}: the checkpoint has "
                 f"{getattr(stored, name)}; to start another training from it, use --weights"
             )
     # Only what was typed decides where anything is written or sent.
@@ -169,6 +173,8 @@ def with_flags(recipe, flags):
     given = given_fields(flags)
     changes = given | source_changes(flags, given)
     if getattr(flags, "basenet", None):
+        if "weights" in given:
+            raise UserError("--basenet and --weights say the same: name one of them")
         changes["weights"] = flags.basenet
     # ssd.pytorch's --visdom takes a truth value.
     if str(given.get("visdom")).lower() in ("true", "false"):
@@ -179,7 +185,9 @@ def with_flags(recipe, flags):
         jitter = tuple(round(side * scale) for side in recipe.jitter)
         changes = dict(jitter=jitter, max_size=round(recipe.max_size * scale)) | changes
     if "milestones" in given:
-        changes["schedule"] = "milestones"
+        changes |= dict(schedule="milestones", milestone_epochs=())
+    elif "gamma" in given and recipe.schedule == "cosine":
+        raise UserError(f"--gamma {given['gamma']}: name --milestones, at which lr is to fall, too")
     if "batch" in given and "lr" not in given:
         # The learning rate follows the batch (Goyal et al., 2017).
         changes["lr"] = recipe.lr * given["batch"] / recipe.batch
@@ -203,15 +211,24 @@ def source_changes(flags, given):
     if not typed:
         return {}
     dataset = dataset_of(flags)
-    if not dataset:
-        name, value = next(iter(typed.items()))
-        raise UserError(f"{label('', name)} {value}: name --annotations or --root as well")
+    for name in ("images", "val_images", "val_annotations", "class_list"):
+        if name in typed and "annotations" not in typed:
+            raise UserError(f"{label('', name)} {typed[name]}: name --annotations as well")
+    if "root" in typed and "annotations" in typed:
+        raise UserError(f"--root {typed['root']}: with --annotations, the folder is --images")
+    if "class_list" in typed and dataset != "csv":
+        raise UserError(f"--class-list {typed['class_list']}: only for csv files of annotations")
     return {name: getattr(Recipe(), name) for name in SOURCE} | typed | dict(dataset=dataset)
 
 
 def schedule_changes(given, recipe, factor):
     """What follows from a new length of the training: milestones keep their share of it, and the
     warm-up takes at most a tenth."""
+    if {"iterations", "epochs"} <= set(given):
+        raise UserError("--iters and --epochs both say how long to train: name one of them")
+    for name in ("iterations", "epochs"):
+        if given.get(name) == 0:
+            raise UserError(f"{label('', name)} 0: must be at least 1")
     if factor == 1 and not {"iterations", "epochs"} & set(given):
         return {}
     in_epochs = "epochs" in given or recipe.epochs and "iterations" not in given

@@ -33,15 +33,16 @@ class Plateau:
         self.factor = 1.0
         self.best = math.inf
         self.stale_epochs = 0
-        self.sum = 0.0
+        self.sum, self.count = 0.0, 0  # of the losses of this epoch
 
     def update(self, iteration, loss):
         """Add the loss of an iteration; after the last one of an epoch, compare the mean."""
         self.sum = self.sum + loss
+        self.count += 1
         if iteration % self.per_epoch:
             return
-        mean = float(self.sum) / self.per_epoch
-        self.sum = 0.0
+        mean = float(self.sum) / self.count
+        self.sum, self.count = 0.0, 0
         self.stale_epochs += 1
         if mean < self.best * (1 - 1e-4):
             self.best = mean
@@ -52,7 +53,11 @@ class Plateau:
 
     def state_dict(self):
         return dict(
-            factor=self.factor, best=self.best, stale_epochs=self.stale_epochs, sum=float(self.sum)
+            factor=self.factor,
+            best=self.best,
+            stale_epochs=self.stale_epochs,
+            sum=float(self.sum),
+            count=self.count,
         )
 
     def load_state_dict(self, state):
@@ -60,6 +65,7 @@ class Plateau:
         self.best = float(state["best"])
         self.stale_epochs = int(state["stale_epochs"])
         self.sum = float(state["sum"])
+        self.count = int(state["count"])
 
 
 class FiniteCheck:

@@ -61,9 +61,8 @@ def parse_labels(folder, file, problems):
         if name == "DontCare":
             objects.append(Object(left, top, right, bottom, None, ignore=True))
         elif name in TYPES:
-            objects.append(Object(left, top, right, bottom, name))
-            if name in SIMILAR:
-                objects.append(Object(left, top, right, bottom, SIMILAR[name], ignore=True))
+            similar = SIMILAR.get(name)
+            objects.append(Object(left, top, right, bottom, name, similar=similar))
         else:
             problems.append(f"{path}, line {line}: {name!r} is not one of {', '.join(TYPES)}")
     return Entry(folder.find_by_stem(file), None, stem_of(file), objects)
