@@ -29,7 +29,6 @@ from contextlib import redirect_stdout, suppress
 from pathlib import Path
 
 os.environ |= dict(OMP_NUM_THREADS="1", CUDA_VISIBLE_DEVICES="")
-os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp()
 
 import numpy as np
 import torch
