@@ -45,12 +45,15 @@ def load_detector(path):
         # Imported here, for nothing else needs it: this file is read for every training's weights.
         from utils.onnx import load_onnx
 
-        return load_onnx(path)
-    content, _ = open_checkpoint(path)
-    notes = content.get("notes")
-    for note in notes if isinstance(notes, list) else ():
-        print(f"{path}: {note}")
-    return checkpoint.build_model(content, path)
+        loaded = load_onnx(path)
+    else:
+        content, _ = open_checkpoint(path)
+        notes = content.get("notes")
+        for note in notes if isinstance(notes, list) else ():
+            print(f"{path}: {note}")
+        loaded = checkpoint.build_model(content, path)
+    # Only a training cuts batches into parts; to detect, a batch of any size will do.
+    return loaded._replace(recipe=loaded.recipe | dict(accumulate=1))
 
 
 def open_checkpoint(path, content=None, classes=None, prior_sizes=()):

@@ -52,6 +52,14 @@ def test_coco_results_have_the_dataset_s_own_ids(folder, tmp_path, monkeypatch):
     assert all(len(result["bbox"]) == 4 and min(result["bbox"][2:]) > 0 for result in results)
 
 
+def test_a_detector_that_was_trained_in_parts_of_a_batch_takes_one_image(tmp_path, monkeypatch):
+    write_coco(tmp_path / "set", [[(10, 10, 20, 20, 0), (50, 20, 30, 30, 1)]] * 5, "val")
+    save_random_detector(tmp_path / "best.pth", accumulate=2)
+    flags = ("--root", tmp_path / "set", "--output", tmp_path / "out")
+    assert run(tmp_path, monkeypatch, *flags) == 0 and (tmp_path / "out/4.jpg").exists()
+    assert "AP50" in run_script("eval.py", tmp_path / "best.pth", *flags[:2], "--batch", "1")
+
+
 def test_the_truth_is_drawn_in_white(folder, tmp_path, monkeypatch):
     flags = ("--dataset", "coco", "--root", folder / "set", "--split", "all")
     run(folder, monkeypatch, *flags, "--output", tmp_path / "out", "--score-threshold", "1")

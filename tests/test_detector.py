@@ -17,11 +17,11 @@ from utils.recipes import RECIPES
 RECIPE = RECIPES["shapes"] | dict(precision="float32", score_threshold=0.0, resize=64, max_size=96)
 
 
-def save_random_detector(path):
-    """A checkpoint of random weights, the same every time."""
+def save_random_detector(path, **changes):
+    """A checkpoint of random weights, the same every time, with changes in its recipe."""
     torch.manual_seed(0)
     model, _ = build_detector(RECIPE, 2)
-    checkpoint.save(path, checkpoint.detector_content(model, RECIPE, ["cat", "dog"]))
+    checkpoint.save(path, checkpoint.detector_content(model, RECIPE | changes, ["cat", "dog"]))
 
 
 @pytest.fixture(scope="module")
