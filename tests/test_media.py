@@ -7,6 +7,7 @@ import pytest
 
 from data.text import UserError
 from tests.conftest import write_image
+from utils.files import mark_as_own
 from utils.media import (
     Background,
     VideoReader,
@@ -50,6 +51,14 @@ def test_a_folder_means_its_images_and_videos(photos, tmp_path):
     inputs = find_inputs(["photos"], tmp_path / "out")
     assert [type(source).__name__ for source in inputs] == ["ImageInput", "VideoInput"]
     assert copies(inputs) == [str(tmp_path / "out" / n) for n in ("a.jpg", "sub/b.png", "clip.mp4")]
+
+
+def test_a_folder_means_none_of_the_pictures_that_this_program_drew_in_it(photos):
+    mark_as_own(photos / "detections")
+    write_image(photos / "detections/a.jpg")
+    assert len(named_files(["photos"])) == 3
+    [(path, place)] = named_files(["photos/detections"])
+    assert path == Path("photos/detections/a.jpg") and place == Path("a.jpg")
 
 
 def test_a_glob_that_the_shell_left_means_its_files(photos, tmp_path):

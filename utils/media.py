@@ -15,6 +15,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from data.folder import list_files
 from data.images import EXTENSIONS, read_image
 from data.text import UserError
 from utils import draw
@@ -152,10 +153,10 @@ def files_of(name):
         return [(path, Path(path.name))]
     if path.is_dir():
         endings = (*EXTENSIONS, *VIDEO_ENDINGS)
-        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in endings)
+        files = sorted(file for file in list_files(path) if file.lower().endswith(endings))
         if not files:
             raise UserError(f"{path}: no images in this folder and no videos")
-        return [(file, file.relative_to(path)) for file in files]
+        return [(path / file, Path(file)) for file in files]
     if name.isdecimal():
         return [(path, Path(f"camera{name}"))]
     files = [Path(file) for file in sorted(glob.glob(name, recursive=True))]
