@@ -164,9 +164,10 @@ def expand(image_size, random):
 def crop(window, boxes, ignore, random):
     """A part of the window that has a drawn IoU, or more, with some object (SSD, Sec. 2.2).
 
-    Returns the part as xyxy, the mask [N] of the objects whose centres are in it, and the IoU that
-    was drawn. One object with this IoU is enough: if all had to have it, crowded images would
-    hardly ever be cropped. In an image without objects, any part will do.
+    Returns the part as xyxy, the mask [N] of what is kept, and the IoU that was drawn. Objects are
+    kept if their centres are in the part; areas to ignore always, as any of their pixels may show.
+    One object with this IoU is enough: if all had to have it, crowded images would hardly ever be
+    cropped. In an image without objects, any part will do.
     """
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     real = boxes[~ignore]
@@ -180,7 +181,7 @@ def crop(window, boxes, ignore, random):
                 continue
             inside = ((centres > part[:2]) & (centres < part[2:])).all(axis=1)
             if not len(real) or inside[~ignore].any():
-                return part, inside, min_iou
+                return part, inside | ignore, min_iou
 
 
 def random_part(window, random):

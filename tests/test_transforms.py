@@ -197,6 +197,14 @@ def test_some_object_reaches_the_overlap_of_its_crop():
             assert (kept == ((centres > window[:2]) & (centres < window[2:])).all(axis=1)).all()
 
 
+def test_an_ignored_area_stays_ignored_wherever_its_centre_is():
+    boxes = np.array([[20, 100, 120, 200], [150, 0, 300, 300]], np.float32)
+    ignore = np.array([False, True])
+    for _ in range(300):
+        _, kept, _ = crop(np.array([0, 0, 300, 300], np.float32), boxes, ignore, RANDOM)
+        assert kept.all(), "a crop without an object is drawn again, whatever is ignored in it"
+
+
 @pytest.mark.parametrize("draws", (500, pytest.param(10_000, marks=pytest.mark.long)))
 def test_every_draw_keeps_every_box_within_the_image_and_over_a_pixel(draws):
     image, target = many(8)
