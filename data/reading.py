@@ -201,9 +201,9 @@ def select_classes(source, names=None):
                 + (counted if unknown[0].isdecimal() else "")
             )
         return list(names)
-    alike = Counter(name.strip().lower() for name in source.classes)
+    alike = Counter(map(str.lower, source.classes))
     for name in source.classes:
-        if alike[name.strip().lower()] > 1:
+        if alike[name.lower()] > 1:
             source.notes.append(f"another class is named almost like {name!r}")
     found = set(object_names(source.splits))
     empty = [name for name in source.classes if name not in found]

@@ -163,6 +163,17 @@ def test_a_class_that_is_listed_twice_is_one_class_and_said(tmp_path):
     assert records.notes[0].endswith("2017.json: two categories are named 'cat' and are one class")
 
 
+def test_blanks_around_the_name_of_a_class_are_a_slip(tmp_path):
+    content = write_coco(tmp_path, OBJECTS)
+    content["categories"][0]["name"] = " cat\n"
+    content["categories"].append(dict(id=3, name="dog "))
+    content["annotations"][0]["category_id"] = 3
+    change(tmp_path, content)
+    classes, records = read_split("coco", tmp_path)
+    assert classes == ["cat", "dog"] and len(records.boxes) == 2
+    assert records.notes[0].endswith("two categories are named 'dog' and are one class")
+
+
 def test_a_missing_image_is_named_with_the_file_that_names_it(tmp_path):
     write_coco(tmp_path, OBJECTS)
     (tmp_path / "train2017/1.jpg").unlink()

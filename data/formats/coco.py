@@ -118,6 +118,7 @@ def read_categories(content, path, notes):
             raise UserError(f"{path}: categories[{place}] has no name or no id")
         if number in names:
             raise UserError(f"{path}: categories[{place}]: its id, {number!r}, is there twice")
+        name = name.strip()
         if name in names.values():
             notes.append(f"{path}: two categories are named {name!r} and are one class")
         names[number] = name
