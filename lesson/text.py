@@ -68,7 +68,7 @@ def paper_numbers():
         "paper.ssd_second": f"{ssd.SIZES[300][1]}",
         "paper.retinanet_largest": f"{retinanet.SIZES[-1]}",
         "paper.retinanet_very_largest": f"{retinanet.SIZES[-1] * retinanet.SCALES[-1]:.0f}",
-        "paper.recalls": f"{len(RECALLS)}",
+        "paper.recalls": f"{len(RECALLS['coco'])}",
         "paper.passes": f"{FULL_STRENGTH_PASSES}",
         "paper.ssd_nms": f"{ssd300.nms_iou:g}",
         "paper.nms": f"{coco.nms_iou:g}",

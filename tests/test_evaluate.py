@@ -1,12 +1,26 @@
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from tests.conftest import make_records
 from tests.test_metrics import detected
-from utils.evaluation.evaluate import best_f1, best_operating_points, interval, weighted_precision
-from utils.evaluation.metrics import average_precision, coco_metrics, match_detections
+from utils.evaluation.evaluate import (
+    best_f1,
+    best_operating_points,
+    evaluate,
+    interval,
+    weighted_precision,
+)
+from utils.evaluation.metrics import (
+    METRICS,
+    coco_metrics,
+    compute_metrics,
+    match_detections,
+)
+from utils.recipe import Recipe
 
 
 def mask(text):
@@ -56,37 +70,48 @@ def test_every_class_has_its_own_threshold_and_all_have_one():
 
 def test_the_interval_holds_the_metric_and_shrinks_with_more_images():
     metrics, _, matches = coco_metrics(["a", "b"], RECORDS, found_in(6))
-    low, high = interval(matches)
+    low, high = interval(matches, "coco")
     assert low < metrics["AP"] < high and high - low > 0.3
     many = make_records([((100, 100), [(0, 0, 40, 40, "a"), (50, 50, 90, 90, "b")])] * 300)
     found = {i: found_in(6)[i % 10] for i in range(300)}
-    low, high = interval(coco_metrics(["a", "b"], many, found)[2])
+    low, high = interval(coco_metrics(["a", "b"], many, found)[2], "coco")
     assert high - low < 0.15
 
 
 def test_certain_detections_have_no_spread_and_many_images_no_interval():
     _, _, matches = coco_metrics(["a", "b"], RECORDS, found_in(10))
-    assert interval(matches) == pytest.approx((1, 1))
+    assert interval(matches, "coco") == pytest.approx((1, 1))
     large = {name: match._replace(objects=np.ones(1001)) for name, match in matches.items()}
-    assert interval(large) is None
+    assert interval(large, "coco") is None
 
 
-def test_equal_weights_are_coco_s_own_average():
-    metrics, per_class, matches = coco_metrics(["a", "b"], RECORDS, found_in(6))
+@pytest.mark.parametrize("metric", METRICS)
+def test_equal_weights_are_the_metric_itself(metric):
+    _, per_class, matches = compute_metrics(metric, ["a", "b"], RECORDS, found_in(6))
     for name, match in matches.items():
-        assert weighted_precision(match, np.ones(10, int)) == pytest.approx(per_class[name]["AP"])
+        precision = weighted_precision(match, np.ones(10, int), metric)
+        assert precision == pytest.approx(next(iter(per_class[name].values())), abs=1e-12)
+
+
+def test_the_interval_is_of_the_metric_that_it_stands_behind(monkeypatch):
+    monkeypatch.setattr("utils.evaluation.evaluate.detect_all", lambda *_: found_in(6))
+    dataset = SimpleNamespace(classes=["a", "b"], records=RECORDS)
+    recipes = [Recipe(metric=metric) for metric in METRICS]
+    results = [evaluate(torch.nn.Identity(), dataset, recipe, None) for recipe in recipes]
+    assert all(result.interval[0] < result.result < result.interval[1] for result in results)
+    coco, points, area = (result.interval[0] for result in results)
+    # The fewer the recalls, the more the one at zero, where precision is 1, counts among them.
+    assert area < coco < points
 
 
 def test_a_weight_of_two_is_the_image_twice():
-    match = match_detections(["a", "b"], RECORDS, found_in(6))["a"]
+    match = match_detections(["a", "b"], RECORDS, found_in(7))["a"]
     weights = np.array([2] + [1] * 8 + [0])
     twice = np.concatenate([[0], np.arange(9)])
     records = RECORDS.subset(twice)
-    found = {i: found_in(6)[j] for i, j in enumerate(twice.tolist())}
+    found = {i: found_in(7)[j] for i, j in enumerate(twice.tolist())}
     again = match_detections(["a", "b"], records, found)["a"]
-    assert weighted_precision(match, weights) == pytest.approx(
-        weighted_precision(again, np.ones(10, int))
-    )
-    assert average_precision(again.hits[0][again.counts[0]], again.objects.sum()) == pytest.approx(
-        0.7, abs=0.01
-    )
+    for metric, value in dict(coco=81 / 101, voc07=9 / 11, voc12=0.8).items():
+        precision = weighted_precision(match, weights, metric)
+        assert precision == weighted_precision(again, np.ones(10, int), metric)
+        assert precision == pytest.approx(value)

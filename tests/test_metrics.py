@@ -176,10 +176,10 @@ def voc100():
     )
 
 
-@pytest.mark.parametrize("eleven_points", (True, False))
-def test_voc_precision_is_what_a_second_computation_finds(voc100, eleven_points):
+@pytest.mark.parametrize("metric", ("voc07", "voc12"))
+def test_voc_precision_is_what_a_second_computation_finds(voc100, metric):
     classes, records, detections = voc100
-    metrics, per_class, _ = voc_metrics(classes, records, detections, eleven_points)
+    metrics, per_class, _ = voc_metrics(classes, records, detections, metric)
     expected = {}
     for label, name in enumerate(classes):
         rows = {i: records.objects(i) for i in range(len(records))}
@@ -195,7 +195,7 @@ def test_voc_precision_is_what_a_second_computation_finds(voc100, eleven_points)
             {i: records.boxes[row][mine[i]].tolist() for i, row in rows.items()},
             {i: records.ignore[row][mine[i]].tolist() for i, row in rows.items()},
             guesses,
-            eleven_points,
+            metric == "voc07",
         )
     assert {name: one["AP50"] for name, one in per_class.items()} == pytest.approx(expected)
     assert metrics["mAP"] == pytest.approx(np.mean(list(expected.values())))
@@ -301,9 +301,11 @@ def test_a_miss_at_the_end_costs_nothing_and_one_at_the_start_does():
 
 def test_eleven_points_are_the_mean_at_eleven_recalls():
     # Recalls 0 to 0.5 have a precision of 1, those beyond are never reached.
-    assert ap(1, objects=2, eleven_points=True) == pytest.approx(6 / 11)
+    assert ap(1, objects=2, metric="voc07") == pytest.approx(6 / 11)
+    tenths = [ap(*[1] * count, objects=10, metric="voc07") for count in range(1, 11)]
+    assert tenths == pytest.approx([count / 11 for count in range(2, 12)])
 
 
 def test_no_detections_are_worth_nothing_and_no_objects_have_no_number():
-    assert ap(objects=2) == ap(objects=2, eleven_points=True) == 0
+    assert ap(objects=2) == ap(objects=2, metric="voc07") == 0
     assert math.isnan(ap(0, objects=0)) and math.isnan(ap(objects=0))

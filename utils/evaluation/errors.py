@@ -14,7 +14,7 @@ import torch
 from data.records import ANY_CLASS
 from data.summary import box_sides
 from layers.boxes import area, intersection, iou
-from utils.evaluation.metrics import ap_at_101_recalls, pairwise_iou
+from utils.evaluation.metrics import average_precision, pairwise_iou
 
 POSITIVE_IOU = 0.5  # from which on a detection of the right class is a hit
 BACKGROUND_IOU = 0.1  # up to which a detection touches no object
@@ -217,8 +217,7 @@ def mean_ap50(classes, errors):
             chosen = errors.labels == label
             order = np.argsort(-errors.scores[chosen], kind="stable")
             hits = (errors.kinds[chosen] == HIT)[order]
-            ranks = np.arange(1, len(hits) + 1)
-            values.append(ap_at_101_recalls(np.cumsum(hits), ranks, num_objects))
+            values.append(average_precision(hits, num_objects, "coco"))
     return float(np.mean(values)) if values else math.nan
 
 

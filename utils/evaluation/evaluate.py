@@ -14,7 +14,7 @@ from data.text import some
 from utils import parallel
 from utils.build import build_loader
 from utils.evaluation.errors import Errors, breakdown, breakdown_lines, find_errors
-from utils.evaluation.metrics import ap_at_101_recalls, compute_metrics
+from utils.evaluation.metrics import average_precision, compute_metrics
 from utils.predict import predict, to_original
 from utils.stop import read_batches
 
@@ -68,7 +68,7 @@ def evaluate(model, dataset, recipe, device):
         recipe.metric, dataset.classes, dataset.records, detections
     )
     points = best_operating_points(matches)
-    return Evaluation(metrics, per_class, interval(matches), *points, detections)
+    return Evaluation(metrics, per_class, interval(matches, recipe.metric), *points, detections)
 
 
 def with_errors(evaluation, dataset):
@@ -156,8 +156,8 @@ def best_f1(scores, hits, counts, objects):
     return OperatingPoint(threshold, float(precision[best]), float(recall[best]), float(f1[best]))
 
 
-def interval(matches, seed=0):
-    """The 95 % interval of the average precision over resampled images -> (low, high).
+def interval(matches, metric, seed=0):
+    """The 95 % interval of a metric, as METRICS names it, over resampled images -> (low, high).
 
     matches: class name -> Matches. Efron's bootstrap: as many images are drawn as there are, with
     repetition, again and again; a difference within the interval may be chance. None for a single
@@ -170,7 +170,7 @@ def interval(matches, seed=0):
     values = []
     for _ in range(BOOTSTRAP_ROUNDS):
         weights = np.bincount(random.integers(num_images, size=num_images), minlength=num_images)
-        precisions = [weighted_precision(match, weights) for match in matches.values()]
+        precisions = [weighted_precision(match, weights, metric) for match in matches.values()]
         known = [value for value in precisions if not math.isnan(value)]
         if known:
             values.append(np.mean(known))
@@ -180,20 +180,17 @@ def interval(matches, seed=0):
     return float(low), float(high)
 
 
-def weighted_precision(matches, weights):
+def weighted_precision(matches, weights, metric):
     """The average precision of a class where image i counts weights[i] times; nan without objects.
 
     Over all IoU thresholds of the Matches.
     """
     num_objects = (matches.objects * weights).sum()
-    if num_objects == 0:
-        return math.nan
     weight = weights[matches.images]
-    values = []
-    for hits, counts in zip(matches.hits, matches.counts):
-        true_positives = np.cumsum(hits * weight)
-        ranks = np.cumsum(counts * weight)
-        values.append(ap_at_101_recalls(true_positives, ranks, num_objects))
+    values = [
+        average_precision(hits * weight, num_objects, metric, counts * weight)
+        for hits, counts in zip(matches.hits, matches.counts)
+    ]
     return float(np.mean(values))
 
 

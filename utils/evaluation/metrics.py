@@ -22,7 +22,9 @@ COCO_NAMES = (
     "AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large",
     "AR_1", "AR_10", "AR_100", "AR_small", "AR_medium", "AR_large",
 )  # fmt: skip
-RECALLS = np.linspace(0, 1, 101)  # where COCO reads the precision
+# The recalls at which the precision is read; voc12 takes all. linspace rounds some of them up, so
+# that 6 of 10 objects would not reach 0.6; COCO's are so in pycocotools.
+RECALLS = dict(voc07=np.arange(11) / 10, coco=np.linspace(0, 1, 101))
 
 
 class Matches(NamedTuple):
@@ -43,7 +45,7 @@ def compute_metrics(metric, classes, records, detections):
     """
     if metric == "coco":
         return coco_metrics(classes, records, detections)
-    return voc_metrics(classes, records, detections, eleven_points=metric == "voc07")
+    return voc_metrics(classes, records, detections, metric)
 
 
 def coco_metrics(classes, records, detections):
@@ -150,13 +152,13 @@ def mean_precision(precision):
     return float(known.mean()) if len(known) else math.nan
 
 
-def voc_metrics(classes, records, detections, eleven_points=False):
+def voc_metrics(classes, records, detections, metric="voc12"):
     """VOC's average precision of each class at an IoU of 0.5, and their mean, as compute_metrics()
     returns them."""
     matches = match_detections(classes, records, detections)
     per_class = {}
     for name, (_, _, hits, counts, objects) in matches.items():
-        precision = average_precision(hits[0][counts[0]], objects.sum(), eleven_points)
+        precision = average_precision(hits[0], objects.sum(), metric, counts[0])
         per_class[name] = dict(AP50=precision)
     known = [values["AP50"] for values in per_class.values() if not math.isnan(values["AP50"])]
     return dict(mAP=float(np.mean(known)) if known else math.nan), per_class, matches
@@ -219,32 +221,22 @@ def match_image(boxes, labels, true_boxes, true_labels, ignore, min_iou):
     return hits, counts
 
 
-def average_precision(hits, num_objects, eleven_points=False):
+def average_precision(hits, num_objects, metric="voc12", counts=None):
     """The precision of detections, averaged over recall; nan where there is no object.
 
-    hits [D]: whether each detection, the highest score first, found an object. PASCAL VOC takes the
-    area below the curve of precision over recall, in 2007 the mean at eleven points of it.
+    hits [D]: how many objects each detection, the highest score first, found. counts [D]: as how
+    many detections it counts, by default 1. PASCAL VOC takes the area below the curve of precision
+    over recall, in 2007 the mean at eleven points of it, and COCO that at 101; at a recall that is
+    never reached, it is zero.
     """
     if num_objects == 0:
         return math.nan
+    ranks = np.arange(1, len(hits) + 1) if counts is None else np.cumsum(counts)
     true_positives = np.cumsum(hits)
     recall = true_positives / num_objects
-    precision = true_positives / np.arange(1, len(hits) + 1)
+    precision = true_positives / np.maximum(ranks, 1)
     # At every recall, the best precision at this recall or a higher one counts.
     precision = np.maximum.accumulate(precision[::-1])[::-1]
-    if eleven_points:
-        points = np.linspace(0, 1, 11)
-        return float(np.mean([precision[recall >= point].max(initial=0) for point in points]))
-    return float((np.diff(recall, prepend=0) * precision).sum())
-
-
-def ap_at_101_recalls(true_positives, ranks, num_objects):
-    """The mean of the precision at 101 recalls, which is COCO's average precision.
-
-    true_positives [D] and ranks [D] count the hits and the detections down to each of them, the
-    highest score first.
-    """
-    recall = true_positives / num_objects
-    precision = true_positives / np.maximum(ranks, 1)
-    precision = np.maximum.accumulate(precision[::-1])[::-1]
-    return float(np.append(precision, 0.0)[np.searchsorted(recall, RECALLS)].mean())
+    if metric == "voc12":
+        return float((np.diff(recall, prepend=0) * precision).sum())
+    return float(np.append(precision, 0.0)[np.searchsorted(recall, RECALLS[metric])].mean())
