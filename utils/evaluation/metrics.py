@@ -22,9 +22,9 @@ COCO_NAMES = (
     "AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large",
     "AR_1", "AR_10", "AR_100", "AR_small", "AR_medium", "AR_large",
 )  # fmt: skip
-# The recalls at which the precision is read; voc12 takes all. linspace rounds some of them up, so
-# that 6 of 10 objects would not reach 0.6; COCO's are so in pycocotools.
-RECALLS = dict(voc07=np.arange(11) / 10, coco=np.linspace(0, 1, 101))
+# The recalls at which the precision is read; voc12 takes all. Some are rounded up a little, so that
+# 6 of 10 objects do not reach 0.6: so it is in pycocotools and in the usual programs for VOC.
+RECALLS = dict(voc07=np.linspace(0, 1, 11), coco=np.linspace(0, 1, 101))
 
 
 class Matches(NamedTuple):
