@@ -94,7 +94,7 @@ def test_equal_weights_are_the_metric_itself(metric):
 
 
 def test_the_interval_is_of_the_metric_that_it_stands_behind(monkeypatch):
-    monkeypatch.setattr("utils.evaluation.evaluate.detect_all", lambda *_: found_in(6))
+    monkeypatch.setattr("utils.evaluation.evaluate.detect_all", lambda *_: found_in(7))
     dataset = SimpleNamespace(classes=["a", "b"], records=RECORDS)
     recipes = [Recipe(metric=metric) for metric in METRICS]
     results = [evaluate(torch.nn.Identity(), dataset, recipe, None) for recipe in recipes]
