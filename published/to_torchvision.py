@@ -27,7 +27,15 @@ resnet = resnet{depth}(norm_layer=partial(nn.BatchNorm2d, eps={epsilon}))
 coarser = LastLevelP6P7({p6_channels}, {channels})
 backbone = BackboneWithFPN(resnet, {layers}, {base_channels}, {channels}, coarser)
 priors = {priors}
-anchors = AnchorGenerator([[0]] * len(priors), [[1]] * len(priors))
+strides = {strides}  # pixels from cell to cell; None: the image's side // its cells
+
+
+class Anchors(AnchorGenerator):
+    def grid_anchors(self, grid_sizes, fitted_strides):
+        return super().grid_anchors(grid_sizes, strides or fitted_strides)
+
+
+anchors = Anchors([[0]] * len(priors), [[1]] * len(priors))
 anchors.cell_anchors = [torch.tensor(level) for level in priors]
 head = RetinaNetHead({channels}, {shapes}, {classes}, norm_layer={norm})
 for part in (head.classification_head, head.regression_head):
@@ -93,6 +101,7 @@ def retinanet_code(loaded, common):
     levels = build_levels(recipe)
     first = 6 - model.num_base_maps  # of the ResNet's feature maps that the pyramid takes
     base_channels = model.base.channels[-model.num_base_maps :]
+    strides = [[level.stride, level.stride] for level in levels]  # y, x
     return RETINANET_CODE.format(
         depth=recipe.depth,
         epsilon=recipe.conventions.norm_epsilon,
@@ -101,6 +110,7 @@ def retinanet_code(loaded, common):
         base_channels=base_channels,
         layers={f"layer{layer - 1}": str(layer - first) for layer in range(first, 6)},
         priors=[[list(prior) for prior in level.base_priors] for level in levels],
+        strides=None if recipe.conventions.fitted_stride else strides,
         shapes=len(levels[0].base_priors),
         classes=len(loaded.classes),
         norm="partial(nn.GroupNorm, 32)" if recipe.head_norm == "group" else None,

@@ -1,7 +1,9 @@
 import pytest
 import torch
+from torchvision.models.detection.image_list import ImageList
 
 from data.text import UserError
+from layers.priors import grid_size
 from published.conventions import CONVENTIONS
 from published.families import retinanet_state, ssd_state
 from published.to_torchvision import torchvision_code, torchvision_state
@@ -71,6 +73,18 @@ def test_torchvision_finds_the_same(detector):
         same_label = our["labels"][:25, None] == their["labels"] - int(is_ssd)
         apart = (our["boxes"][:25, None] - their["boxes"]).abs().amax(dim=-1)
         assert apart.masked_fill(~same_label, 1e6).amin(dim=1).max() < 0.01
+
+
+@pytest.mark.parametrize("name", ("paper", "p5"))  # constant strides, and fitted ones
+def test_torchvision_lays_our_priors_where_strides_do_not_divide_the_image(name):
+    detector = random_detector(RECIPE[name])
+    scope = {}
+    exec(torchvision_code(detector), scope)
+    size = (320, 416)
+    maps = [torch.zeros(1, 1, *grid_size(size, level)) for level in detector.model.levels]
+    images = ImageList(torch.zeros(1, 3, *size), [size])
+    theirs = scope["model"].anchor_generator(images, maps)[0]
+    torch.testing.assert_close(theirs, detector.model.priors(size))
 
 
 def test_its_tensors_come_back_bit_for_bit(detector):
