@@ -3,7 +3,7 @@
 import torch
 from torchvision.ops import batched_nms
 
-from layers.boxes import clip, decode
+from layers.boxes import area, clip, decode
 
 
 def detections(
@@ -51,6 +51,8 @@ def detections(
 def best_survivors(boxes, scores, labels, nms_iou, count):
     """The indices of the boxes that NMS keeps, best first, at most count."""
     order = scores.argsort(descending=True, stable=True)
+    # Boxes outside the image have no area left, and could not suppress each other.
+    order = order[area(boxes[order]) > 0]
     # Only a better box can suppress a box, so the best few can be processed without the rest. If
     # too few of them are kept, repeat with more.
     num_tried = 4 * count

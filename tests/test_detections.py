@@ -127,6 +127,15 @@ def test_boxes_are_cut_at_the_border():
     assert found["boxes"].tolist() == [[0, 2, 20, 6]]
 
 
+@pytest.mark.parametrize("levels", (None, [2, 2]))
+def test_boxes_outside_the_image_are_no_detections_and_take_no_place_of_others(levels):
+    boxes = torch.tensor([[10.0, 0, 20, 10], [25, 0, 40, 10], [25, 0, 39, 10], [0, -9, 8, -2]])
+    scores = torch.tensor([[0.3], [0.9], [0.8], [0.7]])
+    rules = dict(levels=levels, max_detections=1)
+    found = detections(torch.zeros(4, 4), scores, boxes, (20, 20), torch.clone, **rules)
+    assert found["boxes"].tolist() == [[10, 0, 20, 10]]
+
+
 @pytest.mark.parametrize("count", (1, 5, 60, 1000))
 @pytest.mark.parametrize("nms_iou", (0.1, 0.5))
 def test_the_best_survivors_are_those_of_all_boxes(count, nms_iou):
