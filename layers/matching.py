@@ -29,14 +29,15 @@ def match(boxes, ignore, priors, positive_iou, negative_iou, force_match=True):
         matches, overlap = match_by_threshold(*chunk, priors, positive_iou, negative_iou)
         parts.append(matches)
         if force_match:
-            # The other objects take N - 1 priors at most, so one of an object's N best is free.
-            best.append(overlap.topk(num_objects))
+            # The other objects take N - 1 priors at most, so one of an object's N best is free, if
+            # there are so many.
+            best.append(overlap.topk(min(num_objects, len(priors))))
     matches = torch.cat(parts)
     if force_match:
         best_overlap, best_prior = map(torch.cat, zip(*best))
         chosen = best_priors(best_overlap, best_prior)
-        # Objects to ignore have no row, and take no prior.
-        rows = torch.arange(num_objects, device=ignore.device).where(~ignore, -1)
+        rows = torch.arange(num_objects, device=ignore.device).where(chosen >= 0, -1)
+        chosen = chosen.clamp(min=0)
         forced = torch.full_like(matches, -1).scatter_reduce(1, chosen, rows, reduce="amax")
         matches = forced.where(forced >= 0, matches)
     return matches
@@ -64,10 +65,11 @@ def best_priors(overlap, prior):
     with. The object with the largest overlap of all takes its prior, then the one with the
     largest among the remaining objects and priors, and so on, as in SSD's release (the paper, Sec.
     2.2, leaves open who goes first). Of equal overlaps, the first object goes first. An object
-    whose overlaps are all negative takes no prior; its entry is 0.
+    whose overlaps are all negative, as those of objects to ignore are, or whose priors are all
+    taken, gets none: -1.
     """
     objects = torch.arange(overlap.shape[1], device=overlap.device)
-    chosen = torch.zeros_like(prior[:, :, 0])
+    chosen = torch.full_like(prior[:, :, 0], -1)
     for _ in range(len(objects)):
         largest, place = overlap.flatten(1).max(dim=1, keepdim=True)
         taken = prior.flatten(1).gather(1, place)

@@ -159,17 +159,32 @@ def test_a_function_of_the_page_returns_what_that_of_layers_returns(name):
     torch.testing.assert_close(result, wanted, rtol=1e-4, atol=1e-5)
 
 
-@needs_node
-@pytest.mark.parametrize("count", (1, 7))
-def test_objects_that_want_one_prior_share_the_next_ones_as_in_layers(count):
-    objects, priors = random_boxes(1, seed=3).repeat(count, 1), random_boxes(1000, seed=4)
-    wanted = match(objects[None], torch.zeros(1, count).bool(), priors, 0.6, 0.05)[0]
+def matches_of_page_and_layers(objects, priors):
+    """The matches of all priors as lists: those that the page computes, and those of match()."""
     script = """
         const overlaps = inputs[0].map((box) => inputs[1].map((prior) => iou(box, prior)));
         return match(overlaps, inputs[1].length, 0.6, 0.05);
     """
-    assert run_js(script, objects.tolist(), priors.tolist()) == wanted.tolist()
-    assert (wanted >= 0).any() and (wanted == IGNORED).any() and (wanted == BACKGROUND).any()
+    nothing = torch.zeros(1, len(objects)).bool()
+    matches = match(objects[None], nothing, priors, 0.6, 0.05)[0].tolist()
+    return run_js(script, objects.tolist(), priors.tolist()), matches
+
+
+@needs_node
+@pytest.mark.parametrize("count", (1, 7))
+def test_objects_that_want_one_prior_share_the_next_ones_as_in_layers(count):
+    objects, priors = random_boxes(1, seed=3).repeat(count, 1), random_boxes(1000, seed=4)
+    shown, wanted = matches_of_page_and_layers(objects, priors)
+    assert shown == wanted
+    assert {0, IGNORED, BACKGROUND} <= set(wanted)
+
+
+@needs_node
+def test_objects_without_a_free_prior_take_none_as_in_layers():
+    generator = torch.Generator().manual_seed(0)
+    boxes = torch.tensor([0, 0, 60, 60]) + 30 * torch.rand(12, 4, generator=generator)
+    shown, wanted = matches_of_page_and_layers(boxes[:7], boxes[7:])  # All overlap each other.
+    assert shown == wanted and len(set(wanted)) == 5
 
 
 @needs_node

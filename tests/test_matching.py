@@ -209,10 +209,16 @@ def test_a_crowd_of_images_is_matched_as_each_alone_however_many_at_a_time(monke
             assert together.tolist() == alone
 
 
+def test_more_objects_than_priors_leave_the_worst_without_one():
+    touching = [(0, 0, 10, 10 - row, row) for row in range(6)]
+    assert sorted(matches_of(*touching)) == [0, 1, 2, 3]
+    assert matches_of(*touching, (20, 0, 30, 10, 6), (60, 0, 70, 9, 7))[::3] == [0, 7]
+
+
 def one_after_the_other(overlap, prior):
     """best_priors of one image, by lists: max gives the first of equal places."""
     places = [(row, rank) for row in range(len(overlap)) for rank in range(len(overlap))]
-    chosen = [0] * len(overlap)
+    chosen = [-1] * len(overlap)
     taken = set()
     while places:
         row, rank = max(places, key=lambda place: overlap[place].item())

@@ -91,11 +91,14 @@ function match(overlaps, count, positiveIou, negativeIou) {
     if (best >= positiveIou) matches[prior] = object;
     else if (best >= negativeIou) matches[prior] = IGNORED;
   }
-  bestPriors(overlaps).forEach((prior, object) => { matches[prior] = object; });
+  bestPriors(overlaps).forEach((prior, object) => {
+    if (prior !== null) matches[prior] = object;
+  });
   return matches;
 }
 
-// A prior for each object, the largest overlap first; no two objects get the same.
+// A prior for each object, the largest overlap first; no two objects get the same. null: none is
+// left.
 function bestPriors(overlaps) {
   const chosen = new Array(overlaps.length).fill(null);
   const taken = new Set();
@@ -107,6 +110,7 @@ function bestPriors(overlaps) {
         if (overlap > largest && !taken.has(j)) { largest = overlap; object = i; prior = j; }
       });
     });
+    if (largest < 0) break;
     chosen[object] = prior;
     taken.add(prior);
   }
