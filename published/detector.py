@@ -58,11 +58,12 @@ class Detector:
         self.recipe = loaded.recipe | (changes or {})
         if precision is not None:
             self.recipe |= dict(precision=precision)
-        self.max_detections = max_detections or self.recipe.max_detections
-        # The network has to find everything that is to be shown.
-        most = max(self.recipe.max_detections, self.max_detections)
-        self.recipe = checked(self.recipe | dict(max_detections=most))
-        self.shown_labels = labels_of(shown_classes, self.classes)
+        if max_detections is not None:
+            self.recipe |= dict(max_detections=max_detections)
+        self.recipe = checked(self.recipe)
+        self.shown_classes = None
+        if shown_classes:
+            self.shown_classes = mask_of(shown_classes, self.classes).to(self.device)
         self.transform = build_transform(self.recipe)
         self.collate = build_collate(self.recipe)
 
@@ -96,7 +97,7 @@ class Detector:
         for numbers in groups.values():
             images = torch.cat([batches[number][0] for number in numbers]).to(self.device)
             targets = [target for number in numbers for target in batches[number][1]]
-            results = predict(self.model, images, targets, recipe)
+            results = predict(self.model, images, targets, recipe, self.shown_classes)
             for number, result, target in zip(numbers, results, targets):
                 result = to_original(result, target["size"], arrays[number].shape[:2])
                 detections[number] = self.shown(result, score_threshold)
@@ -105,8 +106,6 @@ class Detector:
     def shown(self, result, score_threshold):
         """The detections of an image that are to be shown, as arrays and names."""
         kept = result["scores"] >= score_threshold
-        kept &= torch.isin(result["labels"], self.shown_labels)
-        kept = kept.nonzero().flatten()[: self.max_detections]
         arrays = {name: value[kept].numpy() for name, value in result.items()}
         return arrays | dict(names=[self.classes[label] for label in arrays["labels"]])
 
@@ -121,12 +120,12 @@ class Detector:
         return draw.draw(as_array(image), boxes, labels, self.classes, scores, truth)
 
 
-def labels_of(names, classes):
-    """The labels of the named classes; of all classes if names is None."""
-    unknown = [name for name in names or () if name not in classes]
+def mask_of(names, classes):
+    """Which of the classes are named -> [C]."""
+    unknown = [name for name in names if name not in classes]
     if unknown:
         raise UserError(f"no class {', '.join(unknown)}: it knows {', '.join(classes)}")
-    return torch.tensor([i for i, name in enumerate(classes) if not names or name in names])
+    return torch.tensor([name in names for name in classes])
 
 
 def check_threshold(value):

@@ -74,6 +74,14 @@ def test_names_and_the_threshold_are_the_checkpoint_s(folder, detector):
     assert Detector(folder / "best.pth", "cpu").score_threshold == 0.5
 
 
+def test_the_classes_shown_lose_no_detections_to_others(folder):
+    rules = dict(device="cpu", score_threshold=0.0, max_detections=10)
+    changes = dict(pre_nms_topk=10)
+    for name in ("cat", "dog"):
+        shown = Detector(folder / "best.pth", shown_classes=[name], changes=changes, **rules)
+        assert shown(folder / "photo.png")["names"] == [name] * 10
+
+
 def test_it_draws_on_a_copy(folder, detector):
     image = np.zeros((80, 120, 3), np.uint8)
     drawn = detector.draw(image, detector(image))

@@ -33,11 +33,17 @@ def forward(model, images, precision):
 
 
 @torch.no_grad()
-def predict(model, images, targets, recipe):
+def predict(model, images, targets, recipe, shown_classes=None):
     """The detections of each image in a batch, as layers.detections returns them -> B dicts.
 
-    Boxes are in pixels of the images as the network sees them.
+    Boxes are in pixels of the images as the network sees them. shown_classes [C] is False for the
+    classes to leave out; by default, for none.
     """
+
+    def scores(class_logits):
+        all_scores = model.scores(class_logits)
+        return all_scores if shown_classes is None else all_scores * shown_classes
+
     image_size = tuple(images.shape[-2:])
     box_deltas, class_logits = forward(model, images, recipe.precision)
     priors = model.priors(image_size)
@@ -51,7 +57,7 @@ def predict(model, images, targets, recipe):
             logits,
             priors,
             borders[recipe.conventions.clip_boxes],
-            model.scores,
+            scores,
             levels,
             recipe.score_threshold,
             recipe.nms_iou,
