@@ -1,5 +1,6 @@
 """Records: what every dataset becomes, whatever its format."""
 
+import itertools
 import os
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -185,6 +186,8 @@ def pack(entries, classes, category_ids=None, notes=()):
     areas = np.where(np.isnan(areas), width * height, areas)
     counts = np.bincount(image[kept], minlength=len(entries))
     ids = category_ids or {}
+    # A class that the dataset does not know gets a number that none of its own has.
+    free = (number for number in itertools.count(1) if number not in ids.values())
     return Records(
         paths=np.array([os.fsencode(path) for path in paths], dtype=bytes),
         sizes=sizes,
@@ -194,7 +197,7 @@ def pack(entries, classes, category_ids=None, notes=()):
         labels=labels[kept],
         ignore=ignore[kept],
         areas=areas[kept],
-        category_ids=tuple(ids.get(name, i) for i, name in enumerate(classes, start=1)),
+        category_ids=tuple(ids[name] if name in ids else next(free) for name in classes),
         notes=tuple(notes),
         problems=tuple(unreadable),
     )

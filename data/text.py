@@ -102,6 +102,11 @@ def to_number(value):
     return number
 
 
+def is_set(flag):
+    """Whether a flag in an annotation is set: 1, 1.0 or true, as a value or as text."""
+    return str(flag).strip().lower() in ("1", "1.0", "true")
+
+
 def with_progress(items, what):
     """The items of a list, with a progress bar if there are many and the output is a terminal."""
     disable = True if len(items) < SHOW_PROGRESS_FROM else None

@@ -131,7 +131,9 @@ def with_names(state, family, meta, classes=None):
     if classes and len(classes) != count:
         raise UserError(f"--classes names {len(classes)} classes, but it detects {count}")
     dataset_meta = meta.get("dataset_meta") if isinstance(meta.get("dataset_meta"), dict) else {}
-    for names in (classes, meta.get("CLASSES"), *dataset_meta.values()):
+    stored = [dataset_meta.get(key) for key in ("classes", "CLASSES")]
+    for names in (classes, meta.get("CLASSES"), *stored):
+        names = [names] if isinstance(names, str) else names
         if isinstance(names, (list, tuple)) and len(names) == count:
             return state, [str(name) for name in names]
     known = list(voc.CLASSES) if count == len(voc.CLASSES) else []

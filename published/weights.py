@@ -184,16 +184,23 @@ def load_resnet(model, state):
 
 @torch.no_grad()
 def load_vgg(model, state):
-    """Load a VGG's convolutions in their order.
+    """Load a VGG's convolutions in their order, and its batch norms.
 
     torchvision's file has the first thirteen of them; ssd.pytorch's has fc6 and fc7 as well.
     """
+    statistics = [name for name in state if name.endswith("running_mean")]
+    if statistics and not model.base.norms():
+        raise RuntimeError('it has batch norm, which a recipe with vgg_norm="batch" takes')
+    for norm, name in zip(model.base.norms(), statistics):
+        tensors = {kind: state[name.replace("running_mean", kind)] for kind in norm.state_dict()}
+        norm.load_state_dict(tensors)
     names = [name for name in state if name.endswith("weight") and state[name].ndim == 4]
     for layer, name in zip(model.base.convolutions(), names):
         layer.weight.copy_(state[name])
         layer.bias.copy_(state[name.replace("weight", "bias")])
-    # They were trained on pixels that were not divided by a standard deviation.
-    model.base.conv1[0].weight.mul_(model.std)
+    if not statistics:
+        # They were trained on pixels that were not divided by a standard deviation.
+        model.base.conv1[0].weight.mul_(model.std)
 
 
 def checkpoint_path(name):

@@ -1,9 +1,13 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from torchvision.models import get_model_weights
 
-from utils.predict import coco_results, forward, plain_results
+from data.records import Entry, pack
+from tests.conftest import write_image
+from utils.predict import coco_results, detected_records, forward, plain_results, to_original
 from utils.stop import is_out_of_memory
 
 
@@ -57,3 +61,33 @@ def test_an_image_that_no_memory_can_hold_is_refused_before_it_fills_the_memory(
     with pytest.raises(RuntimeError) as refusal:
         forward(lambda images: pytest.fail("it began"), images, "float32")
     assert is_out_of_memory(refusal.value)
+
+
+def test_boxes_that_clipping_leaves_nothing_of_are_no_detections():
+    """As in the padding, which a published detector may see as a part of the image."""
+    result = dict(
+        boxes=torch.tensor([[300.0, 5, 330, 30], [10, 5, 30, 30], [-40, 5, -2, 30]]),
+        scores=torch.tensor([0.9, 0.8, 0.7]),
+        labels=torch.tensor([0, 1, 2]),
+    )
+    result = to_original(result, (100, 300), (200, 600))
+    assert result["labels"].tolist() == [1] and result["boxes"].tolist() == [[20, 10, 60, 60]]
+
+
+def test_equal_boxes_of_one_class_are_one_label(tmp_path):
+    """Two boxes that reach beyond the image are equal when they are clipped."""
+    write_image(tmp_path / "a.jpg", 50, 60)
+    boxes = np.array([[0, 0, 60, 50], [0, 0, 60, 50], [0, 0, 60, 50]], np.float32)
+    scores = np.array([0.9, 0.8, 0.7])
+    image = dict(image=str(tmp_path / "a.jpg"))
+    result = dict(boxes=boxes, scores=scores, labels=np.array([0, 0, 1]), names=["a", "a", "b"])
+    records = detected_records([(image, result)], ["a", "b"])
+    assert records.labels.tolist() == [0, 1] and records.scores.tolist() == [0.9, 0.7]
+
+
+def test_images_of_several_splits_with_one_id_are_told_apart_by_their_paths(tmp_path):
+    paths = [str(tmp_path / name) for name in ("train/a.jpg", "val/b.jpg")]
+    entries = [Entry(path, (50, 60), 0, []) for path in paths]
+    dataset = SimpleNamespace(records=pack(entries, ["a"]))
+    results = [found(dict(image=path), (0, 0, 1, 1, 0.5, 0)) for path in paths]
+    assert [row["image_id"] for row in coco_results(results, ["a"], dataset)] == paths

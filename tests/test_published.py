@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 from torchvision import models
-from torchvision.models import detection, resnet18
+from torchvision.models import detection, resnet18, vgg16_bn
 
 from data.dataset import collate
 from data.reading import read_records
@@ -122,6 +122,26 @@ def test_vgg_s_file_is_taken_for_the_base_by_order(tmp_path, prefix):
     pretrained.load_weights(model, Noise(), recipe, pretrained.Weights({}))
     torch.testing.assert_close(model.base.conv1[0].weight, state[prefix + "0.weight"] * model.std)
     assert torch.equal(model.base.fc[2].weight, state[prefix + "33.weight"])
+
+
+def test_a_vgg_with_batch_norm_is_loaded_with_it_or_refused(tmp_path):
+    theirs = vgg16_bn().eval()
+    for layer in theirs.features:
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.running_mean.normal_()
+            layer.running_var.uniform_(0.5, 2)
+    torch.save(theirs.features.state_dict(), tmp_path / "vgg.pth")
+    recipe = RECIPES["ssd300_custom"] | dict(weights=str(tmp_path / "vgg.pth"))
+    model, _ = build_detector(recipe, 2)
+    pretrained.load_weights(model, Noise(), recipe, pretrained.Weights({}))
+    images = torch.rand(1, 3, 64, 64) * 255
+    with torch.no_grad():
+        ours, _ = model.eval().base((images - model.mean) / model.std)
+        # conv4_3 with its norm and ReLU
+        assert_relative(ours, theirs.features[:33]((images - model.mean) / model.std))
+    plain = recipe | dict(vgg_norm="none")
+    with pytest.raises(UserError, match="it has batch norm"):
+        pretrained.load_weights(SSD(2), Noise(), plain, pretrained.Weights({}))
 
 
 class Noise(list):

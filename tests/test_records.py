@@ -56,6 +56,13 @@ def test_objects_of_other_classes_are_left_out():
     assert records.labels.tolist() == [0, ANY_CLASS]
 
 
+def test_a_class_that_the_dataset_lacks_gets_no_number_of_another():
+    ids = dict(person=1, cat=2, dog="3")
+    records = pack([], ["person", "bicycle", "cat", "car", "dog"], ids)
+    assert records.category_ids == (1, 3, 2, 4, "3")
+    assert pack([], ["a", "b"]).category_ids == (1, 2)
+
+
 def test_records_keep_those_objects_that_are_chosen():
     images = [((9, 9), [(0, 0, 3, 3 + j, "a") for j in range(i)]) for i in range(4)]
     records = make_records(images)

@@ -213,14 +213,30 @@ def test_no_flag_is_without_effect_beside_another(typed, message):
 @pytest.mark.parametrize(
     "typed, message",
     (
-        ("--recipe mine.py", "--recipe mine.py: the checkpoint has its own"),
+        ("--recipe mine.py", "--recipe: the checkpoint has its own"),
+        ("--fit-priors", "--fit-priors: the checkpoint has its own"),
         ("--classes cat", "--classes ('cat',): the checkpoint has ()"),
         ("--ema 0.9", "--ema 0.9: the checkpoint has no averaged weights"),
+        ("--schedule 0.5", "--schedule: the checkpoint has its own"),
+        ("--basenet vgg.pth", "--basenet: the checkpoint has its own"),
     ),
 )
 def test_a_resumed_run_stays_what_it_was(typed, message):
     with pytest.raises(UserError, match=re.escape(f"--resume with {message}")):
         stored(*typed.split())
+
+
+def test_the_flags_of_an_ancestor_s_guide_hold_for_own_data():
+    typed = "--dataset VOC --dataset_root d --batch_size 32 --lr 1e-3 --gamma 0.1 --momentum 0.9"
+    assert fitted(*typed.split())[0].lr == 1e-3
+    recipe, _ = fitted("--dataset", "auto", "--annotations", "a.csv", "--csv-classes", "c.csv")
+    assert recipe.dataset == "csv"
+
+
+def test_a_recipe_for_another_detector_than_the_file_s_is_one_line():
+    with pytest.raises(UserError, match="retinanet_coco: f.pth is of another model, ssd300"):
+        typed = ("--root", "d", "--recipe", "retinanet_coco", "--weights", "f.pth")
+        fitted(*typed, learned=dict(model="ssd300"))
 
 
 def test_milestones_that_are_typed_replace_those_in_epochs():

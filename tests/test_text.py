@@ -2,7 +2,16 @@ import codecs
 
 import pytest
 
-from data.text import UserError, first_lines, read_json, read_lines, read_text, some, to_number
+from data.text import (
+    UserError,
+    first_lines,
+    is_set,
+    read_json,
+    read_lines,
+    read_text,
+    some,
+    to_number,
+)
 
 
 @pytest.mark.parametrize(
@@ -63,3 +72,8 @@ def test_what_is_no_length_in_pixels_is_refused(value):
 
 def test_some_names_are_named_and_the_rest_counted():
     assert some("cab", count=2) == "a, b and 1 more" and some([]) == ""
+
+
+def test_a_flag_is_set_however_it_is_written():
+    assert all(map(is_set, (1, 1.0, True, "1", " True ", "1.0")))
+    assert not any(map(is_set, (0, None, False, "0", "", "Unspecified", [])))

@@ -322,3 +322,12 @@ def test_each_image_that_a_list_names_and_is_not_there_is_a_problem(tmp_path):
     source = read_folder("yolo", tmp_path)
     assert len(source.splits["train"]) == 1 and len(source.problems) == 2
     assert source.problems[0].endswith("train.txt: no such image: b.jpg")
+
+
+def test_only_the_folder_of_images_is_taken_for_that_of_labels(tmp_path):
+    for camera in ("cam1_images", "cam2_images"):
+        write_image(tmp_path / f"{camera}/images/0.jpg")
+        write(tmp_path / f"{camera}/labels/0.txt", "0 0.5 0.5 0.2 0.2\n")
+    write(tmp_path / "classes.txt", "cat\n")
+    source = read_folder("yolo", tmp_path)
+    assert [len(entry.objects) for entry in source.splits["all"]] == [1, 1]

@@ -9,7 +9,7 @@ import torch
 
 from data.formats.coco import is_official, names_by_id
 from data.records import Entry, Object, pack
-from layers.boxes import clip
+from layers.boxes import area, clip
 from layers.detections import detections
 from layers.priors import level_sizes
 from utils.parallel import precision_of
@@ -69,7 +69,7 @@ def predict(model, images, targets, recipe, shown_classes=None):
 
 
 def to_original(result, size, original_size):
-    """The same detections in pixels of the image before resizing, on the CPU.
+    """The same detections in pixels of the image before resizing, on the CPU, but those outside.
 
     size and original_size: (height, width) after resizing and before.
     """
@@ -77,7 +77,9 @@ def to_original(result, size, original_size):
     x_scale = original_size[1] / size[1]
     boxes = result["boxes"] * result["boxes"].new_tensor([x_scale, y_scale, x_scale, y_scale])
     result = result | dict(boxes=clip(boxes, original_size))
-    return {name: value.cpu() for name, value in result.items()}
+    # Of a box outside the image, in the padding, nothing is left.
+    kept = area(result["boxes"]) > 0
+    return {name: value[kept].cpu() for name, value in result.items()}
 
 
 def plain_results(results):
@@ -99,8 +101,9 @@ def coco_results(results, classes, dataset=None):
     """The same in COCO's result format: image_id, category_id, bbox and score.
 
     bbox is left, top, width, height. The ids are those of the dataset. For an image that is not in
-    it, the id is the number in the file's name, or else the name, or the path where others have the
-    same; a category has COCO's id if the classes are COCO's, or else its place among them, from 1.
+    it, the id is the number in the file's name, or else the name. Where several have one id, as in
+    the splits of some datasets, it is the path. A category has COCO's id if the classes are COCO's,
+    or else its place among them, from 1.
     """
     image_ids = {}
     category_ids = tuple(category_numbers(classes).values())
@@ -112,8 +115,8 @@ def coco_results(results, classes, dataset=None):
     ids = [named_id(source) if i is None else i for (source, _), i in zip(results, known)]
     counts = Counter(ids)
     rows = []
-    for (source, image_detections), known_id, image_id in zip(results, known, ids):
-        if known_id is None and counts[image_id] > 1:
+    for (source, image_detections), image_id in zip(results, ids):
+        if counts[image_id] > 1:
             image_id = " ".join(map(str, source.values()))
         rows += coco_rows(image_id, category_ids, image_detections)
     return rows
@@ -129,8 +132,12 @@ def detected_records(results, classes):
         kept = (boxes[:, 2:] - boxes[:, :2] >= 1).all(axis=1)
         names = np.array(image_detections["names"], dtype=object)
         objects = [Object(*box, name) for box, name in zip(boxes[kept].tolist(), names[kept])]
-        entries.append(Entry(source["image"], None, source["image"], objects))
-        scores += image_detections["scores"][kept].tolist()
+        # Boxes that were clipped may be equal; the first has the best score.
+        best = {}
+        for item, score in zip(objects, image_detections["scores"][kept].tolist()):
+            best.setdefault(item, score)
+        entries.append(Entry(source["image"], None, source["image"], list(best)))
+        scores += best.values()
     records = pack(entries, classes, category_numbers(classes))
     return replace(records, scores=np.array(scores))
 

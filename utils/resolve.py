@@ -43,6 +43,9 @@ def resolve_recipe(flags, asked, classes, num_images, device, weights):
         if typed is not None and typed != value:
             flag = label("", name)
             raise UserError(f"{flag} {typed}: {asked.weights} was made with {flag} {value}")
+    model = learned.get("model", asked.model)
+    if flags.recipe and model != asked.model:
+        raise UserError(f"--recipe {flags.recipe}: {asked.weights} is of another model, {model}")
     recipe, reason = asked, f"recipe {flags.recipe}, as asked for"
     if not flags.recipe:
         # The weights have been found already, whatever the recipe for the data would start from.
@@ -69,10 +72,11 @@ def fitted_recipe(recipe, dataset, has_heads):
 
 def resumed_recipe(flags, stored):
     """The recipe of a checkpoint, changed by the flags, which must not change what it learned."""
-    if flags.fit_priors:
-        raise UserError("--resume with --fit-priors: the checkpoint has learned its own priors")
-    if flags.recipe:
-        raise UserError(f"--resume with --recipe {flags.recipe}: the checkpoint has its own recipe")
+    another = "to start another training from it, use --weights"
+    for name in ("recipe", "fit_priors", "basenet", "schedule_factor"):
+        if getattr(flags, name):
+            flag = label("", name).removesuffix("-factor")
+            raise UserError(f"--resume with {flag}: the checkpoint has its own; {another}")
     if flags.ema and not stored.ema:
         raise UserError(f"--resume with --ema {flags.ema}: the checkpoint has no averaged weights")
     given = given_fields(flags)
@@ -80,7 +84,7 @@ def resumed_recipe(flags, stored):
         if name in given and given[name] != getattr(stored, name):
             raise UserError(
                 f"--resume with {label('', name)} {given[name]}: the checkpoint has "
-                f"{getattr(stored, name)}; to start another training from it, use --weights"
+                f"{getattr(stored, name)}; {another}"
             )
     # Only what was typed decides where anything is written or sent.
     stored |= dict(logdir="", visdom="")
@@ -115,7 +119,7 @@ def recipe_name(model, dataset):
 
 def dataset_of(flags):
     """The format of the data that the flags name; None if they name none."""
-    if flags.dataset:
+    if flags.dataset and not (flags.dataset == "auto" and flags.annotations):
         return flags.dataset
     if flags.annotations:
         return "csv" if str(flags.annotations).endswith(".csv") else "coco"
@@ -186,7 +190,7 @@ def with_flags(recipe, flags):
         changes = dict(jitter=jitter, max_size=round(recipe.max_size * scale)) | changes
     if "milestones" in given:
         changes |= dict(schedule="milestones", milestone_epochs=())
-    elif "gamma" in given and recipe.schedule == "cosine":
+    elif given.get("gamma", recipe.gamma) != recipe.gamma and recipe.schedule == "cosine":
         raise UserError(f"--gamma {given['gamma']}: name --milestones, at which lr is to fall, too")
     if "batch" in given and "lr" not in given:
         # The learning rate follows the batch (Goyal et al., 2017).

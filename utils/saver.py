@@ -185,10 +185,14 @@ def claim(folder):
     """Keep other trainings out of a folder as long as the returned lock is open."""
     try:
         lock = open(folder / LOCK, "w", opener=no_link)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({error.strerror})") from None
+    try:
         if fcntl:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise UserError(f"another training is running in {folder}") from None
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({error.strerror})") from None
+    except OSError:
+        # Some network file systems have no locks: there, as on Windows, nobody is kept out.
+        pass
     return lock

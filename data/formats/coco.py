@@ -10,7 +10,7 @@ from torchvision.models import get_model_weights
 from data.checks import MIN_BOXES_TO_JUDGE
 from data.folder import by_split, file_split, named_parts, parent_of
 from data.records import Entry, Object, Source, box_around, with_images
-from data.text import UserError, has_keys, read_json, to_number, with_progress
+from data.text import UserError, has_keys, is_set, read_json, to_number, with_progress
 
 LAYOUT = "expected annotations/instances_train2017.json and images in train2017/, val alike"
 KEYS = ("images", "annotations", "categories")
@@ -225,5 +225,4 @@ def object_of_annotation(item, name):
     area = item.get("area")
     area = float(area) if isinstance(area, (int, float)) and 0 < area < 1e12 else None
     flags = (item.get("iscrowd"), item.get("ignore"))
-    ignore = any(flag and str(flag).lower() in ("1", "1.0", "true") for flag in flags)
-    return Object(*corners, name, ignore, area)
+    return Object(*corners, name, any(map(is_set, flags)), area)

@@ -6,7 +6,7 @@ from collections import defaultdict
 
 from data.folder import base_name, by_split, folder_split, parent_of, stem_key, stem_of
 from data.records import Entry, Object, Source, object_names, read_entries
-from data.text import UserError, count_note, read_head, read_lines, to_number
+from data.text import UserError, count_note, is_set, read_head, read_lines, to_number
 
 CLASSES = (
     "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike "
@@ -136,7 +136,7 @@ def parse_annotation(folder, file, problems):
         except ValueError as error:
             what = f"object {number}: its bndbox is not readable ({error})"
             raise UserError(f"{path}: {what}") from None
-        objects.append(Object(*corners, name, (item.findtext("difficult") or "").strip() == "1"))
+        objects.append(Object(*corners, name, is_set(item.findtext("difficult"))))
     picture = folder.find_by_stem(file, (root.findtext("filename") or "").strip())
     return Entry(picture, size_of_annotation(root), stem_of(file), objects)
 

@@ -3,6 +3,7 @@
 A line is `class cx cy w h` in normalised coordinates: 0 to 1 across the image.
 """
 
+import re
 from collections import Counter, defaultdict
 
 from data.folder import folder_split, in_photo_folder, stem_key, stem_of
@@ -159,7 +160,7 @@ def own_labels(image, labels):
     It is the one in labels/ for an image in images/, or the one beside it, or else all those whose
     last folder has the name of the image's.
     """
-    swapped = image.replace("images/", "labels/").rsplit(".", 1)[0] + ".txt"
+    swapped = re.sub(r"(^|.*/)images/", r"\1labels/", image).rsplit(".", 1)[0] + ".txt"
     beside = image.rsplit(".", 1)[0] + ".txt"
     for exact in (swapped, beside):
         if exact in labels:
