@@ -56,6 +56,10 @@ class Detector:
             self.score_threshold = loaded.show_threshold or 0.5
         check_threshold(self.score_threshold)
         self.recipe = loaded.recipe | (changes or {})
+        if "resize" in (changes or {}) and "max_size" not in changes:
+            # The longest side follows the short one, as in a training.
+            scale = changes["resize"] / loaded.recipe.resize
+            self.recipe |= dict(max_size=round(loaded.recipe.max_size * scale))
         if precision is not None:
             self.recipe |= dict(precision=precision)
         if max_detections is not None:

@@ -171,3 +171,10 @@ def test_a_picture_of_pillow_s_is_turned_as_its_exif_says():
     picture = Image.new("RGB", (30, 20))
     picture.getexif()[0x0112] = 6  # to be turned by a quarter
     assert as_array(picture).shape == (30, 20, 3)
+
+
+def test_the_longest_side_follows_the_short_one_unless_it_is_given(folder):
+    twice = dict(resize=2 * RECIPE.resize)
+    both = (twice, twice | dict(max_size=99))
+    recipes = [Detector(folder / "best.pth", changes=changes).recipe for changes in both]
+    assert [recipe.max_size for recipe in recipes] == [2 * RECIPE.max_size, 99]
