@@ -275,7 +275,7 @@ def iterate_from(state, model, depth, folder, monkeypatch):
     write_coco(folder / "data", [[(10, 20, 30, 40, 1)], [(0, 0, 50, 50, 0)]])
     (folder / "run").mkdir()
     datasets = make_datasets(recipe, *read_records(recipe | dict(val_share=0.0)))
-    weights = pretrained.find_weights(recipe)._replace(dataset=datasets[0])
+    weights = pretrained.find_weights(recipe)
     train(recipe, folder / "run", torch.device("cpu"), *datasets, weights=weights)
     learned = torch.load(folder / "run/last.pth", weights_only=True)["model"]
     first = next(value for value in learned.values() if value.ndim == 4)
