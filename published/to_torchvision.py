@@ -153,10 +153,10 @@ def torchvision_state(loaded, code):
     ours = loaded.model.state_dict()
     if loaded.recipe.model in SSD_SIDES:
         base = loaded.model.base
-        plain = VGG()
-        for layer, conv, norm in zip(plain.convolutions(), base.convolutions(), base.norms()):
-            layer.load_state_dict(fuse_conv_bn_eval(conv, norm).state_dict())
         if base.norms():
+            plain = VGG()
+            for layer, conv, norm in zip(plain.convolutions(), base.convolutions(), base.norms()):
+                layer.load_state_dict(fuse_conv_bn_eval(conv, norm).state_dict())
             ours |= {f"base.{name}": value for name, value in plain.state_dict().items()}
         names = {}
         for our_name, their_name in ssd_names(theirs, "torchvision").items():

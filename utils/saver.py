@@ -193,6 +193,6 @@ def claim(folder):
     except BlockingIOError:
         raise UserError(f"another training is running in {folder}") from None
     except OSError:
-        # Some network file systems have no locks: there, as on Windows, nobody is kept out.
+        # Some network file systems have no locks: there, as on Windows, it does without.
         pass
     return lock
