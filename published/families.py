@@ -208,6 +208,8 @@ def retinanet_names(state, family):
         layer, _, kind = name.rpartition(".")
         known = f"{layers[layer]}.{kind}" if layer in layers else name
         names[name] = re.sub(f"^{base_pattern}", base, known)
+    if len(set(names.values())) < len(names):
+        raise UserError("it has several base networks, where one is expected")
     return names
 
 

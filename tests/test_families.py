@@ -448,3 +448,9 @@ def test_names_in_a_file_of_mmdetection_are_its_classes():
         "classes"
     ] == list(names)
     assert convert_checkpoint(dict(state_dict=state))[0]["classes"][0] == "class 0"
+
+
+def test_a_file_of_two_base_networks_is_one_line():
+    names = ("backbones.A.features.conv1.weight", "backbones.B.features.conv1.weight")
+    with pytest.raises(UserError, match="several base networks, where one is expected"):
+        convert(dict.fromkeys((*names, "cls_head.8.weight"), torch.zeros(1)))
