@@ -8,9 +8,9 @@ import torch
 
 from data.text import UserError
 from tests.conftest import make_target
-from utils.build import build_detector
+from utils.build import build_detector, build_optimizer
 from utils.recipe import Recipe
-from utils.recipes import RECIPES
+from utils.recipes import RECIPES, retinanet_coco
 from utils.steps import (
     MAX_SKIPPED,
     FiniteCheck,
@@ -119,6 +119,19 @@ def test_no_step_is_made_with_a_gradient_that_is_not_finite_nor_after_it(kind, b
         and torch.equal(weights[0], weights[1])
         and torch.equal(weights[0], weights[2])
     )
+
+
+@pytest.mark.parametrize("kind", ("sgd", "adam", "adamw"))
+def test_a_first_step_that_is_skipped_leaves_nothing_behind(kind):
+    layer = torch.nn.Linear(64, 64)
+    before = layer.weight.detach().clone()
+    optimizer = build_optimizer(retinanet_coco | dict(optimizer=kind, weight_decay=0.0), layer)
+    for found_inf, gradient in ((1.0, math.nan), (0.0, 0.0)):
+        for parameter in layer.parameters():
+            parameter.grad = torch.full_like(parameter, gradient)
+        optimizer.found_inf = torch.tensor(found_inf)
+        optimizer.step()
+    assert torch.equal(layer.weight, before)
 
 
 def batch_of(*indices):

@@ -1,4 +1,4 @@
-"""From the words in a recipe to the objects they name."""
+"""Build the objects that a recipe describes."""
 
 import math
 import os
@@ -51,7 +51,7 @@ class Conventions:
     clip_boxes: str = "image"  # boxes are clipped before NMS to the image, the input, or nothing
 
 
-# The values that conventions may have, the smallest and largest ones of numbers.
+# Allowed values of conventions, and the limits of numbers.
 CONVENTION_CHOICES = dict(
     fitted_stride=(False, True),
     clamp=("", "sizes", "centres"),
@@ -152,8 +152,8 @@ def build_levels(recipe):
 
 
 def build_transform(recipe, augment=False, passes=math.inf):
-    """What the detector's images go through, from the file to the batch. passes: over all images,
-    which SSD's augmentation depends on."""
+    """The transform of the detector's images. SSD's augmentation grows with passes, those over all
+    images."""
     conventions = recipe.conventions
     if recipe.model in SSD_SIDES:
         size = (SSD_SIDES[recipe.model],) * 2
@@ -166,8 +166,7 @@ def build_transform(recipe, augment=False, passes=math.inf):
 
 
 def make_datasets(recipe, classes, train_records, val_records):
-    """What is trained on and what is validated on, never augmented, or None -> two
-    Datasets."""
+    """The training Dataset, and the validation Dataset, never augmented, or None."""
     passes = recipe.iterations * recipe.batch / len(train_records)
     train_transform = build_transform(recipe, recipe.augment, passes)
     train_dataset = Dataset(classes, train_records, train_transform, recipe.seed)
@@ -287,7 +286,12 @@ def build_optimizer(recipe, model):
             dict(params=others, weight_decay=0.0, lr_factor=factor),
         ]
     momentum = dict(momentum=recipe.momentum) if recipe.optimizer == "sgd" else {}
-    return OPTIMIZERS[recipe.optimizer](groups, recipe.lr, fused=True, **momentum)
+    optimizer = OPTIMIZERS[recipe.optimizer](groups, recipe.lr, fused=True, **momentum)
+    if momentum.get("momentum"):
+        # torch makes them in the first step, and leaves them uninitialised if that is skipped.
+        for parameter in (parameter for group in groups for parameter in group["params"]):
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimizer
 
 
 def build_average(model, decay):
