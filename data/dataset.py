@@ -46,17 +46,17 @@ class Dataset(torch.utils.data.Dataset):
         epoch, index, pad_to = key
         image = self.kept_images[index] if self.kept_images else self.decode(index)
         target = self.target(index, image)
-        image, target = self.transform(image, target, self.random(epoch, index))
+        image, target = self.transform(image, target, self.rng(epoch, index))
         return image, target | dict(pad_to=pad_to)
 
-    def random(self, epoch, index):
+    def rng(self, epoch, index):
         """The generator of all random numbers for one sample."""
         return np.random.default_rng((self.seed, epoch, index))
 
     def output_size(self, epoch, index):
         """(height, width) of a sample, known without reading its image."""
         height, width = self.records.sizes[index]
-        return self.transform.output_size(height, width, self.random(epoch, index))
+        return self.transform.output_size(height, width, self.rng(epoch, index))
 
     def read(self, index):
         """The whole image and its target before any transform."""
@@ -117,17 +117,17 @@ class TrainBatches(torch.utils.data.Sampler):
 
     def epoch(self, epoch):
         """The batches of one epoch, [per_epoch, batch] image numbers."""
-        random = np.random.default_rng((self.seed, epoch))
-        # resize cuts off what does not fill a batch, before images are grouped: it is never always
-        # the same ones. Where one batch is more than all images, it repeats them.
-        order = np.resize(random.permutation(len(self.is_tall)), self.per_epoch * self.batch)
+        rng = np.random.default_rng((self.seed, epoch))
+        # resize cuts off what does not fill a batch, before images are grouped, so that every image
+        # has its turn. If there are fewer images than in a batch, it repeats them.
+        order = np.resize(rng.permutation(len(self.is_tall)), self.per_epoch * self.batch)
         wide = order[~self.is_tall[order]]
         tall = order[self.is_tall[order]]
         # Full batches of wide and of tall images come first, then one or two with the rest of both.
         wide, wide_rest = np.split(wide, [len(wide) - len(wide) % self.batch])
         tall, tall_rest = np.split(tall, [len(tall) - len(tall) % self.batch])
         order = np.concatenate([wide, tall, wide_rest, tall_rest])
-        return random.permutation(order.reshape(self.per_epoch, self.batch))
+        return rng.permutation(order.reshape(self.per_epoch, self.batch))
 
 
 def eval_batches(sizes, batch, rank=0, world_size=1):

@@ -113,18 +113,18 @@ def draw_split(folder, count, part):
     return dict(images=images, annotations=annotations, categories=categories)
 
 
-def draw_image(random, sizes=IMAGE_SIZES, max_objects=MAX_OBJECTS):
+def draw_image(rng, sizes=IMAGE_SIZES, max_objects=MAX_OBJECTS):
     """An image [H, W, 3] and its objects, as ((left, top, right, bottom), label)."""
-    height, width = sizes[random.integers(len(sizes))]
-    image = background(random, height, width)
+    height, width = sizes[rng.integers(len(sizes))]
+    image = background(rng, height, width)
     objects = []
-    for _ in range(0 if random.random() < EMPTY_SHARE else random.integers(1, max_objects + 1)):
-        side = round(min(height, width) * np.exp(random.uniform(np.log(1 / 12), np.log(1 / 2))))
-        stretch = np.sqrt(random.uniform(2 / 3, 3 / 2))
+    for _ in range(0 if rng.random() < EMPTY_SHARE else rng.integers(1, max_objects + 1)):
+        side = round(min(height, width) * np.exp(rng.uniform(np.log(1 / 12), np.log(1 / 2))))
+        stretch = np.sqrt(rng.uniform(2 / 3, 3 / 2))
         box_width = max(round(side * stretch), 10)
         box_height = max(round(side / stretch), 10)
-        left = int(random.integers(0, width - box_width + 1))
-        top = int(random.integers(0, height - box_height + 1))
+        left = int(rng.integers(0, width - box_width + 1))
+        top = int(rng.integers(0, height - box_height + 1))
         box = (left, top, left + box_width, top + box_height)
         others = [other for other, _ in objects]
         # A place that is taken is not replaced by another: there may be fewer objects than drawn.
@@ -132,32 +132,32 @@ def draw_image(random, sizes=IMAGE_SIZES, max_objects=MAX_OBJECTS):
             max(covered_share(other, box), covered_share(box, other)) < MAX_COVERED
             for other in others
         ):
-            label = int(random.integers(len(CLASSES)))
-            draw_shape(image, box, label, random)
+            label = int(rng.integers(len(CLASSES)))
+            draw_shape(image, box, label, rng)
             objects.append((box, label))
-    noise = random.normal(scale=4, size=image.shape)
+    noise = rng.normal(scale=4, size=image.shape)
     return np.clip(image + noise, 0, 255).astype(np.uint8), objects
 
 
-def background(random, height, width):
+def background(rng, height, width):
     """An image of soft clouds, with up to four lines that are not the edges of any object."""
-    image = random.uniform(40, 200, size=(4, 5, 3)) * 0.6 + random.uniform(0, 100, size=3)
+    image = rng.uniform(40, 200, size=(4, 5, 3)) * 0.6 + rng.uniform(0, 100, size=3)
     image = cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)
     image = image.clip(0, 255).astype(np.uint8)
-    for _ in range(random.integers(0, 5)):
-        start = int(random.integers(width)), int(random.integers(height))
-        end = int(random.integers(width)), int(random.integers(height))
-        cv2.line(image, start, end, random.integers(0, 256, 3).tolist(), 1, cv2.LINE_AA)
+    for _ in range(rng.integers(0, 5)):
+        start = int(rng.integers(width)), int(rng.integers(height))
+        end = int(rng.integers(width)), int(rng.integers(height))
+        cv2.line(image, start, end, rng.integers(0, 256, 3).tolist(), 1, cv2.LINE_AA)
     return image
 
 
-def draw_shape(image, box, label, random):
+def draw_shape(image, box, label, rng):
     """Draw a filled shape that touches all four sides of its box and stands out from the image."""
     left, top, right, bottom = box
     ground = image[top:bottom, left:right].mean(axis=(0, 1))
-    colour = random.uniform(0, 255, 3)
+    colour = rng.uniform(0, 255, 3)
     while np.abs(colour - ground).max() < 60:
-        colour = random.uniform(0, 255, 3)
+        colour = rng.uniform(0, 255, 3)
     # It is drawn four times as large, then shrunk: edges are as soft as in a photograph.
     width, height = 4 * (right - left), 4 * (bottom - top)
     mask = np.zeros((height, width), np.uint8)
@@ -167,13 +167,13 @@ def draw_shape(image, box, label, random):
     elif CLASSES[label] == "ellipse":
         cv2.ellipse(mask, centre, centre, 0, 0, 360, 255, -1)
     else:
-        tip = random.integers(0, width)
+        tip = rng.integers(0, width)
         corners = [(tip, 0), (width - 1, height - 1), (0, height - 1)]
         cv2.fillPoly(mask, [np.array(corners, np.int32)], 255)
     mask = cv2.resize(mask, (right - left, bottom - top), interpolation=cv2.INTER_AREA)
     mask = mask[..., None] / 255
     ramp = np.linspace(-1, 1, bottom - top)[:, None, None]
-    shade = (colour + random.uniform(-20, 20, 3) * ramp).clip(0, 255)
+    shade = (colour + rng.uniform(-20, 20, 3) * ramp).clip(0, 255)
     region = image[top:bottom, left:right]
     region[:] = (region * (1 - mask) + shade * mask).astype(np.uint8)
 

@@ -22,11 +22,11 @@ MIN_CROP = 0.3
 # The smallest IoU that a crop may have with the object it overlaps most, drawn anew for each image;
 # None stands for no crop. Sec. 2.2
 MIN_IOUS = (None, 0.0, 0.1, 0.3, 0.5, 0.7, 0.9)
-# Passes over the images, about as many as SSD's release makes over COCO, from which on images are
-# augmented in full; in shorter trainings it is as much less. On BCCD, 39 passes bring AP 0.29 with
-# all of it and 0.55 with none; 31 passes bring 0.57 with a quarter, and 0.55 with half of it.
+# Passes over the images from which on they are augmented in full, about as many as SSD's release
+# makes over COCO; with fewer passes, in proportion. On BCCD, 39 passes bring AP 0.29 with all of it
+# and 0.55 with none; 31 passes bring 0.57 with a quarter, and 0.55 with half of it.
 FULL_STRENGTH_PASSES = 100
-# Crops that are tried for one IoU before another one is drawn.
+# Crops that are tried for one IoU before another one is drawn, as in SSD's release.
 NUM_TRIALS = 50
 
 
@@ -44,9 +44,9 @@ class Resize:
         self.method = method
         self.floor_sizes = floor_sizes
 
-    def __call__(self, image, target, random):
+    def __call__(self, image, target, rng):
         height, width = image.shape[:2]
-        new_height, new_width = self.output_size(height, width, random)
+        new_height, new_width = self.output_size(height, width, rng)
         if (new_height, new_width) == (height, width):
             return image, target
         if self.method == "pil":
@@ -58,12 +58,12 @@ class Resize:
         scale = np.array([new_width / width, new_height / height] * 2, np.float32)
         return image, target | dict(boxes=target["boxes"] * scale)
 
-    def output_size(self, height, width, random=None):
+    def output_size(self, height, width, rng=None):
         """The size (height, width) that an image is resized to; without a random generator, the
         largest that is possible."""
         short_side = np.max(self.short_side)
-        if random is not None and not np.isscalar(self.short_side):
-            short_side = random.integers(self.short_side[0], self.short_side[1] + 1)
+        if rng is not None and not np.isscalar(self.short_side):
+            short_side = rng.integers(self.short_side[0], self.short_side[1] + 1)
         scale = min(short_side / min(height, width), self.max_size / max(height, width))
         to_whole = int if self.floor_sizes else round
         return max(to_whole(height * scale), 1), max(to_whole(width * scale), 1)
@@ -80,7 +80,7 @@ class Stretch(Resize):
         self.size = size
         self.method = method
 
-    def output_size(self, height, width, random=None):
+    def output_size(self, height, width, rng=None):
         """The size (height, width) that an image is resized to."""
         return self.size
 
@@ -88,9 +88,9 @@ class Stretch(Resize):
 class RetinaNetAugmentation(Resize):
     """Resizes images, and mirrors them with probability 0.5 (RetinaNet, Sec. 4.1)."""
 
-    def __call__(self, image, target, random):
-        image, target = super().__call__(image, target, random)
-        if random.random() < 0.5:
+    def __call__(self, image, target, rng):
+        image, target = super().__call__(image, target, rng)
+        if rng.random() < 0.5:
             return image, target
         boxes = target["boxes"].copy()
         boxes[:, [0, 2]] = image.shape[1] - boxes[:, [2, 0]]
@@ -100,8 +100,8 @@ class RetinaNetAugmentation(Resize):
 class SSDAugmentation(Stretch):
     """Expands, crops, mirrors, resizes and distorts images (SSD, Sec. 2.2 and 3.6).
 
-    In the paper it raises mAP on VOC07 from 65.5 to 74.3 (Table 2), and with expansion and twice
-    the iterations to 77.2 (Table 6).
+    In the paper, cropping and distorting raise mAP on VOC07 from 65.5 to 74.3 (Table 2). With
+    expansion and twice the iterations, it is 77.2 (Table 6).
 
     Expanding, cropping and mirroring only choose a window: a box that may reach beyond the image.
     Then its pixels are interpolated once, at the (height, width) that the network needs, and their
@@ -122,23 +122,23 @@ class SSDAugmentation(Stretch):
         then not enlarged."""
         return [side / MIN_CROP for side in self.size]
 
-    def __call__(self, image, target, random):
+    def __call__(self, image, target, rng):
         height, width = image.shape[:2]
         window = np.array([0, 0, width, height], np.float32)
-        if self.is_chosen(random):
-            window = expand((height, width), random)
-        if self.is_chosen(random):
-            window, kept, _ = crop(window, target["boxes"], target["ignore"], random)
+        if self.is_chosen(rng):
+            window = expand((height, width), rng)
+        if self.is_chosen(rng):
+            window, kept, _ = crop(window, target["boxes"], target["ignore"], rng)
             target = select(target, kept)
-        mirrored = random.random() < 0.5
+        mirrored = rng.random() < 0.5
         image, target = crop_and_resize(window, image, target, self.size, self.colour, mirrored)
-        if self.is_chosen(random):
-            image = distort(image, random)
+        if self.is_chosen(rng):
+            image = distort(image, rng)
         return image, target
 
-    def is_chosen(self, random):
+    def is_chosen(self, rng):
         """Whether an image is to be expanded, cropped or distorted; asked anew for each."""
-        return random.random() < self.strength
+        return rng.random() < self.strength
 
 
 def select(target, kept):
@@ -146,22 +146,22 @@ def select(target, kept):
     return target | {name: target[name][kept] for name in ("boxes", "labels", "ignore")}
 
 
-def expand(image_size, random):
+def expand(image_size, rng):
     """A window around the image, as xyxy in pixels of the image (SSD, Sec. 3.6).
 
     With probability 0.5 it is the image itself. Otherwise its area is up to 16 times as large, and
     the image lies somewhere in it: left and top may be negative, right and bottom over the sides.
     """
     height, width = image_size
-    if random.random() < 0.5:
+    if rng.random() < 0.5:
         return np.array([0, 0, width, height], np.float32)
-    ratio = random.uniform(1, MAX_EXPANSION)
-    left = random.uniform(0, (ratio - 1) * width)
-    top = random.uniform(0, (ratio - 1) * height)
+    ratio = rng.uniform(1, MAX_EXPANSION)
+    left = rng.uniform(0, (ratio - 1) * width)
+    top = rng.uniform(0, (ratio - 1) * height)
     return np.array([-left, -top, ratio * width - left, ratio * height - top], np.float32)
 
 
-def crop(window, boxes, ignore, random):
+def crop(window, boxes, ignore, rng):
     """A part of the window that has a drawn IoU, or more, with some object (SSD, Sec. 2.2).
 
     Returns the part as xyxy, the mask [N] of what is kept, and the IoU that was drawn. Objects are
@@ -172,11 +172,11 @@ def crop(window, boxes, ignore, random):
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     real = boxes[~ignore]
     while True:
-        min_iou = MIN_IOUS[random.integers(len(MIN_IOUS))]
+        min_iou = MIN_IOUS[rng.integers(len(MIN_IOUS))]
         if min_iou is None:
             return window, np.ones(len(boxes), bool), min_iou
         for _ in range(NUM_TRIALS):
-            part = random_part(window, random)
+            part = random_part(window, rng)
             if len(real) and overlaps(part, real).max() < min_iou:
                 continue
             inside = ((centres > part[:2]) & (centres < part[2:])).all(axis=1)
@@ -184,19 +184,19 @@ def crop(window, boxes, ignore, random):
                 return part, inside | ignore, min_iou
 
 
-def random_part(window, random):
+def random_part(window, rng):
     """A part of the window, as xyxy: its sides are 0.3 to 1 times those of the window, and neither
     is more than twice the other."""
     left, top, right, bottom = window.tolist()
     # A very narrow window has hardly any part with such a ratio, so any ratio will do.
     is_narrow = max(right - left, bottom - top) > 6 * min(right - left, bottom - top)
     while True:
-        width = random.uniform(MIN_CROP, 1) * (right - left)
-        height = random.uniform(MIN_CROP, 1) * (bottom - top)
+        width = rng.uniform(MIN_CROP, 1) * (right - left)
+        height = rng.uniform(MIN_CROP, 1) * (bottom - top)
         if is_narrow or width <= 2 * height and height <= 2 * width:
             break
-    x = left + random.uniform(0, right - left - width)
-    y = top + random.uniform(0, bottom - top - height)
+    x = left + rng.uniform(0, right - left - width)
+    y = top + rng.uniform(0, bottom - top - height)
     return np.array([x, y, x + width, y + height], np.float32)
 
 
@@ -235,19 +235,19 @@ def crop_and_resize(window, image, target, size, colour, mirrored=False):
     return image, select(target | dict(boxes=boxes), kept)
 
 
-def distort(image, random):
+def distort(image, rng):
     """The image with other colours: brightness, contrast, saturation, hue and the order of the
     channels change, each with probability 0.5 (SSD, Sec. 2.2, after Howard, 2013).
 
     As in ssd.pytorch, channels change places and the hue changes by up to 18 degrees. In the
     authors' own release channels never do, and the hue changes by up to twice as much.
     """
-    brightness = random.uniform(-32, 32) if random.random() < 0.5 else 0.0
-    contrast = random.uniform(0.5, 1.5) if random.random() < 0.5 else 1.0
-    saturation = random.uniform(0.5, 1.5) if random.random() < 0.5 else 1.0
-    hue = random.uniform(-18, 18) if random.random() < 0.5 else 0.0  # degrees
-    contrast_first = random.random() < 0.5
-    channels = random.permutation(3) if random.random() < 0.5 else None
+    brightness = rng.uniform(-32, 32) if rng.random() < 0.5 else 0.0
+    contrast = rng.uniform(0.5, 1.5) if rng.random() < 0.5 else 1.0
+    saturation = rng.uniform(0.5, 1.5) if rng.random() < 0.5 else 1.0
+    hue = rng.uniform(-18, 18) if rng.random() < 0.5 else 0.0  # degrees
+    contrast_first = rng.random() < 0.5
+    channels = rng.permutation(3) if rng.random() < 0.5 else None
 
     image = apply_lut(image, contrast if contrast_first else 1.0, brightness)
     if saturation != 1 or hue != 0:

@@ -32,14 +32,14 @@ def draw_augmentation(windows=4):
     """Draw SSD's random windows on an image, and what the network then sees -> numbers."""
     dataset = val_dataset("ssd")
     image, target = dataset.read(IMAGE)
-    random = np.random.default_rng(SEED)
+    rng = np.random.default_rng(SEED)
     height, width = image.shape[:2]
     figure, axes = new_figure(2, windows, height=4.9)
     numbers = {}
     for i in range(windows):
-        window = expand((height, width), random)
-        window, inside, asked = crop(window, target["boxes"], target["ignore"], random)
-        mirrored = random.random() < 0.5
+        window = expand((height, width), rng)
+        window, inside, asked = crop(window, target["boxes"], target["ignore"], rng)
+        mirrored = rng.random() < 0.5
         seen, kept = crop_and_resize(
             window, image, select(target, inside), (300, 300), (123, 117, 104), mirrored
         )
@@ -51,7 +51,7 @@ def draw_augmentation(windows=4):
             ylim=(max(bottom, height) + 8, min(top, 0) - 8),
             title="no crop" if asked is None else f"IoU {asked:g} or more",
         )
-        show_image(axes[1, i], distort(seen, random))
+        show_image(axes[1, i], distort(seen, rng))
         for box in kept["boxes"]:
             add_box(axes[1, i], box, OBJECT_COLOUR, width=1.4)
         count = len(kept["boxes"])

@@ -70,9 +70,9 @@ def test_a_tiff_of_floats_that_pillow_does_not_know_is_a_good_image(folder):
 
 
 HEIGHT, WIDTH = 480, 640
-random = np.random.default_rng(0)
-CORNER = random.uniform(0, (400, 300), (30, 2))
-BOXES = np.concatenate([CORNER, CORNER + random.uniform(60, 170, (30, 2))], axis=1)
+rng = np.random.default_rng(0)
+CORNER = rng.uniform(0, (400, 300), (30, 2))
+BOXES = np.concatenate([CORNER, CORNER + rng.uniform(60, 170, (30, 2))], axis=1)
 SIZES = np.full((30, 2), (HEIGHT, WIDTH))
 SCALE = np.array([WIDTH, HEIGHT] * 2)
 

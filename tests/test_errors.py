@@ -19,28 +19,28 @@ NAMES = ("cat", "cow", "dog")
 
 def scene(*errors, seed=0, images=60):
     """Records, and detections with errors of these kinds drawn by rule."""
-    random = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     truth, detections = [], {}
     for image in range(images):
         objects, found = [], []
         for column, row in np.ndindex(3, 2):
-            side = random.integers(30, 60)
+            side = rng.integers(30, 60)
             box = np.array([100 * column + 20, 100 * row + 20] * 2) + [0, 0, side, side]
-            label = int(random.integers(3))
+            label = int(rng.integers(3))
             objects.append((*box.tolist(), NAMES[label]))
-            score = random.uniform(0.3, 1)
-            error = errors[random.integers(len(errors))] if errors else None
-            error = error if random.random() < 0.4 else None
+            score = rng.uniform(0.3, 1)
+            error = errors[rng.integers(len(errors))] if errors else None
+            error = error if rng.random() < 0.4 else None
             shift = side * np.array([0.45, 0, 0.45, 0])  # an IoU of 0.38
             if error == "missed":
                 continue
             if error == "background":
-                found.append((box + [35, 60, 35, 60], random.integers(3), score))
+                found.append((box + [35, 60, 35, 60], rng.integers(3), score))
             if error == "duplicate":
                 found.append((box + 1, label, score))
             moved = box + shift if error in ("box", "both") else box
             other = (label + 1) % 3 if error in ("class", "both") else label
-            found.append((moved, other, random.uniform(0.2, 0.9)))
+            found.append((moved, other, rng.uniform(0.2, 0.9)))
         truth.append(((220, 320), objects))
         detections[image] = dict(
             boxes=np.array([box for box, _, _ in found], np.float32).reshape(-1, 4),

@@ -12,9 +12,9 @@ from tests.conftest import read_split
 
 @pytest.mark.long
 def test_a_hundred_thousand_images_are_read_in_seconds(tmp_path):
-    random = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     images = 118_287
-    owners = np.sort(random.integers(0, images, 860_001)).tolist()
+    owners = np.sort(rng.integers(0, images, 860_001)).tolist()
     content = dict(
         images=[
             dict(id=i, file_name=f"{i:012d}.jpg", height=480, width=640) for i in range(images)

@@ -21,15 +21,15 @@ FLAGS = (
 
 def draw(folder, count, seed):
     """Photos of 64 x 64 pixels with a bright and a dark square each, labelled as VOC."""
-    random = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     entries = []
     (folder / "photos").mkdir(parents=True)
     for i in range(count):
-        image = random.integers(100, 156, (64, 64, 3)).astype(np.uint8)
+        image = rng.integers(100, 156, (64, 64, 3)).astype(np.uint8)
         objects = []
         for left, name, grey in ((0, "bright", 240), (32, "dark", 15)):
-            side = int(random.integers(12, 24))
-            x, y = left + random.integers(0, 32 - side), random.integers(0, 64 - side)
+            side = int(rng.integers(12, 24))
+            x, y = left + rng.integers(0, 32 - side), rng.integers(0, 64 - side)
             image[y : y + side, x : x + side] = grey
             objects.append(Object(x, y, x + side, y + side, name))
         path = folder / f"photos/{seed}-{i}.png"

@@ -197,7 +197,7 @@ def test_best_priors_of_several_images_are_those_of_each():
 
 @pytest.mark.parametrize("chunk_size", (1, 1 << 26))
 def test_a_crowd_of_images_is_matched_as_each_alone_however_many_at_a_time(monkeypatch, chunk_size):
-    monkeypatch.setattr(matching, "CHUNK_SIZE", chunk_size)
+    monkeypatch.setattr(matching, "MAX_PAIRS", chunk_size)
     priors = pyramid_priors((128, 128), retinanet.prior_levels())
     for case in range(30):
         boxes = torch.stack([crowd(objects=1 + case % 13, side=4 + case) for _ in range(3)])

@@ -67,15 +67,15 @@ def test_objects_to_ignore_are_neither_missed_nor_found():
 
 
 def test_the_numbers_are_pycocotools_own(tmp_path):
-    random = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     objects = [
         [
             (
-                *random.integers(0, 40, 2).tolist(),
-                *random.integers(5, 24, 2).tolist(),
-                int(random.integers(2)),
+                *rng.integers(0, 40, 2).tolist(),
+                *rng.integers(5, 24, 2).tolist(),
+                int(rng.integers(2)),
             )
-            for _ in range(random.integers(0, 6))
+            for _ in range(rng.integers(0, 6))
         ]
         for _ in range(12)
     ]
@@ -84,7 +84,7 @@ def test_the_numbers_are_pycocotools_own(tmp_path):
     detections = {
         i: detected(
             *[
-                (*(records.boxes[j] + random.normal(0, 2, 4)), random.random(), random.integers(2))
+                (*(records.boxes[j] + rng.normal(0, 2, 4)), rng.random(), rng.integers(2))
                 for j in range(*records.offsets[i : i + 2])
             ]
         )

@@ -148,20 +148,20 @@ COLOUR = (123, 117, 104)
 
 def many(count, smallest=20, largest=80, seed=1):
     """An image of 300 x 300 pixels with so many objects of these sides."""
-    random = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     corner, size = (
-        random.uniform(0, 300 - largest, (count, 2)),
-        random.uniform(smallest, largest, (count, 2)),
+        rng.uniform(0, 300 - largest, (count, 2)),
+        rng.uniform(smallest, largest, (count, 2)),
     )
     boxes = np.concatenate([corner, corner + size], axis=1).astype(np.float32)
-    image = random.integers(0, 256, (300, 300, 3), dtype=np.uint8)
+    image = rng.integers(0, 256, (300, 300, 3), dtype=np.uint8)
     return image, dict(boxes=boxes, labels=np.arange(count), ignore=np.zeros(count, bool), index=0)
 
 
 def modes(target, draws=3000):
-    random = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     return Counter(
-        crop(np.array([0, 0, 300, 300], np.float32), target["boxes"], target["ignore"], random)[2]
+        crop(np.array([0, 0, 300, 300], np.float32), target["boxes"], target["ignore"], rng)[2]
         for _ in range(draws)
     )
 

@@ -30,8 +30,8 @@ def draw(count, seed, max_objects=8):
     """Images [count, 3, SIZE, SIZE] of uint8, and of each a dict of boxes [N, 4], labels [N]."""
     images, targets = [], []
     for number in range(count):
-        random = np.random.default_rng((seed, number))
-        image, objects = draw_image(random, ((SIZE, SIZE),), max_objects)
+        rng = np.random.default_rng((seed, number))
+        image, objects = draw_image(rng, ((SIZE, SIZE),), max_objects)
         images.append(torch.from_numpy(image).permute(2, 0, 1))
         boxes = torch.tensor([box for box, _ in objects], dtype=torch.float32).reshape(-1, 4)
         labels = torch.tensor([label for _, label in objects], dtype=torch.long)
