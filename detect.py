@@ -32,7 +32,7 @@ CHANGES = ("resize", "max_size")  # fields of the recipe that a flag may change
 def main():
     flags = parse_flags()
     must_be_new(flags.json, flags.coco_json, flags.output if flags.labels else None)
-    # A name with a typing error is reported before the checkpoint is loaded.
+    # A misspelt name is reported before the checkpoint is loaded.
     files = named_files(flags.inputs)
     given = given_fields(flags)
     changes = {name: given[name] for name in CHANGES if name in given}
@@ -58,7 +58,7 @@ def main():
 
     if not flags.labels:
         mark_as_own(output)
-    # A list that is filled step by step is not lost at Ctrl-C.
+    # It is filled in place, so that Ctrl-C loses nothing.
     results = []
     try:
         for source in inputs:
@@ -132,7 +132,7 @@ def parse_flags():
         help="folder for the copies (default: a new one, detections)")  # fmt: skip
     add("--json", type=Path, metavar="FILE", help="also write the detections into this new file")
     add("--coco-json", type=Path, metavar="FILE",
-        help="the same in COCO's result format, where images without any are not")  # fmt: skip
+        help="the same in COCO's result format, which omits images without any")  # fmt: skip
     add("--labels", choices=tuple(WRITERS),
         help="instead of drawing, write the images and their detections as a dataset")  # fmt: skip
     add("--score-threshold", type=float, metavar="X",
@@ -142,7 +142,7 @@ def parse_flags():
         help="number of images at a time (default: 1)")  # fmt: skip
     add("--every", type=int, default=1, metavar="N",
         help="read only every N-th frame of a video (default: 1)")  # fmt: skip
-    options.add_flags(parser, "what it sees")
+    options.add_flags(parser, "data")
     add("--split", help="part of the dataset: train, val, test or all (default: all)")
     options.add_device_flags(parser)
     flags = parser.parse()

@@ -30,13 +30,13 @@ def main():
     device = parallel.start(flags.device)
     detector = load_detector(flags.checkpoint)
     recipe = with_flags(detector.recipe, flags)
-    # Of a file of annotations that the user names, all images are meant.
+    # A file of annotations that the user names is evaluated whole.
     split = flags.split or ("all" if flags.annotations else "val")
     with parallel.rank0_first():
         dataset = eval_dataset(recipe, split, detector.classes)
     described = conditions(flags.checkpoint, dataset, split, recipe, device, detector.iteration)
     for name, value in described.items():
-        print(f"{name:16} {value}" if not isinstance(value, list) else "\n".join(value))
+        print("\n".join(value) if isinstance(value, list) else f"{name:16} {value}")
 
     evaluation = evaluate(detector.model.to(device), dataset, recipe, device)
     if parallel.rank() == 0:
@@ -54,8 +54,8 @@ def parse_flags():
     parser.add_argument(
         "checkpoint", type=checkpoint_path, help="a file of weights or an ONNX file"
     )
-    options.add_flags(parser, "what it sees")
-    add = parser.add_argument_group("how it is evaluated").add_argument
+    options.add_flags(parser, "data")
+    add = parser.add_argument_group("evaluation").add_argument
     add("--split", help="train, val, test or all (default: val, or all with --annotations)")
     add("--batch", "--batch-size", type=int, metavar="N", help="number of images at a time")
     add("--suspects", action="store_true",

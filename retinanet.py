@@ -17,7 +17,7 @@ SCALES = (2**0, 2 ** (1 / 3), 2 ** (2 / 3))
 RATIOS = (2.0, 1.0, 0.5)
 # The paper's finest level has stride 8; one more, of stride 4, is for small objects.
 FINEST_STRIDES = (8, 4)
-PRIOR_PROBABILITY = 0.01  # of each class, before training (Sec. 4.1); not that of a prior box
+PRIOR_PROBABILITY = 0.01  # of each class, before training (Sec. 4.1); unrelated to prior boxes
 # Of ImageNet's pixels, RGB, 0 to 255.
 MEAN = (123.675, 116.28, 103.53)
 STD = (58.395, 57.12, 57.375)

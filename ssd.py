@@ -84,7 +84,7 @@ class SSD(nn.Module):
         self.num_classes = num_classes
         self.levels = levels or prior_levels(side)
 
-        # They are constants, so checkpoints need not hold them.
+        # mean and std follow from the recipe, so checkpoints need not hold them.
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
         self.base = VGG(norm)
@@ -100,20 +100,21 @@ class SSD(nn.Module):
         self.class_heads = nn.ModuleList()
         for in_channels, level in zip(channels, self.levels):
             num_shapes = len(level.base_priors)
-            columns = num_shapes * (1 + num_classes)  # 1 for the background
+            num_logits = num_shapes * (1 + num_classes)  # 1 for the background
             self.box_heads.append(nn.Conv2d(in_channels, num_shapes * 4, 3, padding=1))
-            self.class_heads.append(nn.Conv2d(in_channels, columns, 3, padding=1))
+            self.class_heads.append(nn.Conv2d(in_channels, num_logits, 3, padding=1))
         self.initialize()
 
     def initialize(self):
-        """Use He initialisation. With the paper's, Xavier, a random VGG does not learn."""
+        """Use He initialisation. With Xavier's, as the paper has for new layers, a random VGG does
+        not learn."""
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
                 nn.init.zeros_(layer.bias)
         for head in (*self.box_heads, *self.class_heads):
-            # Weights this small make all 1 + C classes equally probable at first: the loss of a
-            # prior starts at ln(1 + C).
+            # Weights this small make all 1 + C classes about equally probable at first: the loss
+            # of a prior starts near ln(1 + C).
             nn.init.normal_(head.weight, std=0.001)
 
     def feature_maps(self, images):

@@ -63,10 +63,11 @@ def new_run(flags, device):
         flags, asked, classes, len(train_records), device, weights
     )
     datasets = make_datasets(recipe, classes, train_records, val_records)
+    print(reason)
     if recipe.fit_priors:
         recipe, proposal = resolve.fitted_recipe(recipe, datasets[0], bool(weights.classes))
         print(proposal)
-    print(reason, resolve.describe_recipe(recipe), sep="\n")
+    print(resolve.describe_recipe(recipe))
     folder = parallel.broadcast_from_rank0(
         lambda: new_folder(flags.save_folder, flags.name, f"{recipe.model}_{recipe.dataset}")
     )
@@ -96,7 +97,7 @@ class Autocast(nn.Module):
     """A model that computes in number_type, such as torch.bfloat16, and returns float32.
 
     autocast is inside the module because nn.DataParallel runs replicas in threads, which inherit
-    that autocast is enabled but not its type.
+    whether autocast is enabled, but not its type.
     """
 
     def __init__(self, model, number_type):
@@ -177,7 +178,7 @@ def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resu
     """Train on train_dataset, validate on val_dataset, keep everything in folder.
 
     It starts from weights, or from resumed, the content of a checkpoint. Returns the last
-    iteration, a Stop that is true if interrupted, and a new best evaluation if there was one.
+    iteration, a Stop that is true if interrupted, and the best evaluation of this run, or None.
     """
     model, network, criterion, optimizer, scaler = build(recipe, train_dataset, device, weights)
     sampler, loader = build_train_loader(train_dataset, recipe, device)
@@ -210,8 +211,9 @@ def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resu
                 group["lr"] = lr * group["lr_factor"]
             optimizer.zero_grad()
             # To save memory, a batch may go through the network in parts, whose gradients add up.
-            losses = torch.zeros(2, device=device)
+            # Losses are divided by the positive priors of the whole batch, so count those first.
             num_positives = criterion.count_batch_positives(model, micro_batches)
+            losses = torch.zeros(2, device=device)
             for images, targets in micro_batches:
                 box_deltas, class_logits = network(images)
                 priors = model.priors(images.shape[-2:])
@@ -225,8 +227,8 @@ def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resu
             grad_norm = clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
             box_loss, class_loss = parallel.mean(losses)
             values = dict(box_loss=box_loss, class_loss=class_loss, grad_norm=grad_norm, lr=lr)
-            # scaler.step() would replace found_inf by a check of its own. A fused optimizer reads
-            # it on the device, without making the program wait, and skips the step if it is 1.
+            # A fused optimizer skips the step if its found_inf is 1, which it reads on the device,
+            # without making the program wait. scaler.step() would replace it by its own check.
             optimizer.found_inf = finite.found_inf(iteration, values, micro_batches)
             optimizer.step()
             scaler.update()

@@ -39,10 +39,7 @@ def describe(train_dataset, val_dataset, recipe, levels):
             "the more passes, the larger it is"
         )
     if passes > 200:
-        yield (
-            f"advice: so many are rarely worth their time; --recipe {recipe.model}_custom is made "
-            "for few images"
-        )
+        yield ("advice: so many are rarely worth their time, and a smaller --iters is enough")
 
 
 def summary(dataset, levels):

@@ -51,10 +51,10 @@ def detections(
 def best_survivors(boxes, scores, labels, nms_iou, count):
     """The indices of the boxes that NMS keeps, best first, at most count."""
     order = scores.argsort(descending=True, stable=True)
-    # Boxes outside the image have no area left, and could not suppress each other.
+    # Boxes outside the image have no area left: their IoU is 0 / 0, and none suppresses another.
     order = order[area(boxes[order]) > 0]
-    # Only a better box can suppress a box, so the best few can be processed without the rest. If
-    # too few of them are kept, repeat with more.
+    # Only a better box can suppress a box, so the best few, 4 x count at first, can be processed
+    # without the rest. If too few of them are kept, repeat with more.
     num_tried = 4 * count
     while True:
         best = order[:num_tried]

@@ -10,7 +10,7 @@ class FPN(nn.Module):
 
     Coarse maps carry more meaning, fine ones more detail (FPN, Sec. 3, Fig. 3). in_channels are
     the channels of the base's maps, from the finest that is used, c3 in RetinaNet's paper, to the
-    coarsest, c5. p6_from is "c5" as in the paper, or "p5" as in torchvision's first release. With
+    coarsest, c5. p6_from is "c5" as in the paper, or "p5" as in torchvision's first RetinaNet. With
     p7_relu=False there is no ReLU before P7, as in MMDetection.
     """
 
@@ -25,7 +25,7 @@ class FPN(nn.Module):
         self.p7 = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
-                # As in Detectron; a=1 is the gain for a layer that no ReLU follows.
+                # As in Detectron. With a=1, the gain is that of a layer without a ReLU after it.
                 nn.init.kaiming_uniform_(layer.weight, a=1)
                 nn.init.zeros_(layer.bias)
 
@@ -45,8 +45,8 @@ class FPN(nn.Module):
 def halve(conv, x):
     """A 3x3 convolution with stride 2, in float32 where bfloat16 goes wrong.
 
-    On a CPU, for a map 1 pixel wide or high, oneDNN (torch 2.15) computes a wrong gradient of the
-    weights in bfloat16: too large by orders of magnitude, or not finite.
+    On a CPU, for a map 1 pixel wide or high, oneDNN (in torch 2.14) computes a wrong gradient of
+    the weights in bfloat16: too large by orders of magnitude, or not finite.
     """
     if x.device.type == "cpu" and 1 in x.shape[-2:]:
         with torch.autocast("cpu", enabled=False):

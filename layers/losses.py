@@ -143,7 +143,7 @@ def focal_loss(logits, labels, alpha, gamma):
     """
     classes = torch.arange(logits.shape[-1], device=logits.device)
     is_present = labels[..., None] == classes
-    # A present class costs the same with 1 - p for p; that is the sigmoid of the negated logit.
+    # A present class costs what an absent one does at 1 - p, which is sigmoid(-logit).
     cost = cost_if_absent(torch.where(is_present, -logits, logits), gamma)
     alpha_t = torch.where(is_present, alpha, 1 - alpha)
     return (alpha_t * cost * (labels != IGNORED)[..., None]).sum()

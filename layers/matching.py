@@ -8,8 +8,8 @@ from layers.boxes import area, intersection
 # In place of a row of boxes, for priors without an object. An ignored prior adds nothing to the
 # losses.
 BACKGROUND, IGNORED = -1, -2
-# Pairs of an object and a prior to compare at a time on a GPU, to limit memory; one image at least.
-CHUNK_SIZE = 1 << 26
+# Pairs of an object and a prior to compare at a time, to limit memory; one image at least.
+MAX_PAIRS = 1 << 26
 
 
 def match(boxes, ignore, priors, positive_iou, negative_iou, force_match=True):
@@ -23,14 +23,13 @@ def match(boxes, ignore, priors, positive_iou, negative_iou, force_match=True):
     RPN's rule, which does it, as the authors' program does.
     """
     num_objects = boxes.shape[1]
-    images_at_once = max(CHUNK_SIZE // (len(priors) * num_objects), 1)
+    images_at_once = max(MAX_PAIRS // (len(priors) * num_objects), 1)
     parts, best = [], []
     for chunk in zip(boxes.split(images_at_once), ignore.split(images_at_once)):
         matches, overlap = match_by_threshold(*chunk, priors, positive_iou, negative_iou)
         parts.append(matches)
         if force_match:
-            # The other objects take N - 1 priors at most, so one of an object's N best is free, if
-            # there are so many.
+            # The other objects take at most N - 1 priors, so one of an object's N best is free.
             best.append(overlap.topk(min(num_objects, len(priors))))
     matches = torch.cat(parts)
     if force_match:
@@ -38,6 +37,7 @@ def match(boxes, ignore, priors, positive_iou, negative_iou, force_match=True):
         chosen = best_priors(best_overlap, best_prior)
         rows = torch.arange(num_objects, device=ignore.device).where(chosen >= 0, -1)
         chosen = chosen.clamp(min=0)
+        # Objects without a prior write -1 to prior 0; amax keeps what another one writes there.
         forced = torch.full_like(matches, -1).scatter_reduce(1, chosen, rows, reduce="amax")
         matches = forced.where(forced >= 0, matches)
     return matches

@@ -16,7 +16,7 @@ from layers.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 class Level(NamedTuple):
     """One feature map: its stride in pixels, and the priors of its first cell, xyxy in pixels.
 
-    fitted_stride and clamp imitate published detectors. With fitted_stride, the distance between
+    The others only serve checkpoints of other programs. With fitted_stride, the distance between
     cells is the image's side // the number of cells. clamp="sizes" limits a prior's width and
     height to those of the image; "centres" limits its centre too.
     """

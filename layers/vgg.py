@@ -23,7 +23,8 @@ def stage(in_channels, out_channels, convs, norm):
 class VGG(nn.Module):
     """VGG-16 as SSD uses it (SSD, Sec. 3).
 
-    pool5 no longer halves the map, so fc6 (in self.fc) is dilated to cover as much as in VGG-16.
+    pool5 no longer halves the map, so fc6 (in self.fc) is dilated to cover nearly as much as in
+    VGG-16.
 
     norm is "none", as in the papers, or "batch", with which random weights come as far as
     ImageNet's (ScratchDet, Zhu et al., 2019, arXiv:1810.08425: mAP 77.8 instead of 77.2 on VOC07).

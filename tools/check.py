@@ -25,7 +25,7 @@ from utils.files import must_be_new
 from utils.resolve import asked_recipe, describe_recipe, fitted_recipe, resolve_recipe
 from utils.stop import run_script
 
-SHOWN_FLAGS = ("options", "the detector", "what it sees")  # groups in --help
+SHOWN_FLAGS = ("options", "the detector", "data")  # groups in --help
 
 
 def main():

@@ -46,7 +46,7 @@ def parse_flags():
     add("--to", choices=(*CHECKPOINTS, *WRITERS), help="the program or the format")
     add("--output", type=Path, metavar="NEW", help="the new file, or the new folder of a dataset")
     add("--prior-sizes", type=float, nargs="+", metavar="PX", help="the sizes of an SSD's priors")
-    options.add_flags(parser, "what it sees")
+    options.add_flags(parser, "data")
     flags = parser.parse()
     if not (flags.file or flags.dataset or flags.root or flags.annotations):
         raise UserError("name a checkpoint, or a dataset: --root my/folder")

@@ -19,11 +19,11 @@ from utils.recipes import RECIPES
 # The first option of each group in Recipe -> the heading of the group in --help.
 HEADINGS = dict(
     model="the detector",
-    dataset="what it sees",
-    jitter="how it learns",
+    dataset="data",
+    jitter="training",
     positive_iou="matching and loss",
-    eval_every="what it tells and keeps",
-    workers="where it runs",
+    eval_every="logs and checkpoints",
+    workers="hardware",
 )
 METAVARS = {int: "N", float: "X"}
 # What is typed for other programs, and what it is here: flags, and values of a flag.
@@ -153,8 +153,8 @@ def train_parser(description):
         "(default: chosen by the data)",
     )
     detector.add_argument("--basenet", metavar="FILE", help="like --weights, for SSD's VGG")
-    add_flags(parser, "what it sees")
-    learning = add_flags(parser, "how it learns")
+    add_flags(parser, "data")
+    learning = add_flags(parser, "training")
     learning.add_argument(
         "--schedule",
         dest="schedule_factor",
@@ -163,7 +163,7 @@ def train_parser(description):
         help="stretch iterations and milestones by this factor",
     )
     add_flags(parser, "matching and loss")
-    run = add_flags(parser, "what it tells and keeps")
+    run = add_flags(parser, "logs and checkpoints")
     run.add_argument("--name", help="folder of the run in --save-folder (default: a new one)")
     run.add_argument(
         "--save-folder",
@@ -184,7 +184,7 @@ def train_parser(description):
 
 def add_device_flags(parser):
     """Add the flags that say where a script runs."""
-    flags = add_flags(parser, "where it runs")
+    flags = add_flags(parser, "hardware")
     flags.add_argument("--device", help="cpu, cuda, cuda:1 or 1 (default: a GPU if there is one)")
     flags.add_argument(
         "--full-precision",

@@ -129,7 +129,7 @@ def relative_step(optimizer):
     if not steps:
         return torch.zeros(())
     step = torch.stack(steps).norm() / torch.stack(weights).norm()
-    # With gradients that are not finite, no step was made.
+    # It is not finite only where the first step was skipped.
     return step.where(step.isfinite(), 0)
 
 

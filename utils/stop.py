@@ -20,8 +20,8 @@ SIGNALS = [
 ]
 MAX_LETTERS = 1000  # of an error
 SIGPIPE = 13  # has no name on Windows
-# What is part of the messages of torch, oneDNN, NumPy, OpenCV and the system where memory is used
-# up; the last is that of a library that does not fit.
+# Parts of the messages with which torch, oneDNN, NumPy, OpenCV and the system report that memory
+# has run out; the last is of a library that cannot be loaded.
 MEMORY_WORDS = ("DefaultCPUAllocator", "allocate memory", "bad_alloc", "Insufficient memory",
                 "start new thread", "create a primitive", "failed to map segment")  # fmt: skip
 OUT_OF_MEMORY = (
@@ -123,7 +123,7 @@ def read_batches(loader, device, memory_format=None):
     batches = iter(loader)
     memory_format = memory_format or parallel.training_format(device)
     # PyTorch would raise an error as soon as a process dies, in the middle of a step. It is noticed
-    # here as well, when the next batch is asked for. (Not everywhere is there such a signal.)
+    # here as well, when the next batch is asked for. (Windows has no such signal.)
     with suppress(ValueError, AttributeError):
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     waited = 0
@@ -133,7 +133,7 @@ def read_batches(loader, device, memory_format=None):
         except StopIteration:
             return
         except RuntimeError as error:
-            # This asked whether all processes are alive, and may be asked again.
+            # The timeout only serves to see whether all processes are alive, so ask again.
             waited += loader.timeout
             if "timed out" in str(error) and waited < LOADER_TIMEOUT:
                 continue
@@ -144,7 +144,7 @@ def read_batches(loader, device, memory_format=None):
             # It died between its message and the memory that the message tells of.
             raise LoaderDied(LOADER_DIED) from None
         waited = 0
-        # Without waiting for the device. Images travel as bytes.
+        # Images are copied as bytes, without waiting for the device.
         images = images.to(device, non_blocking=True, memory_format=memory_format)
         for target in targets:
             for name in ("boxes", "labels", "ignore"):
@@ -160,7 +160,7 @@ def leave_signals_to_parent(worker):
 
 
 def stop_early(number, frame):
-    """The answer to Ctrl-C before the training: end at once, or else after its first iteration."""
+    """Handle Ctrl-C before the first iteration: end now, or after it if that is not possible."""
     early_requests.append(number)
     raise KeyboardInterrupt
 
