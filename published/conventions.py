@@ -37,7 +37,7 @@ def retinanet_priors(family):
     if family == "pytorch-retinanet":
         return ()
     levels = []
-    for stride, size in zip(retinanet.STRIDES, retinanet.SIZES):
+    for stride, size in zip(retinanet.STRIDES[8], retinanet.SIZES[8]):
         # These programs state a ratio as height / width, we as width / height.
         shapes = [(size * s, 1 / ratio) for ratio in retinanet.RATIOS for s in retinanet.SCALES]
         levels.append(tuple(published_prior(family, stride, *shape) for shape in shapes))

@@ -141,7 +141,7 @@ def build_levels(recipe):
     sizes, scales, ratios = recipe.prior_sizes, recipe.prior_scales, recipe.prior_ratios
     side = SSD_SIDES.get(recipe.model)
     if recipe.base_priors:
-        strides = ssd.STRIDES[side] if side else retinanet.level_strides(recipe.finest_stride)
+        strides = ssd.STRIDES[side] if side else retinanet.STRIDES[recipe.finest_stride]
         levels = [Level(stride, boxes) for stride, boxes in zip(strides, recipe.base_priors)]
     elif side:
         levels = ssd.prior_levels(side, sizes, ratios)

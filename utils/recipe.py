@@ -11,7 +11,6 @@ import ssd
 from data.reading import DATASETS
 from data.text import UserError
 from layers.resnet import DEPTHS
-from retinanet import FINEST_STRIDES
 from utils.build import MODELS, OPTIMIZERS, SSD_SIDES, Conventions
 from utils.evaluation.metrics import METRICS
 from utils.parallel import PRECISIONS
@@ -55,7 +54,7 @@ class Recipe:
     model: str = option("retinanet", "the detector (default: retinanet)", choices=MODELS)
     depth: int = option(50, "layers of the ResNet", choices=DEPTHS, only="RetinaNet")
     finest_stride: int = option(
-        8, "4 adds a finer level, for small objects", choices=FINEST_STRIDES, only="RetinaNet"
+        8, "4 adds a finer level, for small objects", choices=retinanet.STRIDES, only="RetinaNet"
     )
     channels: int = setting(
         256, "channels of the pyramid and the heads", at_least=1, at_most=1 << 13, only="RetinaNet"
@@ -286,7 +285,7 @@ def has_type(value, kind):
 def check_priors(recipe, origin):
     """An error if sizes, ratios or boxes of priors do not fit the levels of the detector."""
     side = SSD_SIDES.get(recipe.model)
-    levels = len(ssd.STRIDES[side] if side else retinanet.level_strides(recipe.finest_stride))
+    levels = len(ssd.STRIDES[side] if side else retinanet.STRIDES[recipe.finest_stride])
     for ratio in recipe.prior_ratios:
         if isinstance(ratio, (tuple, list)) != bool(side):
             shape = f"a tuple of ratios for each of {levels} levels" if side else "numbers"
