@@ -12,7 +12,7 @@ from data.formats import voc
 from data.formats.coco import is_official
 from data.summary import resized_boxes
 from data.text import UserError, counted
-from utils.build import SSD_SIDES, describe_conventions
+from utils.build import SSD_SIDES
 from utils.fit_priors import fit_priors, proposal_line
 from utils.recipe import Recipe, checked, label
 from utils.recipes import RECIPES, WITHOUT_GPU
@@ -293,6 +293,4 @@ def differences(recipe, other):
     }
     if "base_priors" in values:
         values["base_priors"] = "the publisher's"
-    if "conventions" in values:
-        values["conventions"] = describe_conventions(recipe.conventions)
     return {name: str(value).replace("'", "").replace(", ", ",") for name, value in values.items()}
