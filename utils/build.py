@@ -98,6 +98,16 @@ def wrong_tuple(recipe):
     return None
 
 
+def with_sides(recipe, changes):
+    """The changes to a recipe, with those that follow from a new resize: the range of short sides
+    and the longest side keep their ratio to it, unless they are changed as well."""
+    if "resize" not in changes:
+        return changes
+    scale = changes["resize"] / recipe.resize
+    jitter = tuple(round(side * scale) for side in recipe.jitter)
+    return dict(jitter=jitter, max_size=round(recipe.max_size * scale)) | changes
+
+
 def build_transform(recipe, augment=False, passes=math.inf):
     """What the detector's images go through, from the file to the batch. passes: over all images,
     which SSD's augmentation depends on."""
