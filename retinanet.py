@@ -9,34 +9,26 @@ from layers.fpn import FPN
 from layers.priors import apply_heads, make_level, pyramid_priors
 from layers.resnet import ResNet, conv_norm_relu
 
-# The priors of each level (Sec. 4): its stride, the side of its smallest square prior in pixels,
-# and the scales and ratios, width / height, that make further priors of it.
-STRIDES = (8, 16, 32, 64, 128)
-SIZES = (32, 64, 128, 256, 512)
+# The stride of each level, by that of the finest: 8 in the paper (Sec. 4), 4 for small objects.
+STRIDES = {8: (8, 16, 32, 64, 128), 4: (4, 8, 16, 32, 64, 128)}
+# The side of each level's smallest square prior in pixels, and the scales and ratios,
+# width / height, that make further priors of it.
+SIZES = {8: (32, 64, 128, 256, 512), 4: (16, 32, 64, 128, 256, 512)}
 SCALES = (2**0, 2 ** (1 / 3), 2 ** (2 / 3))
 RATIOS = (2.0, 1.0, 0.5)
-# The paper's finest level has stride 8; one more, of stride 4, is for small objects.
-FINEST_STRIDES = (8, 4)
 PRIOR_PROBABILITY = 0.01  # of each class, before training (Sec. 4.1); unrelated to prior boxes
 # Of ImageNet's pixels, RGB, 0 to 255.
 MEAN = (123.675, 116.28, 103.53)
 STD = (58.395, 57.12, 57.375)
 
 
-def level_strides(finest=STRIDES[0]):
-    """The strides of all levels, finest first."""
-    return STRIDES if finest == STRIDES[0] else (finest, *STRIDES)
-
-
-def prior_levels(sizes=(), scales=(), ratios=(), finest=STRIDES[0]):
+def prior_levels(sizes=(), scales=(), ratios=(), finest=8):
     """The levels, with priors of each size (in pixels), scale and ratio, by default the paper's."""
-    strides = level_strides(finest)
-    # The paper's sizes are 4 x stride, so an extra level of stride 4 has size 16.
-    sizes = sizes or [stride * SIZES[0] / STRIDES[0] for stride in strides]
+    sizes = sizes or SIZES[finest]
     scales = scales or SCALES
     ratios = ratios or RATIOS
     levels = []
-    for stride, size in zip(strides, sizes):
+    for stride, size in zip(STRIDES[finest], sizes):
         shapes = [
             (size * scale * sqrt(ratio), size * scale / sqrt(ratio))
             for ratio in ratios

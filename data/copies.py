@@ -151,19 +151,15 @@ def copy_key(entry, repeated_sizes):
     if ".rf." in stem:
         return stem.split(".rf.")[0]
     size = file_size(entry.path)
-    return size, content_hash(entry.path) if size in repeated_sizes else entry.path
+    if size not in repeated_sizes:
+        return size, entry.path
+    try:
+        data = Path(entry.path).read_bytes()
+    except OSError:
+        return size, entry.path
+    return size, zlib.crc32(data), zlib.adler32(data)
 
 
 def file_size(path):
     """The size of a file in bytes; without a file, its path, which is unique."""
     return os.path.getsize(path) if os.path.isfile(path) else path
-
-
-def content_hash(path):
-    """A value that is the same for equal files and differs for others."""
-    try:
-        with open(path, "rb") as file:
-            data = file.read()
-    except OSError:
-        return path
-    return zlib.crc32(data), zlib.adler32(data)

@@ -65,9 +65,8 @@ class FastFocalLoss(torch.autograd.Function):
         return gradient.mul_(outer_gradient), None, None, None
 
 
-def fast_focal_loss(logits, labels, alpha, gamma):
-    """The same as focal_loss of layers/losses.py, its gradient computed together with the loss."""
-    return FastFocalLoss.apply(logits, labels, alpha, gamma)
+# Called like focal_loss of layers/losses.py.
+fast_focal_loss = FastFocalLoss.apply
 
 
 def can_fuse(x):

@@ -5,30 +5,30 @@ from math import sqrt
 
 import retinanet
 from ssd import SIZES
-from utils.build import SSD_SIDES, Conventions
+from utils.build import SSD_SIDES
 from utils.recipes import RECIPES
 
-TORCHVISION_IMAGES = dict(resize="float", floor_sizes=True, exact_colour=True)
-MMDETECTION_IMAGES = dict(resize="whole", exact_colour=True)
+TORCHVISION_IMAGES = dict(resize_method="float", floor_sizes=True, exact_colour=True)
+MMDETECTION_IMAGES = dict(resize_method="whole", exact_colour=True)
 ODTK_IMAGES = dict(
-    resize="pil", floor_sizes=True, exact_colour=True, size_divisor=128, clip_boxes="input"
+    resize_method="pil", floor_sizes=True, exact_colour=True, size_divisor=128, clip_boxes="input"
 )
 CONVENTIONS = {
-    "pytorch-retinanet": Conventions(
-        resize="float", exact_colour=True, min_padding=1, clip_boxes="input"
+    "pytorch-retinanet": dict(
+        resize_method="float", exact_colour=True, min_padding=1, clip_boxes="input"
     ),
-    "odtk": Conventions(**ODTK_IMAGES),
-    "odtk 19.04": Conventions(**ODTK_IMAGES),
+    "odtk": ODTK_IMAGES,
+    "odtk 19.04": ODTK_IMAGES,
     # torchvision has an epsilon of 0, which torch before 2.12 refuses; 1e-30 changes no variance.
-    "torchvision v1": Conventions(
+    "torchvision v1": dict(
         fitted_stride=True, norm_epsilon=1e-30, p6_from="p5", **TORCHVISION_IMAGES
     ),
-    "torchvision v2": Conventions(fitted_stride=True, **TORCHVISION_IMAGES),
-    "torchvision ssd": Conventions(clamp="sizes", **TORCHVISION_IMAGES),
-    "mmdetection": Conventions(p7_relu=False, **MMDETECTION_IMAGES),
-    "mmdetection ssd": Conventions(mean=(123.675, 116.28, 103.53), **MMDETECTION_IMAGES),
-    "ssd.pytorch": Conventions(clamp="centres", resize="whole", clip_boxes="nothing"),
-    "lufficc": Conventions(clamp="centres", resize="whole", clip_boxes="nothing"),
+    "torchvision v2": dict(fitted_stride=True, **TORCHVISION_IMAGES),
+    "torchvision ssd": dict(prior_clamp="sizes", **TORCHVISION_IMAGES),
+    "mmdetection": dict(p7_relu=False, **MMDETECTION_IMAGES),
+    "mmdetection ssd": dict(pixel_mean=(123.675, 116.28, 103.53), **MMDETECTION_IMAGES),
+    "ssd.pytorch": dict(prior_clamp="centres", resize_method="whole", clip_boxes="nothing"),
+    "lufficc": dict(prior_clamp="centres", resize_method="whole", clip_boxes="nothing"),
 }
 
 
@@ -37,7 +37,7 @@ def retinanet_priors(family):
     if family == "pytorch-retinanet":
         return ()
     levels = []
-    for stride, size in zip(retinanet.STRIDES, retinanet.SIZES):
+    for stride, size in zip(retinanet.STRIDES[8], retinanet.SIZES[8]):
         # These programs state a ratio as height / width, we as width / height.
         shapes = [(size * s, 1 / ratio) for ratio in retinanet.RATIOS for s in retinanet.SCALES]
         levels.append(tuple(published_prior(family, stride, *shape) for shape in shapes))

@@ -11,7 +11,7 @@ from data.images import from_pillow, read_image
 from data.text import UserError
 from published.load import load_detector
 from utils import draw, parallel
-from utils.build import build_collate, build_transform
+from utils.build import build_collate, build_transform, with_sides
 from utils.predict import plain_results, predict, to_original
 from utils.recipe import checked
 
@@ -55,11 +55,7 @@ class Detector:
         if score_threshold is None:
             self.score_threshold = loaded.show_threshold or 0.5
         check_threshold(self.score_threshold)
-        self.recipe = loaded.recipe | (changes or {})
-        if "resize" in (changes or {}) and "max_size" not in changes:
-            # The longest side follows the short one, as in a training.
-            scale = changes["resize"] / loaded.recipe.resize
-            self.recipe |= dict(max_size=round(loaded.recipe.max_size * scale))
+        self.recipe = loaded.recipe | with_sides(loaded.recipe, changes or {})
         if precision is not None:
             self.recipe |= dict(precision=precision)
         if max_detections is not None:

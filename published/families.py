@@ -8,7 +8,6 @@ standard deviation.
 """
 
 import re
-from dataclasses import replace
 
 import torch
 
@@ -143,15 +142,15 @@ def convert(state, dated=True, prior_sizes=()):
         family += " ssd"
     elif family == "odtk" and dated:
         family += " 19.04"
-    conventions = CONVENTIONS[family]
+    changes |= CONVENTIONS[family]
     if family == "torchvision v1" and any(name.endswith("num_batches_tracked") for name in state):
         # Only the published weights, whose batch norm was frozen all along, have no epsilon.
-        conventions = replace(conventions, norm_epsilon=1e-5)
+        changes["norm_epsilon"] = 1e-5
     if is_ssd:
         changes["prior_sizes"] = tuple(prior_sizes) or ssd_sizes(changes["model"], family, ours)
     else:
         changes["base_priors"] = retinanet_priors(family)
-    return ours, changes | dict(conventions=conventions), family
+    return ours, changes, family
 
 
 def retinanet_state(state, family):

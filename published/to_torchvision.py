@@ -83,7 +83,7 @@ def torchvision_code(loaded):
             columns=1 + len(loaded.classes),
             sizes=list(recipe.prior_sizes or ssd.SIZES[300]),
             strides=list(ssd.STRIDES[300]),
-            clip=recipe.conventions.clamp == "sizes",
+            clip=recipe.prior_clamp == "sizes",
             **common,
         )
     return retinanet_code(loaded, common)
@@ -104,13 +104,13 @@ def retinanet_code(loaded, common):
     strides = [[level.stride, level.stride] for level in levels]  # y, x
     return RETINANET_CODE.format(
         depth=recipe.depth,
-        epsilon=recipe.conventions.norm_epsilon,
+        epsilon=recipe.norm_epsilon,
         channels=recipe.channels,
-        p6_channels=base_channels[-1] if recipe.conventions.p6_from == "c5" else recipe.channels,
+        p6_channels=base_channels[-1] if recipe.p6_from == "c5" else recipe.channels,
         base_channels=base_channels,
         layers={f"layer{layer - 1}": str(layer - first) for layer in range(first, 6)},
         priors=[[list(prior) for prior in level.base_priors] for level in levels],
-        strides=None if recipe.conventions.fitted_stride else strides,
+        strides=None if recipe.fitted_stride else strides,
         shapes=len(levels[0].base_priors),
         classes=len(loaded.classes),
         norm="partial(nn.GroupNorm, 32)" if recipe.head_norm == "group" else None,
@@ -122,15 +122,14 @@ def retinanet_code(loaded, common):
 
 def refuse_what_differs(recipe):
     """Raise an error if torchvision has no such detector."""
-    conventions = recipe.conventions
     reason = ""
     if recipe.model == "ssd512":
         reason = "it has no SSD512"
     elif recipe.model == "ssd300" and (recipe.prior_ratios or recipe.base_priors):
         reason = "its SSD300 has the paper's ratios"
-    elif conventions.clamp == "centres":
+    elif recipe.prior_clamp == "centres":
         reason = "it does not move priors at the border, as ssd.pytorch does"
-    elif not conventions.p7_relu:
+    elif not recipe.p7_relu:
         reason = "it has a ReLU before P7, like the paper"
     elif recipe.model == "retinanet" and recipe.head_convs > 4:
         reason = "its heads have four convolutions"

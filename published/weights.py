@@ -1,7 +1,6 @@
 """The weights that a training starts from: random, ImageNet's for the base, or a detector's."""
 
 import hashlib
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -17,15 +16,16 @@ from published.families import family_of
 from published.fetch import fetch, short_hash
 from published.load import open_checkpoint
 from utils import checkpoint
-from utils.build import SSD_SIDES, Conventions, build_collate, with_our_images
+from utils.build import SSD_SIDES, build_collate
 
 FOLDER = Path("weights")  # where fetched files are kept
 TORCH_HUB = "https://download.pytorch.org/"
-# The fields of a recipe that the weights of a base decide, and those of its whole detector.
-BASE_FIELDS = ("model", "depth", "vgg_norm")
+# The fields of a recipe that the weights of a base decide, and those of a whole detector. How its
+# program resized and padded images is not among them: a training's go through our own, faster way.
+BASE_FIELDS = ("model", "depth", "vgg_norm", "pixel_mean", "norm_epsilon")
 DETECTOR_FIELDS = (
-    *BASE_FIELDS, "finest_stride", "channels", "head_convs", "head_norm",
-    "prior_sizes", "prior_scales", "prior_ratios", "base_priors",
+    *BASE_FIELDS, "finest_stride", "channels", "head_convs", "head_norm", "p6_from", "p7_relu",
+    "prior_sizes", "prior_scales", "prior_ratios", "base_priors", "fitted_stride", "prior_clamp",
 )  # fmt: skip
 # A smaller epsilon shows that batch norm was frozen when the weights were trained. It must stay so:
 # a channel that is always 0 has variance 0, by which its gradient would be divided.
@@ -59,14 +59,11 @@ def find_weights(recipe):
     if learned.vgg_norm == "none":
         # It can be given norms: whether it is, is for the recipe to say.
         del changes["vgg_norm"]
-    if learned.conventions.norm_epsilon < MIN_LIVE_EPSILON:
+    if learned.norm_epsilon < MIN_LIVE_EPSILON:
         changes["frozen_norm"] = True
     if recipe.only_base:
-        kept = {name: getattr(learned.conventions, name) for name in ("mean", "norm_epsilon")}
         base = {n: value for n, value in content["model"].items() if n.startswith("base.")}
-        return Weights(changes | dict(conventions=replace(Conventions(), **kept)), base)
-    # Priors and network remain the source program's; images go through our faster pipeline.
-    changes["conventions"] = with_our_images(learned.conventions)
+        return Weights(changes, base)
     return Weights(changes, content["model"], content["classes"])
 
 

@@ -1,5 +1,4 @@
 import time
-from argparse import Namespace
 from functools import partial
 
 import pytest
@@ -9,7 +8,6 @@ from tools import bench, workloads
 from utils.recipes import shapes, ssd300_voc
 
 CPU = torch.device("cpu")
-FLAGS = Namespace(device=CPU, compile=False, seconds=0)
 
 
 @pytest.fixture
@@ -98,23 +96,17 @@ def test_processes_load_batches():
             assert images.shape == (4, 3, 300, 300) and len(targets) == 4
 
 
-def test_what_is_ours_in_an_evaluation_is_counted_apart():
-    inner, whole = workloads.time_evaluation(images=20, found=10)
-    assert 0 < inner < whole
+def test_pycocotools_is_the_floor_of_an_evaluation(capsys):
+    functions = workloads.evaluation(images=20, found=10)
+    assert list(functions) == ["floor", "ours"]
+    metrics, _, _ = functions["ours"]()
+    assert functions["floor"]()[0] == metrics["AP"]
+    assert not capsys.readouterr().out
 
 
 def test_every_part_has_a_name():
-    names = {"loader", "feed", "step", "loss", "detections", "eval", "infer", "memory", "shapes"}
+    names = {"loader", "feed", "step", "loss", "detections", "eval", "infer", "memory"}
     assert next(iter(bench.PARTS)) == "memory" and set(bench.PARTS) == names
-
-
-@pytest.mark.long
-def test_shapes_tells_what_a_run_reached(report):
-    bench.measure_shapes(
-        FLAGS, report, "--iters", "1", "--batch", "1", "--depth", "18", "--eval-every", "1"
-    )
-    (row,) = report.rows
-    assert row["iteration"] == 1 and row["AP"] >= 0 and row["seconds"] > 0
 
 
 def test_the_limits_of_a_gpu_are_told(report, monkeypatch, capsys):

@@ -12,7 +12,7 @@ from tests.conftest import write_coco, write_image
 from tests.scripts import run_script
 from tests.test_detector import save_random_detector
 from tests.test_media import write_video
-from utils.media import VideoReader
+from utils.media import VideoInput
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +35,8 @@ def test_a_video_becomes_a_video_and_json(folder, tmp_path, monkeypatch, capsys)
     flags = ("--output", tmp_path / "out", "--json", tmp_path / "a.json", "--score-threshold", 0)
     code = run(folder, monkeypatch, folder / "clip.mp4", *flags, "--every", "2", "--batch", "4")
     assert code == 0
-    reader = VideoReader(tmp_path / "out/clip.mp4")
-    assert len(list(reader)) == 6 and reader.fps == 5
+    written = VideoInput(tmp_path / "out/clip.mp4", tmp_path / "copy.mp4")
+    assert len(list(written)) == 6 and written.writer.fps == 5
     results = json.loads((tmp_path / "a.json").read_text())
     assert {result["frame"] for result in results} == {0, 2, 4, 6, 8, 10}
     assert {result["video"] for result in results} == {str(folder / "clip.mp4")}
@@ -98,7 +98,7 @@ def test_ctrl_c_leaves_a_video_that_can_be_played(folder, tmp_path, monkeypatch,
 
     monkeypatch.setattr(detect.Detector, "detect_batch", interrupted)
     run(folder, monkeypatch, folder / "clip.mp4", "--output", tmp_path, "--json", tmp_path / "j")
-    assert len(list(VideoReader(tmp_path / "clip.mp4"))) == 4
+    assert len(list(VideoInput(tmp_path / "clip.mp4", "copy.mp4"))) == 4
     assert "stopped" in capsys.readouterr().err and (tmp_path / "j").exists()
 
 

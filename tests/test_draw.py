@@ -1,6 +1,7 @@
 import numpy as np
+import pytest
 
-from utils.draw import colour, draw, plate_corner, sheet
+from utils.draw import colour, draw, draw_name, sheet
 
 IMAGE = np.zeros((80, 120, 3), np.uint8)
 
@@ -34,24 +35,28 @@ def test_names_stand_below_the_pictures_of_a_sheet():
     assert (picture[82:104, :124] == 0).any() and (picture[82:104, 124:] == 0).any()
 
 
-def test_a_name_never_covers_a_small_object():
-    """Small boxes in a row, closer than a name is wide: a name has another place, or none."""
-    boxes = [(20 + 9 * i, 40, 26 + 9 * i, 46) for i in range(8)] + [(10, 60, 90, 95)]
-    image = np.zeros((100, 120, 3), np.uint8)
-    drawn = draw(image, boxes, [0] * 8 + [1], ["cat", "dog"])
-    for left, top, right, bottom in boxes[:8]:
-        assert not drawn[top + 1 : bottom - 2, left + 1 : right - 2].any()
+def plate(box, name="cat"):
+    """The first and last rows and columns of the plate that is drawn for a box."""
+    canvas = IMAGE.copy()
+    draw_name(canvas, name, box, colour(0), 0.5)
+    rows, columns, _ = np.nonzero(canvas)
+    return rows.min(), rows.max(), columns.min(), columns.max()
 
 
-def test_a_name_stands_above_its_box_where_there_is_room():
-    assert plate_corner((10, 50, 60, 90), (30, 10), (100, 100), np.zeros((0, 4))) == (10, 40)
-    assert plate_corner((10, 3, 60, 40), (30, 10), (100, 100), np.zeros((0, 4))) == (10, 41)
-    small = np.array([[12.0, 42, 16, 46]])
-    assert plate_corner((10, 50, 60, 90), (30, 10), (100, 100), small) == (30, 40)
+def test_a_name_stands_above_its_box_or_at_its_top():
+    first, last, left, _ = plate((10, 40, 60, 70))
+    assert last == 39 and left == 10
+    assert plate((10, 5, 60, 40))[:3] == (5, 5 + last - first, 10)
 
 
-def test_a_name_beside_a_box_stays_within_the_picture():
-    """Left of a tall box at the right border, for right of it there is no room."""
-    tall = (60, 2, 99, 98)
-    assert plate_corner(tall, (30, 10), (100, 100), np.zeros((0, 4))) == (29, 2)
-    assert plate_corner((0, 2, 99, 98), (130, 10), (100, 100), np.zeros((0, 4))) == (0, 2)
+@pytest.mark.parametrize("box", ((100, 40, 119, 60), (-20, -3, 9, 9), (90, 90, 119, 99)))
+def test_a_name_stays_whole_within_the_picture(box):
+    sizes = []
+    for place in (box, (10, 40, 60, 70)):
+        first, last, left, right = plate(place)
+        sizes.append((last - first, right - left))
+    assert sizes[0] == sizes[1]
+
+
+def test_a_name_that_is_wider_than_the_picture_loses_its_end():
+    assert plate((60, 40, 90, 70), "a very long class name")[2:] == (0, 119)

@@ -163,10 +163,6 @@ def test_random_bytes_and_flipped_bits_are_one_line_or_a_detector(tmp_path, cont
         refused(path)
 
 
-def conventions(**values):
-    return dict(recipe=dict(conventions=values))
-
-
 @pytest.mark.parametrize(
     "change, message",
     (
@@ -175,15 +171,16 @@ def conventions(**values):
         (dict(recipe=dict(model="yolo")), "model 'yolo': choose"),
         (dict(recipe=dict(prior_sizes=3)), "prior_sizes '3': of the wrong type"),
         (dict(recipe=dict(prior_sizes=("a",) * 5)), "of the wrong type"),
-        (dict(recipe=dict(conventions=3)), "its conventions are not a dictionary"),
-        (conventions(norm_epsilon="1e-5"), "conventions.norm_epsilon '1e-5' is"),
-        (conventions(norm_epsilon=float("nan")), "conventions.norm_epsilon 'nan' is"),
-        (conventions(mean=(1, 2)), "conventions.mean '(1, 2)' is"),
-        (conventions(mean=3), "conventions.mean '3' is"),
-        (conventions(clamp=[1]), "conventions.clamp '[1]' is"),
-        (conventions(clip_boxes="image "), "conventions.clip_boxes 'image ' is"),
-        (conventions(size_divisor=32.5), "conventions.size_divisor '32.5' is"),
-        (conventions(min_padding=10**9), "conventions.min_padding '1000000000' is"),
+        (dict(recipe=dict(norm_epsilon="1e-5")), "norm_epsilon '1e-5': of the wrong type"),
+        (dict(recipe=dict(norm_epsilon=float("nan"))), "norm_epsilon nan: must be at least"),
+        (dict(recipe=dict(norm_epsilon=0.0)), "norm_epsilon 0.0: must be at least 1e-38"),
+        (dict(recipe=dict(pixel_mean=(1, 2))), "pixel_mean (1, 2): retinanet needs 3 of them"),
+        (dict(recipe=dict(pixel_mean=(1, 2, 256))), "pixel_mean (1, 2, 256): must be at most 255"),
+        (dict(recipe=dict(pixel_mean=3)), "pixel_mean '3': of the wrong type"),
+        (dict(recipe=dict(prior_clamp=[1])), "prior_clamp '[1]': of the wrong type"),
+        (dict(recipe=dict(clip_boxes="image ")), "clip_boxes 'image ': choose image, input"),
+        (dict(recipe=dict(size_divisor=32.5)), "size_divisor '32.5': of the wrong type"),
+        (dict(recipe=dict(min_padding=10**9)), "min_padding 1000000000: must be at most 1024"),
         (dict(recipe=dict(resize=10**9)), "resize 1000000000: must be at most"),
         (dict(recipe=dict(head_convs=10**7)), "head_convs 10000000: must be at most"),
         (dict(show_threshold="0.5"), "show_threshold '0.5' is not a score"),
@@ -208,11 +205,8 @@ def test_no_text_of_a_recipe_is_run_as_code_for_torchvision(tmp_path, content):
     """tools.convert runs the lines that it prints, which hold numbers of the recipe."""
     written = tmp_path / "written"
     code = f"1e-5 if open({str(written)!r}, 'w') else 1e-5"
-    conventions = content["recipe"]["conventions"] | dict(norm_epsilon=code)
-    torch.save(
-        content | dict(recipe=content["recipe"] | dict(conventions=conventions)),
-        tmp_path / "a.pth",
-    )
+    recipe = content["recipe"] | dict(norm_epsilon=code)
+    torch.save(content | dict(recipe=recipe), tmp_path / "a.pth")
     output = tmp_path / "theirs.pth"
     run_script(
         "tools/convert.py", tmp_path / "a.pth", "--to", "torchvision", "--output", output, code=2

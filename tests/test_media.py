@@ -10,7 +10,7 @@ from tests.conftest import write_image
 from utils.files import mark_as_own
 from utils.media import (
     Background,
-    VideoReader,
+    VideoInput,
     VideoWriter,
     batches,
     named_files,
@@ -34,6 +34,10 @@ def find_inputs(names, *arguments):
 
 def copies(inputs):
     return [str(copy) for source in inputs for copy in source.copies]
+
+
+def numbers_of(video):
+    return [frame.source["frame"] for frame in video]
 
 
 @pytest.fixture
@@ -113,7 +117,7 @@ def test_frames_carry_their_source_and_their_truth(photos, tmp_path):
     first, second = images
     assert first.source == dict(image="photos/a.jpg") and (first.truth == boxes).all()
     assert len(second.truth) == 0
-    assert [frame.source["frame"] for frame in video] == [0, 5, 10]
+    assert numbers_of(video) == [0, 5, 10]
 
 
 def test_a_broken_image_is_left_out_and_named(photos, tmp_path):
@@ -133,11 +137,11 @@ def test_a_broken_video_is_left_out_and_named(photos, tmp_path):
 
 @pytest.mark.parametrize("name", ("a.mp4", "a.avi", "a.mov"))
 def test_what_is_written_is_read_again(tmp_path, name):
-    reader = VideoReader(write_video(tmp_path / "new" / name))
-    frames = list(reader)
-    assert [number for number, _ in frames] == list(range(12)) and len(reader) == 12
-    assert reader.fps == 10 and not reader.problem
-    for number, image in frames:
+    video = VideoInput(write_video(tmp_path / "new" / name), tmp_path / "copy.mp4")
+    frames = [frame.image for frame in video]
+    assert len(frames) == len(video) == 12
+    assert video.writer.fps == 10 and not video.problems
+    for number, image in enumerate(frames):
         assert image.shape == (64, 96, 3) and abs(image.mean() - 10 * number) < 4
 
 
@@ -145,30 +149,30 @@ def test_colours_keep_their_order(tmp_path):
     writer = VideoWriter(tmp_path / "red.avi", fps=10)
     writer.write(np.full((64, 64, 3), (250, 10, 10), np.uint8))
     writer.close()
-    [(_, image)] = VideoReader(tmp_path / "red.avi")
-    assert image[..., 0].mean() > 200 and image[..., 2].mean() < 50
+    [frame] = VideoInput(tmp_path / "red.avi", tmp_path / "copy.avi")
+    assert frame.image[..., 0].mean() > 200 and frame.image[..., 2].mean() < 50
 
 
 def test_a_video_that_claims_billions_of_frames_ends(tmp_path):
-    reader = VideoReader(write_video(tmp_path / "a.avi"))
-    reader.frame_count = 1 << 31
-    assert len(list(reader)) == 12
-    assert f"{(1 << 31) - 12} of {1 << 31} frames cannot be read" in reader.problem
+    video = VideoInput(write_video(tmp_path / "a.avi"), tmp_path / "copy.avi")
+    video.frame_count = 1 << 31
+    assert len([frame.image for frame in video]) == 12
+    assert f"{(1 << 31) - 12} of {1 << 31} frames cannot be read" in video.problems[0]
 
 
 def test_every_third_frame_is_read(tmp_path):
-    reader = VideoReader(write_video(tmp_path / "a.avi"), every=3)
-    assert [number for number, _ in reader] == [0, 3, 6, 9] and len(reader) == 4
+    video = VideoInput(write_video(tmp_path / "a.avi"), tmp_path / "copy.avi", every=3)
+    assert numbers_of(video) == [0, 3, 6, 9] and len(video) == 4
 
 
 def test_a_cut_video_gives_its_whole_frames_and_counts_the_others(tmp_path):
     path = write_video(tmp_path / "a.avi", frames=40)
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
-    reader = VideoReader(path)
-    count = len(list(reader))
+    video = VideoInput(path, tmp_path / "copy.avi")
+    count = len(numbers_of(video))
     assert 5 < count < 30
-    assert reader.problem == f"{path}: {40 - count} of 40 frames cannot be read"
+    assert video.problems == [f"{path}: {40 - count} of 40 frames cannot be read"]
 
 
 def test_frames_behind_a_broken_one_are_read(tmp_path):
@@ -177,16 +181,20 @@ def test_frames_behind_a_broken_one_are_read(tmp_path):
     middle = data.find(b"mdat") + 300
     data[middle : middle + 40] = bytes(40)
     path.write_bytes(data)
-    numbers = [number for number, _ in VideoReader(path)]
-    assert 39 in numbers
+    assert 39 in numbers_of(VideoInput(path, tmp_path / "copy.mp4"))
 
 
-@pytest.mark.parametrize("source", ("missing.mp4", "text.mp4", "77"))
+@pytest.mark.parametrize("source", ("missing.mp4", "text.mp4"))
 def test_what_is_no_video_is_one_line(tmp_path, monkeypatch, source, capfd):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.mp4").write_text("no video")
-    with pytest.raises(UserError, match=f"{source}: (no camera|not a readable video)"):
-        VideoReader(source)
+    assert VideoInput(source, "copy.mp4").problems == [f"{source}: not a readable video"]
+    assert not capfd.readouterr().err
+
+
+def test_without_its_camera_there_is_nothing_to_do(tmp_path, capfd):
+    with pytest.raises(UserError, match="77: no camera has this number"):
+        VideoInput("77", tmp_path / "copy.mp4")
     assert not capfd.readouterr().err
 
 
@@ -214,9 +222,9 @@ def test_a_camera_that_goes_away_is_a_problem_not_an_error(monkeypatch):
             pass
 
     monkeypatch.setattr("utils.media.cv2.VideoCapture", Camera)
-    reader = VideoReader("0")
-    assert len(list(reader)) == 3 and reader.fps == 25
-    assert reader.problem == "camera 0 gave no more frames after 3"
+    video = VideoInput("0", "copy.mp4")
+    assert numbers_of(video) == [0, 1, 2] and video.writer.fps == 25
+    assert video.problems == ["camera 0 gave no more frames after 3"]
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):

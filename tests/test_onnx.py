@@ -224,7 +224,7 @@ def test_metadata_tell_what_a_program_needs(folder):
 def test_the_grid_of_priors_is_whole_numbers_for_every_family(family):
     is_ssd = "ssd" in family or family == "lufficc"
     recipe = RECIPES["ssd300_voc" if is_ssd else "retinanet_coco"]
-    levels = build_levels(recipe | dict(conventions=CONVENTIONS[family]))
+    levels = build_levels(recipe | CONVENTIONS[family])
     size = (300, 300) if is_ssd else (96, 160)
     count = sum(len(grid_priors(size, level)) for level in levels)
     assert count == (8732 if is_ssd else 9 * (12 * 20 + 6 * 10 + 3 * 5 + 2 * 3 + 1 * 2))

@@ -15,15 +15,16 @@ from data.reading import read_records
 from data.text import UserError
 from detect import Detector
 from published import weights as pretrained
-from published.families import CONVENTIONS
+from published.conventions import CONVENTIONS, TORCHVISION_IMAGES
 from published.load import load_detector, open_checkpoint
 from retinanet import RetinaNet
 from ssd import SSD
 from tests.conftest import write_coco
 from tests.figures import assert_relative, figures, published_state
 from tools import convert
-from utils.build import Conventions, build_detector, describe_conventions, with_our_images
+from utils.build import build_detector
 from utils.recipes import RECIPES
+from utils.resolve import describe_recipe
 
 
 @pytest.fixture
@@ -40,12 +41,12 @@ def test_a_published_file_is_told_and_saved_convert_checkpoint(file, tmp_path, c
         "family       mmdetection",
         "retinanet, depth 18",
         "7: class 0, ",
-        "p7_relu False, resize whole, exact_colour True",
+        "conventions  p7_relu False, resize_method whole, exact_colour True\n",
         "pre_nms_topk 1000 per level",
     ):
         assert words in printed
     theirs, ours = load_detector(file), load_detector(tmp_path / "ours.pth")
-    assert theirs[1:] == ours[1:] and ours[1].conventions == CONVENTIONS["mmdetection"]
+    assert theirs[1:] == ours[1:] and ours[1] | CONVENTIONS["mmdetection"] == ours[1]
     images = torch.rand(1, 3, 64, 64) * 255
     torch.testing.assert_close(theirs[0](images), ours[0](images))
     torch.testing.assert_close(theirs[0].priors((64, 64)), ours[0].priors((64, 64)))
@@ -184,7 +185,7 @@ def test_batch_norm_that_a_file_lacks_is_added_and_changes_nothing_at_first(form
 
 def test_only_the_base_of_a_detector_can_be_loaded(tmp_path):
     """Its heads and its priors are then those of the recipe, its pixels the file's."""
-    source = RECIPES["shapes"] | dict(conventions=Conventions(mean=(1.0, 2.0, 3.0), p6_from="p5"))
+    source = RECIPES["shapes"] | dict(pixel_mean=(1.0, 2.0, 3.0), p6_from="p5")
     detector, _ = build_detector(source, 2)
     content = dict(model=detector.state_dict(), recipe=asdict(source), classes=["a", "b"])
     torch.save(content, tmp_path / "detector.pth")
@@ -193,7 +194,7 @@ def test_only_the_base_of_a_detector_can_be_loaded(tmp_path):
     assert not weights.classes and weights.changes["depth"] == 18
     recipe |= weights.changes
     assert recipe.channels == 256 and not recipe.prior_sizes
-    assert recipe.conventions == Conventions(mean=(1.0, 2.0, 3.0))
+    assert recipe.pixel_mean == (1.0, 2.0, 3.0) and recipe.p6_from == "c5"
     model, _ = build_detector(recipe, 2)
     head = model.box_head.convs[0].weight.clone()
     pretrained.load_weights(model, Noise(), recipe, weights)
@@ -206,7 +207,7 @@ def test_only_the_base_of_a_detector_can_be_loaded(tmp_path):
 def test_norms_without_an_epsilon_stay_frozen(epsilon, is_frozen, only_base, tmp_path):
     """As torchvision's first RetinaNet has them. They would divide by the variance of a channel
     that is always 0."""
-    source = RECIPES["shapes"] | dict(conventions=Conventions(norm_epsilon=epsilon))
+    source = RECIPES["shapes"] | dict(norm_epsilon=epsilon)
     detector, _ = build_detector(source, 2)
     content = dict(model=detector.state_dict(), recipe=asdict(source), classes=["a", "b"])
     torch.save(content, tmp_path / "detector.pth")
@@ -215,13 +216,17 @@ def test_norms_without_an_epsilon_stay_frozen(epsilon, is_frozen, only_base, tmp
     assert (recipe | weights.changes).frozen_norm == is_frozen
 
 
-def test_a_fine_tuned_detector_keeps_priors_and_network_but_sees_our_images():
-    own = with_our_images(CONVENTIONS["torchvision v1"])
-    assert own == Conventions(fitted_stride=True, norm_epsilon=1e-30, p6_from="p5")
-    assert (
-        describe_conventions(own) == "fitted_stride True, norm_epsilon 1e-30, p6_from p5"
-        and describe_conventions(Conventions()) == "ours"
-    )
+def test_a_fine_tuned_detector_keeps_priors_and_network_but_sees_our_images(tmp_path):
+    source = RECIPES["shapes"] | CONVENTIONS["torchvision v1"]
+    content = dict(model={}, recipe=asdict(source), classes=["a", "b"])
+    torch.save(content, tmp_path / "detector.pth")
+    recipe = RECIPES["retinanet_custom"] | dict(weights=str(tmp_path / "detector.pth"))
+    changed = recipe | pretrained.find_weights(recipe).changes
+    network = dict(fitted_stride=True, norm_epsilon=1e-30, p6_from="p5")
+    assert changed | network == changed
+    assert "fitted_stride=True" in describe_recipe(changed)
+    for name in TORCHVISION_IMAGES:
+        assert getattr(changed, name) == getattr(recipe, name), name
 
 
 def test_exact_padding_is_the_mean_and_a_border_is_always_padded():
@@ -287,6 +292,6 @@ def iterate_from(state, model, depth, folder, monkeypatch):
 
 @pytest.mark.parametrize("program", CONVENTIONS)
 def test_every_epsilon_is_one_that_torch_takes_and_as_small_as_the_program_s(program):
-    epsilon = CONVENTIONS[program].norm_epsilon
+    epsilon = (RECIPES["shapes"] | CONVENTIONS[program]).norm_epsilon
     assert epsilon > 0, "torch 2.11 refuses 0, even of frozen batch norm"
     assert epsilon == 1e-5 or torch.tensor(1e-20) + epsilon == torch.tensor(1e-20)

@@ -24,10 +24,7 @@ RECIPE = {
     "demo": RECIPES["shapes"] | EVAL,
     "paper": RECIPES["retinanet_coco"] | EVAL | SHORT | dict(depth=18),
     "strong": RECIPES["retinanet_strong"] | EVAL | SHORT | dict(finest_stride=4, depth=50),
-    "p5": RECIPES["retinanet_coco"]
-    | EVAL
-    | SHORT
-    | dict(depth=18, conventions=CONVENTIONS["torchvision v1"]),
+    "p5": RECIPES["retinanet_coco"] | EVAL | SHORT | dict(depth=18) | CONVENTIONS["torchvision v1"],
     "ssd": RECIPES["ssd300_voc"] | EVAL,
     "ssd, coco's sizes": RECIPES["ssd300_coco"] | EVAL,
 }
@@ -129,8 +126,8 @@ def test_batch_norm_in_a_vgg_becomes_part_of_its_convolutions():
     "recipe, reason",
     (
         (RECIPES["ssd512_voc"], "no SSD512"),
-        (RECIPES["retinanet_coco"] | dict(conventions=CONVENTIONS["mmdetection"]), "ReLU before"),
-        (RECIPES["ssd300_voc"] | dict(conventions=CONVENTIONS["lufficc"]), "move priors"),
+        (RECIPES["retinanet_coco"] | CONVENTIONS["mmdetection"], "ReLU before"),
+        (RECIPES["ssd300_voc"] | CONVENTIONS["lufficc"], "move priors"),
         (RECIPES["retinanet_coco"] | dict(head_convs=5), "four convolutions"),
     ),
 )

@@ -10,12 +10,9 @@ they come.
 
 import json
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -25,12 +22,10 @@ from tools import workloads
 from tools.workloads import NUM_CLASSES, NUM_PRIORS
 from utils import parallel
 from utils.files import must_be_new, write
-from utils.log import read_log
 from utils.options import Parser
 from utils.recipes import retinanet_coco, shapes, ssd300_coco
 from utils.stop import run_script
 
-ROOT = Path(__file__).parent.parent
 # The recipes that are measured, and the images of their training steps on each kind of device: how
 # many, and their (height, width).
 DETECTORS = {
@@ -225,11 +220,9 @@ def measure_detections(flags, report):
 
 
 def measure_evaluation(flags, report):
-    """COCO's metrics of 5,000 images: what they take beyond pycocotools' own work."""
-    inner, whole = workloads.time_evaluation(images=5000, found=100)
-    ours = whole - inner
-    line = f"pycocotools {inner:.1f} s, ours {ours:.1f} s: {ours / inner:.0%} of it"
-    report.add("eval: 5000 images x 100 detections", line, pycocotools=inner, ours=ours)
+    """COCO's metrics of 5,000 images, beside pycocotools' own work."""
+    functions = workloads.evaluation(images=5000, found=100)
+    report.compare("eval: 5000 images x 100 detections", functions)
 
 
 @torch.no_grad()
@@ -242,20 +235,6 @@ def measure_inference(flags, report):
         report.compare(f"infer: {name}, 1 x {size[0]} x {size[1]}", functions)
 
 
-def measure_shapes(flags, report, *arguments):
-    """All of `python train.py`, from its start to its precision."""
-    with TemporaryDirectory() as folder:
-        command = [sys.executable, "train.py", "--device", flags.device.type, *arguments]
-        command += ["--save-folder", folder, "--name", "run"]
-        start = time.perf_counter()
-        subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-        seconds = time.perf_counter() - start
-        log = read_log(Path(folder, "run", "log.jsonl"))
-    last = [entry for entry in log if "AP" in entry][-1]
-    line = f"AP {last['AP']:.3f} and AP50 {last['AP50']:.3f} after {seconds:.0f} s"
-    report.add("shapes: python train.py", line, seconds=seconds, **last)
-
-
 # Memory comes first: what other parts have held would hide what it needs.
 PARTS = dict(
     memory=measure_memory,
@@ -266,7 +245,6 @@ PARTS = dict(
     detections=measure_detections,
     eval=measure_evaluation,
     infer=measure_inference,
-    shapes=measure_shapes,
 )
 
 

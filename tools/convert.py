@@ -10,6 +10,7 @@ python -m tools.convert --dataset kitti --root data/kitti --classes Car Van --to
 The images of a dataset are copied, and each stays in its split.
 """
 
+from dataclasses import fields
 from pathlib import Path
 
 from data.reading import place, select_classes, usable_source
@@ -17,10 +18,10 @@ from data.records import pack
 from data.splits import disjoint
 from data.text import UserError
 from data.write import WRITERS, write_dataset
+from published.conventions import CONVENTIONS
 from published.load import UNLIMITED, open_checkpoint
 from published.to_torchvision import torchvision_code, torchvision_state
 from utils import checkpoint, options
-from utils.build import describe_conventions
 from utils.files import must_be_new
 from utils.options import Parser
 from utils.recipe import Recipe
@@ -119,7 +120,13 @@ def describe(content, family, path):
     yield f"classes      {len(classes)}: {', '.join(classes)}"
     if recipe.prior_sizes:
         yield f"prior sizes  {', '.join(f'{size:g}' for size in recipe.prior_sizes)}"
-    yield f"conventions  {describe_conventions(recipe.conventions)}"
+    names = {name for changes in CONVENTIONS.values() for name in changes}
+    differing = [
+        f"{option.name} {getattr(recipe, option.name)}"
+        for option in fields(recipe)
+        if option.name in names and getattr(recipe, option.name) != option.default
+    ]
+    yield f"conventions  {', '.join(differing) or 'ours'}"
     yield (
         f"evaluated    score_threshold {recipe.score_threshold}, nms_iou {recipe.nms_iou}, "
         f"pre_nms_topk {topk} per {recipe.topk_per}, max_detections {most}"

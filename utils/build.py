@@ -2,7 +2,6 @@
 
 import math
 import os
-from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 import torch
@@ -14,7 +13,6 @@ import ssd
 from data.dataset import Dataset, TrainBatches, collate
 from data.reading import read_eval_records
 from data.summary import describe
-from data.text import UserError
 from data.transforms import Resize, RetinaNetAugmentation, SSDAugmentation, Stretch
 from layers.losses import FocalLoss, MultiBoxLoss
 from layers.priors import Level
@@ -27,79 +25,9 @@ MODELS = ("retinanet", *SSD_SIDES)
 OPTIMIZERS = dict(sgd=torch.optim.SGD, adam=torch.optim.Adam, adamw=torch.optim.AdamW)
 
 
-@dataclass(frozen=True)
-class Conventions:
-    """How the program that trained a detector treats priors, pixels and padding.
-
-    The defaults are ours. A checkpoint made from a published one keeps those of its program.
-    """
-
-    # Priors: fields of layers.priors.Level.
-    fitted_stride: bool = False
-    clamp: str = ""  # or sizes, centres
-    # The network.
-    mean: tuple = ()  # of the pixels; the model's own if empty
-    norm_epsilon: float = 1e-5  # of batch norm
-    p6_from: str = "c5"  # or p5
-    p7_relu: bool = True
-    # Images: see data/transforms.py and collate in data/dataset.py.
-    resize: str = "bytes"  # or whole, float, pil
-    floor_sizes: bool = False  # the sides of resized images are floored, not rounded
-    exact_colour: bool = False  # images are padded with the exact mean, not with its nearest bytes
-    size_divisor: int = 32  # padded sides are multiples of it
-    min_padding: int = 0  # in pixels
-    clip_boxes: str = "image"  # boxes are clipped before NMS to the image, the input, or nothing
-
-
-# Allowed values of conventions, and the limits of numbers.
-CONVENTION_CHOICES = dict(
-    fitted_stride=(False, True),
-    clamp=("", "sizes", "centres"),
-    p6_from=("c5", "p5"),
-    p7_relu=(False, True),
-    resize=("bytes", "whole", "float", "pil"),
-    floor_sizes=(False, True),
-    exact_colour=(False, True),
-    clip_boxes=("image", "input", "nothing"),
-)
-CONVENTION_LIMITS = dict(norm_epsilon=(1e-38, 1.0), size_divisor=(1, 1024), min_padding=(0, 1024))
-# The conventions of images.
-IMAGE_CONVENTIONS = (
-    "resize", "floor_sizes", "exact_colour", "size_divisor", "min_padding", "clip_boxes",
-)  # fmt: skip
-
-
-def check_conventions(conventions, path):
-    """Raise an error if conventions, which are from a file, have other values than they may."""
-    for name, value in asdict(conventions).items():
-        if name in CONVENTION_CHOICES:
-            is_right = isinstance(value, (bool, str)) and value in CONVENTION_CHOICES[name]
-        elif name == "mean":
-            is_right = isinstance(value, (tuple, list)) and len(value) in (0, 3)
-            is_right = is_right and all(type(x) in (int, float) and 0 <= x <= 255 for x in value)
-        else:
-            smallest, largest = CONVENTION_LIMITS[name]
-            is_right = type(value) is type(smallest) and smallest <= value <= largest
-        if not is_right:
-            raise UserError(f"{path}: conventions.{name} {str(value)[:60]!r} is not a valid value")
-
-
-def with_our_images(conventions):
-    """The same conventions, except that images go through our own, faster pipeline."""
-    return replace(conventions, **{name: getattr(Conventions, name) for name in IMAGE_CONVENTIONS})
-
-
-def describe_conventions(conventions):
-    """The conventions that differ from ours, in words."""
-    ours = asdict(Conventions())
-    values = asdict(conventions)
-    differing = [f"{name} {value}" for name, value in values.items() if value != ours[name]]
-    return ", ".join(differing) or "ours"
-
-
 def build_detector(recipe, num_classes):
     """The network, and the loss that trains it."""
-    levels, conventions = build_levels(recipe), recipe.conventions
+    levels = build_levels(recipe)
     options = dict(
         positive_iou=recipe.positive_iou,
         negative_iou=recipe.negative_iou,
@@ -117,8 +45,8 @@ def build_detector(recipe, num_classes):
             recipe.channels,
             recipe.head_convs,
             recipe.head_norm,
-            conventions.p6_from,
-            conventions.p7_relu,
+            recipe.p6_from,
+            recipe.p7_relu,
             prior_probability=recipe.prior_probability,
         )
         criterion = FocalLoss(
@@ -127,10 +55,10 @@ def build_detector(recipe, num_classes):
             gamma=recipe.focal_gamma,
             box_loss=recipe.box_loss,
         )
-    if conventions.mean:
-        model.mean = torch.tensor(conventions.mean).view(3, 1, 1)
+    if recipe.pixel_mean:
+        model.mean = torch.tensor(recipe.pixel_mean).view(3, 1, 1)
     for norm in model.base.norms():
-        norm.eps = conventions.norm_epsilon
+        norm.eps = recipe.norm_epsilon
     if recipe.compile:
         criterion.compare = torch.compile(criterion.compare, dynamic=False)
     return model, criterion
@@ -141,28 +69,56 @@ def build_levels(recipe):
     sizes, scales, ratios = recipe.prior_sizes, recipe.prior_scales, recipe.prior_ratios
     side = SSD_SIDES.get(recipe.model)
     if recipe.base_priors:
-        strides = ssd.STRIDES[side] if side else retinanet.level_strides(recipe.finest_stride)
+        strides = ssd.STRIDES[side] if side else retinanet.STRIDES[recipe.finest_stride]
         levels = [Level(stride, boxes) for stride, boxes in zip(strides, recipe.base_priors)]
     elif side:
         levels = ssd.prior_levels(side, sizes, ratios)
     else:
         levels = retinanet.prior_levels(sizes, scales, ratios, recipe.finest_stride)
-    rules = dict(fitted_stride=recipe.conventions.fitted_stride, clamp=recipe.conventions.clamp)
+    rules = dict(fitted_stride=recipe.fitted_stride, clamp=recipe.prior_clamp)
     return tuple(level._replace(**rules) for level in levels)
+
+
+def wrong_tuple(recipe):
+    """The name of a tuple in a recipe that does not fit its detector, and what the detector needs;
+    None if all fit."""
+    side = SSD_SIDES.get(recipe.model)
+    num_levels = len(ssd.STRIDES[side] if side else retinanet.STRIDES[recipe.finest_stride])
+    needed = "numbers"
+    if side:
+        needed = f"a tuple of ratios for each of {num_levels} levels"
+    if any(isinstance(ratio, (tuple, list)) != bool(side) for ratio in recipe.prior_ratios):
+        return "prior_ratios", needed
+    lengths = dict(prior_sizes=num_levels + bool(side), base_priors=num_levels, pixel_mean=3)
+    if side:
+        lengths["prior_ratios"] = num_levels
+    for name, length in lengths.items():
+        if len(getattr(recipe, name)) not in (0, length):
+            return name, f"{length} of them"
+    return None
+
+
+def with_sides(recipe, changes):
+    """The changes to a recipe, with those that follow from a new resize: the range of short sides
+    and the longest side keep their ratio to it, unless they are changed as well."""
+    if "resize" not in changes:
+        return changes
+    scale = changes["resize"] / recipe.resize
+    jitter = tuple(round(side * scale) for side in recipe.jitter)
+    return dict(jitter=jitter, max_size=round(recipe.max_size * scale)) | changes
 
 
 def build_transform(recipe, augment=False, passes=math.inf):
     """The transform of the detector's images. SSD's augmentation grows with passes, those over all
     images."""
-    conventions = recipe.conventions
     if recipe.model in SSD_SIDES:
         size = (SSD_SIDES[recipe.model],) * 2
         if augment:
-            return SSDAugmentation(size, pixel_mean(recipe), passes)
-        return Stretch(size, conventions.resize)
+            return SSDAugmentation(size, padding_colour(recipe), passes)
+        return Stretch(size, recipe.resize_method)
     if augment:
         return RetinaNetAugmentation(recipe.jitter or recipe.resize, recipe.max_size)
-    return Resize(recipe.resize, recipe.max_size, conventions.resize, conventions.floor_sizes)
+    return Resize(recipe.resize, recipe.max_size, recipe.resize_method, recipe.floor_sizes)
 
 
 def make_datasets(recipe, classes, train_records, val_records):
@@ -192,15 +148,14 @@ def describe_datasets(recipe, train_dataset, val_dataset):
 
 def build_collate(recipe):
     """How its images become one tensor: SSD's are of one size, RetinaNet's are padded."""
-    conventions = recipe.conventions
-    colour = dict(colour=pixel_mean(recipe), exact_colour=conventions.exact_colour)
+    colour = dict(colour=padding_colour(recipe), exact_colour=recipe.exact_colour)
     if recipe.model in SSD_SIDES:
         return partial(collate, **colour)
     return partial(
         collate,
         **colour,
-        size_divisor=conventions.size_divisor,
-        min_padding=conventions.min_padding,
+        size_divisor=recipe.size_divisor,
+        min_padding=recipe.min_padding,
         allowed_sizes=sizes_to_compile(recipe) if recipe.compile else (),
     )
 
@@ -216,9 +171,9 @@ def sizes_to_compile(recipe, lengths=3):
     return [(short, side) for side in longs] + [(side, short) for side in longs[1:]]
 
 
-def pixel_mean(recipe):
-    """The colour of the padding: the mean of the pixels that the base was trained on."""
-    return recipe.conventions.mean or (ssd.MEAN if recipe.model in SSD_SIDES else retinanet.MEAN)
+def padding_colour(recipe):
+    """The mean of the pixels that the base was trained on."""
+    return recipe.pixel_mean or (ssd.MEAN if recipe.model in SSD_SIDES else retinanet.MEAN)
 
 
 def build_train_loader(dataset, recipe, device):

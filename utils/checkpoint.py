@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 
 from data.text import MissingFile, UserError
-from utils.build import Conventions, build_detector, check_conventions
+from utils.build import build_detector
 from utils.files import replace_file
 from utils.recipe import Recipe, checked
 from utils.stop import is_out_of_memory
@@ -110,18 +110,11 @@ def read(path):
 
 def recipe_of(content, path=""):
     """The recipe in a checkpoint's content."""
-    values = dict(content["recipe"])
-    conventions = values.pop("conventions", {})
-    if not isinstance(conventions, dict):
-        raise UserError(f"{path}: its conventions are not a dictionary")
-    known = {field.name for field in fields(Recipe)}
-    known_conventions = {field.name for field in fields(Conventions)}
-    unknown = sorted(set(values) - known | set(conventions) - known_conventions)
+    values = content["recipe"]
+    unknown = sorted(set(values) - {field.name for field in fields(Recipe)})
     if unknown:
         raise UserError(f"{path}: its recipe has fields that are not known here: {unknown[0]}")
-    conventions = Conventions(**conventions)
-    check_conventions(conventions, path)
-    return checked(Recipe(**values, conventions=conventions), path)
+    return checked(Recipe(**values), path)
 
 
 class LoadedDetector(NamedTuple):

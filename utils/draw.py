@@ -14,7 +14,6 @@ from utils.files import write
 WHITE = (255, 255, 255)
 BLACK = (0, 0, 0)
 FONT = cv2.FONT_HERSHEY_SIMPLEX
-COVERABLE = 8  # times the area of a name plate, from which on it does not hide a box's object
 
 
 def colour(label):
@@ -29,8 +28,6 @@ def draw(image, boxes, labels, classes, scores=None, truth=()):
     truth [N, 4]: other boxes, which are drawn in white and have no name.
     """
     canvas = image.copy()
-    truth = np.asarray(truth).reshape(-1, 4)
-    all_boxes = np.concatenate([truth, np.asarray(boxes).reshape(-1, 4)])
     thickness = max(1, round(max(image.shape) / 500))
     scale = max(image.shape) / 1600 + 0.2
     for box in truth:
@@ -39,7 +36,7 @@ def draw(image, boxes, labels, classes, scores=None, truth=()):
         box = rectangle(canvas, boxes[i], colour(labels[i]), thickness)
         name = classes[labels[i]]
         text = name if scores is None else f"{name} {scores[i]:.2f}"
-        draw_name(canvas, text, box, all_boxes, colour(labels[i]), scale)
+        draw_name(canvas, text, box, colour(labels[i]), scale)
     return canvas
 
 
@@ -50,49 +47,19 @@ def rectangle(canvas, box, shade, thickness):
     return left, top, right, bottom
 
 
-def draw_name(canvas, text, box, boxes, background, scale):
-    """Draw text on a plate beside a box, if there is room where it covers no small one of boxes."""
-    (width, height), base = cv2.getTextSize(text, FONT, scale, 1)
-    corner = plate_corner(box, (width, height + base), canvas.shape[:2], boxes)
-    if corner is None:
-        return
-    x, y = corner
-    cv2.rectangle(canvas, (x, y), (x + width, y + height + base), background, -1)
-    cv2.putText(canvas, text, (x, y + height + 1), FONT, scale, BLACK, 1, cv2.LINE_AA)
+def draw_name(canvas, text, box, shade, scale):
+    """Draw text on a plate above a box, or in the box at its top where there is no room above.
 
-
-def plate_corner(box, plate_size, image_size, boxes):
-    """The left and top of a plate beside a box, above it if possible; None if there is no room.
-
-    plate_size: (width, height). image_size: (height, width). boxes [N, 4]: all that are drawn, of
-    which it covers no small one.
+    The plate stays within the picture; a text that is wider than the picture loses its end.
     """
-    left, top, right, bottom = box
-    width, height = plate_size
-    inside = max(min(left, image_size[1] - width), 0)
-    corners = [
-        (inside, top - height),
-        (inside, bottom + 1),
-        (right - width, top - height),
-        (right - width, bottom + 1),
-        (right + 1, top),
-        (left - width - 1, top),
-        # In the box itself, if that fills the picture.
-        (inside, max(top, 0)),
-    ]
-    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-    small = boxes[areas < COVERABLE * width * height]
-    for x, y in corners:
-        # A plate that is wider than the picture has to be cut off.
-        is_inside = x >= 0 and x + width <= max(image_size[1], width)
-        if not is_inside or y < 0 or y + height >= image_size[0]:
-            continue
-        # A plate may touch a small box, by a pixel.
-        last = np.minimum(small[:, 2:], (x + width, y + height))
-        first = np.maximum(small[:, :2], (x, y))
-        if not (last - first > 1).all(axis=1).any():
-            return int(x), int(y)
-    return None
+    (width, height), base = cv2.getTextSize(text, FONT, scale, 1)
+    height += base
+    left, top, _, _ = box
+    y = top - height if top >= height else top
+    x = max(min(left, canvas.shape[1] - width), 0)
+    y = max(min(y, canvas.shape[0] - height), 0)
+    cv2.rectangle(canvas, (x, y), (x + width - 1, y + height - 1), shade, -1)
+    cv2.putText(canvas, text, (x, y + height - base), FONT, scale, BLACK, 1, cv2.LINE_AA)
 
 
 def sheet(images, caption="", columns=4, width=320, names=()):

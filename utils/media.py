@@ -71,40 +71,60 @@ class ImageInput:
 
 
 class VideoInput:
-    """The frames of a video or a camera, which are written into a new video.
+    """Every N-th frame of a video file, or of the camera with a number, and its copy, a new video.
 
-    A file that cannot be read has no frames, and problems has a line about it.
+    Frames that cannot be read are left out, and problems has a line about them. So has a file that
+    cannot be read at all; without its camera, however, there is nothing to do.
     """
 
     unit = "frame"
 
-    def __init__(self, source, copy, every):
-        self.source = source
+    def __init__(self, source, copy, every=1):
+        self.source = str(source)
         self.copies = [copy]
+        self.every = every
         self.problems = []
-        self.reader = ()
-        self.writer = None
-        try:
-            self.reader = VideoReader(source, every)
-            self.writer = VideoWriter(copy, self.reader.fps / every)
-        except UserError as problem:
-            # Without its camera there is nothing to do, but other files may follow a broken one.
-            if str(source).isdecimal():
-                raise
-            self.problems.append(str(problem))
+        self.is_camera = self.source.isdecimal()
+        self.capture = cv2.VideoCapture(int(self.source) if self.is_camera else self.source)
+        if not self.capture.isOpened():
+            if self.is_camera:
+                raise UserError(f"{self.source}: no camera has this number")
+            self.problems.append(f"{self.source}: not a readable video")
+        count = self.capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        # A camera has no count, and a broken file a negative one; 0 stands for not known.
+        self.frame_count = 0 if self.is_camera else max(int(count), 0)
+        fps = self.capture.get(cv2.CAP_PROP_FPS) or DEFAULT_FPS
+        self.writer = VideoWriter(copy, fps / every)
 
     def __len__(self):
-        return len(self.reader)
+        return -(-self.frame_count // self.every)
 
     def __iter__(self):
-        for number, image in self.reader:
-            yield Frame(image, dict(video=str(self.source), frame=number), self.writer.write)
-        if self.writer and self.reader.problem:
-            self.problems.append(self.reader.problem)
+        number = 0
+        missing = 0
+        failed = 0  # grabs in a row
+        # A broken frame cannot be grabbed, but there may be good ones after it; after very many,
+        # the number of frames that the file claims to have is wrong.
+        while (is_there := self.capture.grab()) or number < self.frame_count:
+            failed = 0 if is_there else failed + 1
+            if failed > MAX_BROKEN_FRAMES:
+                missing += len(self) - number // self.every
+                break
+            if number % self.every == 0:
+                is_whole, frame = self.capture.retrieve()
+                missing += not is_whole
+                if is_whole:
+                    image = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+                    yield Frame(image, dict(video=self.source, frame=number), self.writer.write)
+            number += 1
+        self.capture.release()
+        if missing:
+            self.problems.append(f"{self.source}: {missing} of {len(self)} frames cannot be read")
+        elif self.is_camera:
+            self.problems.append(f"camera {self.source} gave no more frames after {number}")
 
     def close(self):
-        if self.writer:
-            self.writer.close()
+        self.writer.close()
 
 
 def named_files(names):
@@ -165,54 +185,6 @@ def files_of(name):
         hint = "; images are read from files: download it first" if "://" in name else ""
         raise UserError(f"{name}: no such file or folder{hint}")
     return [(file, Path(file.name)) for file in files]
-
-
-class VideoReader:
-    """Every N-th frame of a video file, or of the camera with a number.
-
-    Frames that cannot be read are left out. After the last frame, problem is a line about them.
-    """
-
-    def __init__(self, source, every=1):
-        self.source = str(source)
-        self.every = every
-        self.problem = ""
-        self.is_camera = self.source.isdecimal()
-        self.capture = cv2.VideoCapture(int(self.source) if self.is_camera else self.source)
-        if not self.capture.isOpened():
-            reason = "no camera has this number" if self.is_camera else "not a readable video"
-            raise UserError(f"{self.source}: {reason}")
-        count = self.capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        # A camera has no count, and a broken file a negative one; 0 stands for not known.
-        self.frame_count = 0 if self.is_camera else max(int(count), 0)
-        self.fps = self.capture.get(cv2.CAP_PROP_FPS) or DEFAULT_FPS
-
-    def __len__(self):
-        return -(-self.frame_count // self.every)
-
-    def __iter__(self):
-        """(number, image [H, W, 3] RGB) of each frame."""
-        number = 0
-        missing = 0
-        failed = 0  # grabs in a row
-        # A broken frame cannot be grabbed, but there may be good ones after it; after very many,
-        # the number of frames that the file claims to have is wrong.
-        while (is_there := self.capture.grab()) or number < self.frame_count:
-            failed = 0 if is_there else failed + 1
-            if failed > MAX_BROKEN_FRAMES:
-                missing += len(self) - number // self.every
-                break
-            if number % self.every == 0:
-                is_whole, frame = self.capture.retrieve()
-                missing += not is_whole
-                if is_whole:
-                    yield number, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
-            number += 1
-        self.capture.release()
-        if missing:
-            self.problem = f"{self.source}: {missing} of {len(self)} frames cannot be read"
-        elif self.is_camera:
-            self.problem = f"camera {self.source} gave no more frames after {number}"
 
 
 class VideoWriter:

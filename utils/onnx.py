@@ -13,7 +13,7 @@ from torch import nn
 from data.text import UserError
 from layers.boxes import decode
 from layers.priors import grid_priors, level_sizes
-from utils.build import SSD_SIDES, build_levels, pixel_mean
+from utils.build import SSD_SIDES, build_levels, padding_colour
 from utils.checkpoint import LoadedDetector, facts_of, recipe_of
 from utils.files import write
 
@@ -77,8 +77,7 @@ def example_images(recipe, batch=2):
     """Random pixels [B, 3, H, W] of a size and type that the detector takes."""
     side = SSD_SIDES.get(recipe.model)
     height, width = (side, side) if side else (256, 320)
-    conventions = recipe.conventions
-    is_float = conventions.exact_colour or conventions.resize == "float"
+    is_float = recipe.exact_colour or recipe.resize_method == "float"
     pixels = torch.randint(0, 256, (batch, 3, height, width), dtype=torch.uint8)
     return pixels.float() if is_float else pixels
 
@@ -100,8 +99,8 @@ def metadata(loaded):
         size=[side, side] if side else None,  # (width, height), if all images have the same
         short_side=recipe.resize,
         max_size=recipe.max_size,
-        divisor=1 if side else recipe.conventions.size_divisor,
-        padding=list(pixel_mean(recipe)),
+        divisor=1 if side else recipe.size_divisor,
+        padding=list(padding_colour(recipe)),
     )
     values = dict(
         classes=loaded.classes,

@@ -16,6 +16,7 @@ from data.text import UserError
 from utils.recipe import Recipe
 from utils.recipes import RECIPES
 
+VERSION = "onestage 0.1"  # the same as in pyproject.toml
 # The first option of each group in Recipe -> the heading of the group in --help.
 HEADINGS = dict(
     model="the detector",
@@ -89,16 +90,6 @@ HERE = {
 OTHER_FLAGS = {flag: here for here, flags in HERE.items() for flag in flags.split()}
 
 
-class PrintVersion(argparse.Action):
-    """Print the version that pyproject.toml names, and exit."""
-
-    def __call__(self, parser, *_):
-        # Not read before it is asked for: without the file, everything else works.
-        text = (Path(__file__).parents[1] / "pyproject.toml").read_text()
-        print("onestage", re.search(r'^version = "(.+)"', text, re.MULTILINE)[1])
-        parser.exit()
-
-
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser that answers a mistake with one line, which names what was meant."""
 
@@ -109,7 +100,7 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
         )
         self.add_argument(
-            "--version", action=PrintVersion, nargs=0, help="print the version and exit"
+            "--version", action="version", version=VERSION, help="print the version and exit"
         )
 
     def parse(self, arguments=None):

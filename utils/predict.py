@@ -56,7 +56,7 @@ def predict(model, images, targets, recipe, shown_classes=None):
             deltas,
             logits,
             priors,
-            borders[recipe.conventions.clip_boxes],
+            borders[recipe.clip_boxes],
             scores,
             levels,
             recipe.score_threshold,

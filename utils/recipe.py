@@ -7,12 +7,10 @@ from types import UnionType
 from typing import get_args, get_origin
 
 import retinanet
-import ssd
 from data.reading import DATASETS
 from data.text import UserError
 from layers.resnet import DEPTHS
-from retinanet import FINEST_STRIDES
-from utils.build import MODELS, OPTIMIZERS, SSD_SIDES, Conventions
+from utils.build import MODELS, OPTIMIZERS, wrong_tuple
 from utils.evaluation.metrics import METRICS
 from utils.parallel import PRECISIONS
 
@@ -55,7 +53,7 @@ class Recipe:
     model: str = option("retinanet", "the detector (default: retinanet)", choices=MODELS)
     depth: int = option(50, "layers of the ResNet", choices=DEPTHS, only="RetinaNet")
     finest_stride: int = option(
-        8, "4 adds a finer level, for small objects", choices=FINEST_STRIDES, only="RetinaNet"
+        8, "4 adds a finer level, for small objects", choices=retinanet.STRIDES, only="RetinaNet"
     )
     channels: int = setting(
         256, "channels of the pyramid and the heads", at_least=1, at_most=1 << 13, only="RetinaNet"
@@ -82,7 +80,6 @@ class Recipe:
     weights: str = option(
         "imagenet", "imagenet, imagenet_v2, coco, none (random), or a file", aliases=["--fine-tune"]
     )
-    conventions: Conventions = setting(Conventions(), "of the program that trained the weights")
     only_base: bool = option(False, "load only the base of a detector's weights")
     frozen_norm: bool = setting(
         True, "keep the ResNet's batch norm as loaded; never if random", only="RetinaNet"
@@ -91,6 +88,20 @@ class Recipe:
     prior_probability: float = option(
         0.01, "score of every prior before training", over=0, below=1, only="RetinaNet"
     )
+    # What the program that trained the weights did otherwise than ours: with priors, as told in
+    # layers/priors.py, in the network, and with images, in data/transforms.py and data/dataset.py.
+    fitted_stride: bool = setting(False, "cells lie the image's side // their number apart")
+    prior_clamp: str = setting("", "limits priors to the image", choices=("", "sizes", "centres"))
+    pixel_mean: tuple[float, ...] = setting((), "of red, green, blue; the network's own if empty")
+    norm_epsilon: float = setting(1e-5, "of batch norm", at_least=1e-38, at_most=1)
+    p6_from: str = setting("c5", "what P6 is made from", choices=("c5", "p5"), only="RetinaNet")
+    p7_relu: bool = setting(True, "ReLU before P7", only="RetinaNet")
+    resize_method: str = setting("bytes", "of pixels", choices=("bytes", "whole", "float", "pil"))
+    floor_sizes: bool = setting(False, "round resized sides down", only="RetinaNet")
+    exact_colour: bool = setting(False, "pad with the exact mean, not with its nearest bytes")
+    size_divisor: int = setting(32, "of padded sides", at_least=1, at_most=1024, only="RetinaNet")
+    min_padding: int = setting(0, "pixels", at_most=1024, only="RetinaNet")
+    clip_boxes: str = setting("image", "before NMS", choices=("image", "input", "nothing"))
 
     # Where the images and their boxes are.
     dataset: str = option(
@@ -233,7 +244,13 @@ def checked(recipe, origin=""):
     if not (len(high) == 1 and 0 < low <= high[0] <= 1 << 14):
         shown = f"{label(origin, 'jitter')} {str(recipe.jitter)[:60]}"
         raise UserError(f"{shown}: must be two numbers over 0, the smaller one first")
-    check_priors(recipe, origin)
+    problem = wrong_tuple(recipe)
+    if problem:
+        name, needed = problem
+        shown = f"{label(origin, name)} {str(getattr(recipe, name))[:60]}"
+        raise UserError(f"{shown}: {recipe.model} needs {needed}")
+    if max(recipe.pixel_mean, default=0) > 255:
+        raise UserError(f"{label(origin, 'pixel_mean')} {recipe.pixel_mean}: must be at most 255")
     if recipe.head_norm == "group" and recipe.channels % 32:
         raise UserError(f"{label(origin, 'channels')} {recipe.channels}: must be a multiple of 32")
     if recipe.batch % recipe.accumulate:
@@ -281,20 +298,3 @@ def has_type(value, kind):
     # In a tuple, floats are over 0 and integers at least 0; only corners of a box may be negative.
     over = -MAX_NUMBER if kind == Box else -1 if kinds[0] is int else 0
     return all(type(item) in (int, float) and over < item < MAX_NUMBER for item in value)
-
-
-def check_priors(recipe, origin):
-    """An error if sizes, ratios or boxes of priors do not fit the levels of the detector."""
-    side = SSD_SIDES.get(recipe.model)
-    levels = len(ssd.STRIDES[side] if side else retinanet.level_strides(recipe.finest_stride))
-    for ratio in recipe.prior_ratios:
-        if isinstance(ratio, (tuple, list)) != bool(side):
-            shape = f"a tuple of ratios for each of {levels} levels" if side else "numbers"
-            raise UserError(f"{label(origin, 'prior_ratios')}: {recipe.model} needs {shape}")
-    wanted = dict(prior_sizes=levels + bool(side), base_priors=levels)
-    wanted |= dict(prior_ratios=levels) if side else {}
-    for name, count in wanted.items():
-        value = getattr(recipe, name)
-        if len(value) not in (0, count):
-            shown = f"{label(origin, name)} {str(value)[:60]}"
-            raise UserError(f"{shown}: {recipe.model} needs {count} of them")

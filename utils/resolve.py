@@ -12,7 +12,7 @@ from data.formats import voc
 from data.formats.coco import is_official
 from data.summary import resized_boxes
 from data.text import UserError, counted
-from utils.build import SSD_SIDES, describe_conventions
+from utils.build import SSD_SIDES, with_sides
 from utils.fit_priors import fit_priors, proposal_line
 from utils.recipe import Recipe, checked, label
 from utils.recipes import RECIPES, WITHOUT_GPU
@@ -175,7 +175,7 @@ def recipe_file(path):
 def with_flags(recipe, flags):
     """The recipe, changed by the flags that were given and by what follows from them."""
     given = given_fields(flags)
-    changes = given | source_changes(flags, given)
+    changes = with_sides(recipe, given) | source_changes(flags, given)
     if getattr(flags, "basenet", None):
         if "weights" in given:
             raise UserError("--basenet and --weights say the same: name one of them")
@@ -183,11 +183,6 @@ def with_flags(recipe, flags):
     # ssd.pytorch's --visdom takes a truth value.
     if str(given.get("visdom")).lower() in ("true", "false"):
         changes["visdom"] = "localhost:8097" if given["visdom"].lower() == "true" else ""
-    if "resize" in given:
-        # The range of short sides and the longest side follow, unless they were given as well.
-        scale = given["resize"] / recipe.resize
-        jitter = tuple(round(side * scale) for side in recipe.jitter)
-        changes = dict(jitter=jitter, max_size=round(recipe.max_size * scale)) | changes
     if "milestones" in given:
         changes |= dict(schedule="milestones", milestone_epochs=())
     elif given.get("gamma", recipe.gamma) != recipe.gamma and recipe.schedule == "cosine":
@@ -293,6 +288,4 @@ def differences(recipe, other):
     }
     if "base_priors" in values:
         values["base_priors"] = "the publisher's"
-    if "conventions" in values:
-        values["conventions"] = describe_conventions(recipe.conventions)
     return {name: str(value).replace("'", "").replace(", ", ",") for name, value in values.items()}
