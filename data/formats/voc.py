@@ -4,7 +4,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 from collections import defaultdict
 
-from data.folder import base_name, by_split, folder_split, parent_of, stem_key, stem_of
+from data.folder import base_name, by_split, folder_split, grouped, parent_of, stem_key, stem_of
 from data.records import Entry, Object, Source, object_names, read_entries
 from data.text import UserError, count_note, is_set, read_head, read_lines, to_number
 
@@ -55,9 +55,7 @@ def read(folder):
 
 def list_annotations(folder, files, notes, problems):
     """The xml files of each split, as lists of images or else the names of folders say."""
-    by_stem = defaultdict(list)
-    for file in files:
-        by_stem[stem_key(file)].append(file)
+    by_stem = grouped(files, stem_key)
     listed = defaultdict(list)
     for split, path in image_lists(folder, notes):
         for _, name in read_lines(folder.path(path)):
