@@ -42,11 +42,8 @@ class Folder:
             raise UserError(f"no such folder: {self.root.absolute()}")
         self.files = sorted(list_files(self.root))
         pictures = [file for file in self.files if file.lower().endswith(EXTENSIONS)]
-        self.by_name = defaultdict(list)
-        self.by_stem = defaultdict(list)
-        for file in pictures:
-            self.by_name[base_name(file)].append(file)
-            self.by_stem[stem_key(file)].append(file)
+        self.by_name = grouped(pictures, base_name)
+        self.by_stem = grouped(pictures, stem_key)
         self.masks = {
             mask for same in self.by_stem.values() if len(same) > 1 for mask in self.masks_of(same)
         }
@@ -68,11 +65,8 @@ class Folder:
         has_format(path) says whether the content of a file is of that format. It is asked about a
         few files of each folder only, as there may be a hundred thousand.
         """
-        by_folder = defaultdict(list)
-        for file in files:
-            by_folder[parent_of(file)].append(file)
         found = []
-        for neighbours in by_folder.values():
+        for neighbours in grouped(files, parent_of).values():
             step = -(-len(neighbours) // FILES_OPENED)  # rounded up
             if any(has_format(self.path(file)) for file in neighbours[::step]):
                 found += neighbours
@@ -194,12 +188,17 @@ def named_parts(annotations, val_annotations, images, val_images):
     ]
 
 
+def grouped(files, key_of):
+    """The files in lists, by what key_of(file) returns; other keys have an empty list."""
+    groups = defaultdict(list)
+    for file in files:
+        groups[key_of(file)].append(file)
+    return groups
+
+
 def by_split(files, split_of):
     """The files of each split, "all" where split_of(file) is None."""
-    splits = defaultdict(list)
-    for file in files:
-        splits[split_of(file) or "all"].append(file)
-    return dict(splits)
+    return dict(grouped(files, lambda file: split_of(file) or "all"))
 
 
 def folder_split(file):

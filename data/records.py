@@ -1,6 +1,7 @@
 """Records: what every dataset becomes, whatever its format."""
 
 import itertools
+import math
 import os
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -9,7 +10,7 @@ import numpy as np
 
 from data.checks import refuse_impossible
 from data.images import image_size
-from data.text import UserError, count_note, with_progress
+from data.text import UserError, count_note, to_number, with_progress
 
 # The label of a region that is ignored for every class.
 ANY_CLASS = -1
@@ -57,6 +58,24 @@ class Source:
 def box_around(x, y):
     """The corners (left, top, right, bottom) of the box around points."""
     return min(x), min(y), max(x), max(y)
+
+
+def box_around_rotated(corners, degrees):
+    """The corners of the box around a rectangle that is rotated about its centre.
+
+    degrees: the value of the attribute rotation, as CVAT writes it; one that is no number is an
+    attribute of the user's, and one that is not there is None.
+    """
+    try:
+        angle = math.radians(to_number(degrees))
+    except ValueError:
+        return corners
+    left, top, right, bottom = corners
+    width, height = right - left, bottom - top
+    sine, cosine = abs(math.sin(angle)), abs(math.cos(angle))
+    x_margin = (width * cosine + height * sine - width) / 2
+    y_margin = (width * sine + height * cosine - height) / 2
+    return left - x_margin, top - y_margin, right + x_margin, bottom + y_margin
 
 
 def object_names(splits):

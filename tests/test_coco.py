@@ -277,6 +277,19 @@ def test_a_number_that_is_written_as_text_is_the_number(tmp_path):
     assert records.labels.tolist() == [1, 0] and not records.ignore.any()
 
 
+@pytest.mark.parametrize("rotation", (90, -90.0, 270.0, "450"))
+def test_the_box_of_a_rotated_rectangle_of_cvat_lies_around_it(tmp_path, rotation):
+    content = write_coco(tmp_path, [[(30, 20, 20, 10, 0), (1, 2, 3, 4, 0), (5, 6, 7, 8, 0)]])
+    first, second, third = content["annotations"]
+    first |= dict(attributes=dict(rotation=rotation), segmentation=[])
+    # The bbox of a polygon is around it already, and attributes may be anything.
+    second |= dict(attributes=dict(rotation=45), segmentation=[[1, 2, 4, 2, 1, 6]])
+    third |= dict(attributes=dict(rotation="left"))
+    change(tmp_path, content)
+    boxes = read_split("coco", tmp_path)[1].boxes
+    np.testing.assert_allclose(boxes, [[35, 15, 45, 35], [1, 2, 4, 6], [5, 6, 12, 14]], atol=1e-5)
+
+
 def test_corners_in_the_place_of_boxes_are_told_by_their_areas(tmp_path):
     content = write_coco(tmp_path, [[(10, 20, 30, 40, 0)] * 6])
     for item in content["annotations"]:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from data.text import UserError
 from lesson import diagnose as engine
@@ -40,6 +41,11 @@ def test_an_exercise_is_not_begun_then_solved(name, tmp_path):
     stubs = "".join(map(STUB.format, functions_of(name)))
     assert verdict(tmp_path, name, stubs).line == "not begun"
     assert verdict(tmp_path, name, solution(name)).line == "solved"
+
+
+def test_the_solution_of_match_leaves_objects_without_a_prior_where_there_are_too_few():
+    overlap = torch.tensor([[0.6, 0.1], [0.9, 0.2], [0.3, 0.7]])
+    assert program("match")["match"](overlap, 0.5, 0.4).tolist() == [1, 2]
 
 
 CASES = [(name, i) for name, answers in RIGHT_ANSWERS.items() for i in range(len(answers))]

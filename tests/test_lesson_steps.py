@@ -108,6 +108,16 @@ def test_its_matching_is_that_of_layers(count):
     assert set(range(len(boxes))) <= set(found.tolist())
 
 
+@pytest.mark.parametrize("step", (step4_hard_negatives, step6_pyramid))
+def test_more_objects_than_priors_are_matched_as_in_layers(step):
+    priors = torch.tensor([[0.0, 0, 10, 10], [50, 50, 60, 60]])
+    boxes = torch.tensor([[0.0, 0, 10, 5], [0, 0, 10, 10], [50, 50, 60, 55]])
+    thresholds = (0.5,) if step is step4_hard_negatives else (0.5, 0.4)
+    assert step.match(boxes, priors, *thresholds).tolist() == [1, 2]
+    ignore = torch.zeros(1, len(boxes), dtype=torch.bool)
+    assert matching.match(boxes[None], ignore, priors, 0.5, 0.4).tolist() == [[1, 2]]
+
+
 def test_its_focal_loss_is_that_of_layers_and_has_the_same_gradient():
     labels = torch.randint(-2, len(CLASSES), (2, 50))
     gradients = []

@@ -4,12 +4,15 @@ import io
 import json
 import math
 import re
+from dataclasses import replace
+
+import numpy as np
 
 from tests.conftest import make_records
 from tests.test_metrics import detected
 from utils.evaluation.errors import find_errors
 from utils.evaluation.evaluate import OperatingPoint
-from utils.evaluation.results import image_table, json_value, report_page
+from utils.evaluation.results import detection_rows, image_table, json_value, report_page
 
 
 def test_what_is_not_a_number_is_null_and_a_name_stays_as_it_is():
@@ -35,6 +38,14 @@ def test_a_page_holds_the_conditions_the_table_and_the_pictures(tmp_path):
 
 def test_a_picture_that_is_not_there_is_left_out(tmp_path):
     assert "<img" not in report_page({}, "", tmp_path)
+
+
+def test_images_of_several_splits_with_one_id_are_told_apart_by_their_paths():
+    records = make_records([((9, 9), [(0, 0, 5, 5, "a")])] * 3)
+    records = replace(records, image_ids=np.array([7, 7, 8]))
+    detections = {i: detected((0, 0, 5, 5, 0.5, 0)) for i in range(3)}
+    ids = [row["image_id"] for row in detection_rows(records, detections)]
+    assert ids == [records.path(0), records.path(1), 8]
 
 
 def test_true_false_and_missed_are_counted_for_each_image_from_the_score_on():

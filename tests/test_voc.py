@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from data.reading import read_folder
@@ -155,6 +156,19 @@ def test_a_coordinate_that_is_no_number_is_a_problem(tmp_path):
     write_voc(tmp_path, {"a": [("dog", "nan", 1, 2, 3)]})
     (problem,) = read_folder("voc", tmp_path).problems
     assert "a.xml: object 1: its bndbox is not readable" in problem
+
+
+def test_the_box_of_a_rotated_rectangle_of_cvat_lies_around_it(tmp_path):
+    write_voc(tmp_path, {"a": [("dog", 30, 20, 50, 30), ("dog", 1, 2, 3, 4)]})
+    path = tmp_path / "Annotations/a.xml"
+    rows = [("occluded", "0"), ("rotation", "45.0")]
+    rows = [f"<attribute><name>{x}</name><value>{y}</value></attribute>" for x, y in rows]
+    text = f"<attributes>{''.join(rows)}</attributes></object>"
+    path.write_text(path.read_text().replace("</object>", text, 1))
+    boxes = read_split("voc", tmp_path)[1].boxes
+    half = 15 / 2**0.5
+    around = [40 - half, 25 - half, 40 + half, 25 + half]
+    np.testing.assert_allclose(boxes, [around, [1, 2, 3, 4]], rtol=1e-6)
 
 
 @pytest.mark.parametrize("split", ("test", "val"))

@@ -113,13 +113,17 @@ def coco_results(results, classes, dataset=None):
         image_ids = {path: records.image_id(i) for path, i in image_numbers(records).items()}
     known = [image_ids.get(Path(source.get("image", "")).resolve()) for source, _ in results]
     ids = [named_id(source) if i is None else i for (source, _), i in zip(results, known)]
-    counts = Counter(ids)
+    ids = distinct_ids(ids, [" ".join(map(str, source.values())) for source, _ in results])
     rows = []
-    for (source, image_detections), image_id in zip(results, ids):
-        if counts[image_id] > 1:
-            image_id = " ".join(map(str, source.values()))
+    for image_id, (_, image_detections) in zip(ids, results):
         rows += coco_rows(image_id, category_ids, image_detections)
     return rows
+
+
+def distinct_ids(ids, paths):
+    """The ids of images, but the path of an image whose id another one has as well."""
+    counts = Counter(ids)
+    return [path if counts[image_id] > 1 else image_id for image_id, path in zip(ids, paths)]
 
 
 def detected_records(results, classes):

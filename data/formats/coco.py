@@ -9,7 +9,7 @@ from torchvision.models import get_model_weights
 
 from data.checks import MIN_BOXES_TO_JUDGE
 from data.folder import by_split, file_split, named_parts, parent_of
-from data.records import Entry, Object, Source, box_around, with_images
+from data.records import Entry, Object, Source, box_around, box_around_rotated, with_images
 from data.text import UserError, has_keys, is_set, read_json, to_number, with_progress
 
 LAYOUT = "expected annotations/instances_train2017.json and images in train2017/, val alike"
@@ -220,6 +220,9 @@ def object_of_annotation(item, name):
     elif isinstance(box, list) and len(box) == 4:
         left, top, width, height = map(to_number, box)
         corners = (left, top, left + width, top + height)
+        attributes = item.get("attributes")
+        if isinstance(attributes, dict) and not polygons:
+            corners = box_around_rotated(corners, attributes.get("rotation"))
     else:
         raise ValueError("its bbox is not [left, top, width, height]")
     area = item.get("area")

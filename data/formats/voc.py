@@ -4,8 +4,8 @@ import re
 import xml.etree.ElementTree as ElementTree
 from collections import defaultdict
 
-from data.folder import base_name, by_split, folder_split, parent_of, stem_key, stem_of
-from data.records import Entry, Object, Source, object_names, read_entries
+from data.folder import base_name, by_split, folder_split, grouped, parent_of, stem_key, stem_of
+from data.records import Entry, Object, Source, box_around_rotated, object_names, read_entries
 from data.text import UserError, count_note, is_set, read_head, read_lines, to_number
 
 CLASSES = (
@@ -19,6 +19,8 @@ OFFICIAL_LISTS = (
     "VOC2007/ImageSets/Main/test.txt",
 )  # fmt: skip
 SIDES = ("xmin", "ymin", "xmax", "ymax")
+# Where CVAT says by how many degrees a rectangle is rotated.
+ROTATION = "attributes/attribute[name='rotation']/value"
 FILES = r"(.*/)?[^/]*\.xml"
 LAYOUT = (
     "expected VOCdevkit/VOC2007 and VOCdevkit/VOC2012, or Annotations/*.xml and JPEGImages/, "
@@ -55,9 +57,7 @@ def read(folder):
 
 def list_annotations(folder, files, notes, problems):
     """The xml files of each split, as lists of images or else the names of folders say."""
-    by_stem = defaultdict(list)
-    for file in files:
-        by_stem[stem_key(file)].append(file)
+    by_stem = grouped(files, stem_key)
     listed = defaultdict(list)
     for split, path in image_lists(folder, notes):
         for _, name in read_lines(folder.path(path)):
@@ -136,6 +136,7 @@ def parse_annotation(folder, file, problems):
         except ValueError as error:
             what = f"object {number}: its bndbox is not readable ({error})"
             raise UserError(f"{path}: {what}") from None
+        corners = box_around_rotated(corners, item.findtext(ROTATION))
         objects.append(Object(*corners, name, is_set(item.findtext("difficult"))))
     picture = folder.find_by_stem(file, (root.findtext("filename") or "").strip())
     return Entry(picture, size_of_annotation(root), stem_of(file), objects)

@@ -5,8 +5,9 @@ A line is `class cx cy w h` in normalised coordinates: 0 to 1 across the image.
 
 import re
 from collections import Counter, defaultdict
+from itertools import chain
 
-from data.folder import folder_split, in_photo_folder, stem_key, stem_of
+from data.folder import folder_split, grouped, in_photo_folder, stem_key, stem_of
 from data.formats.data_yaml import (
     NAME_LISTS,
     choose_settings,
@@ -61,10 +62,10 @@ def read(folder):
     names = listed or list(map(str, range(MAX_UNNAMED)))
     repeated = sorted(name for name, count in Counter(names).items() if count > 1)
     notes += [f"two classes are named {name!r}" for name in repeated]
-    labels = by_stem(label_files(folder))
+    labels = grouped(label_files(folder), stem_key)
     problems = []
     images = images_by_split(folder, settings, labels, notes, problems)
-    rivals = by_stem(file for files in images.values() for file in files)
+    rivals = grouped(chain.from_iterable(images.values()), stem_key)
     has_keypoints = bool(settings.get("kpt_shape"))
     lengths = Counter()
     unlabelled = []
@@ -113,7 +114,7 @@ def unlisted_images(folder, labels, notes):
     """
     splits = defaultdict(list)
     left_out = []
-    images = by_stem(folder.images)
+    images = grouped(folder.images, stem_key)
     for file in sorted([*folder.images, *folder.masks]):
         split = folder_split(file)
         stem = stem_key(file)
@@ -130,14 +131,6 @@ def unlisted_images(folder, labels, notes):
     what = "not used: masks, and images elsewhere with the names of those in images/"
     notes += count_note(what, left_out)
     return splits
-
-
-def by_stem(files):
-    """The files in lists, by their stems in lower case."""
-    found = defaultdict(list)
-    for file in files:
-        found[stem_key(file)].append(file)
-    return found
 
 
 def label_of(folder, image, labels, rivals):

@@ -16,7 +16,7 @@ def match(overlap, positive_iou, negative_iou):
     After that, every object takes one prior for itself, however small their IoU: the largest IoU of
     all takes its prior; then the largest among the remaining objects and priors, and so on.
 
-    Hint: for the second part, a loop of N rounds over a copy of overlap, in which the row and the
-    column that are taken are crossed out.
+    Hint: for the second part, a loop of min(N, A) rounds over a copy of overlap, in which the row
+    and the column that are taken are crossed out.
     """
     raise NotImplementedError

@@ -24,7 +24,7 @@ def match(overlap, positive_iou, negative_iou):
 
 
 def keep_one_prior(overlap, matches):
-    for _ in range(len(overlap)):
+    for _ in range(min(overlap.shape)):
         row, prior = divmod(int(overlap.argmax()), overlap.shape[1])
         matches[prior] = row
         overlap[row] = overlap[:, prior] = -1

@@ -65,7 +65,7 @@ def match(boxes, priors, positive_iou, negative_iou):
     matches = matches.where(best_overlap >= positive_iou, IGNORED)
     matches = matches.where(best_overlap >= negative_iou, BACKGROUND)
     # However poor the overlaps, every object keeps a prior; the largest overlap of all goes first.
-    for _ in boxes:
+    for _ in range(min(overlap.shape)):
         row, prior = divmod(int(overlap.argmax()), len(priors))
         matches[prior] = row
         overlap[row] = overlap[:, prior] = -1

@@ -22,7 +22,7 @@ from utils.evaluation.pictures import (
 )
 from utils.files import csv_text, mark_as_own, write
 from utils.log import append_entry, read_log
-from utils.predict import coco_rows
+from utils.predict import coco_rows, distinct_ids
 
 RESULTS = (
     "detections.json", "metrics.json", "predictions.jpg", "quality.png", "mistakes.jpg",
@@ -55,11 +55,7 @@ def save_results(folder, dataset, evaluation, described, replace=False):
     detections = evaluation.detections
     threshold = evaluation.operating_point.threshold
     records = dataset.records
-    rows = [
-        row
-        for image, image_detections in detections.items()
-        for row in coco_rows(records.image_id(image), records.category_ids, image_detections)
-    ]
+    rows = detection_rows(records, detections)
     # Detections have a file of their own, and errors are only shown.
     values = evaluation._asdict()
     del values["detections"], values["errors"]
@@ -81,6 +77,17 @@ def save_results(folder, dataset, evaluation, described, replace=False):
     page = report_page(described, table(evaluation, records), folder)
     write(folder / "report.html", page, replace)
     return [folder / name for name in RESULTS if (folder / name).exists()]
+
+
+def detection_rows(records, detections):
+    """All detections in COCO's result format: a dict for each."""
+    paths = [records.path(i) for i in range(len(records))]
+    ids = distinct_ids(records.image_ids.tolist(), paths)
+    return [
+        row
+        for image, image_detections in detections.items()
+        for row in coco_rows(ids[image], records.category_ids, image_detections)
+    ]
 
 
 def json_value(value):
