@@ -80,6 +80,12 @@ def size_and_orientation(path):
     return (width, height) if orientation in SIDEWAYS else (height, width), orientation
 
 
+def reduction(size, needed_size):
+    """8, 4, 2 or 1, by which an image's sides can be divided and are still as large as needed."""
+    scale = min(size[0] / needed_size[0], size[1] / needed_size[1])
+    return next((factor for factor in (8, 4, 2) if factor <= scale), 1)
+
+
 def read_image(path, size=None, needed_size=None):
     """The pixels of an image file, [H, W, 3] RGB uint8, rotated as its EXIF data say.
 
@@ -100,8 +106,7 @@ def read_image(path, size=None, needed_size=None):
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     factor = 1
     if needed_size is not None and data[:2].tobytes() == JPEG:
-        scale = min(size[0] / needed_size[0], size[1] / needed_size[1])
-        factor = next((factor for factor in (8, 4, 2) if factor <= scale), 1)
+        factor = reduction(size, needed_size)
     image = decode_image(data, REDUCED[factor], path)
     if size is not None:
         # JPEG decoders round up.

@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from data.images import reduction
+
 # The largest factor on the sides of an expanded image. SSD, Sec. 3.6
 MAX_EXPANSION = 4
 # The smallest share of the image's sides in a crop, as in ssd.pytorch. The paper has 0.1 of the
@@ -54,6 +56,10 @@ class Resize:
             image = np.asarray(Image.fromarray(image).resize((new_width, new_height), bilinear))
         else:
             pixels = image.astype(np.float32) if self.method == "float" else image
+            if self.method == "bytes":
+                # What was not decoded smaller is averaged to the same size.
+                part = 1 / reduction((height, width), self.needed_size(height, width))
+                pixels = cv2.resize(image, None, fx=part, fy=part, interpolation=cv2.INTER_AREA)
             image = cv2.resize(pixels, (new_width, new_height))
         scale = np.array([new_width / width, new_height / height] * 2, np.float32)
         return image, target | dict(boxes=target["boxes"] * scale)

@@ -2,14 +2,16 @@ from functools import partial
 from itertools import islice
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
 from data.dataset import Dataset, TrainBatches, collate, eval_batches
+from data.images import read_image
 from data.text import UserError
-from data.transforms import Resize, RetinaNetAugmentation
+from data.transforms import Resize, RetinaNetAugmentation, Stretch
 from tests.conftest import read_split, write_coco
 
 
@@ -62,6 +64,18 @@ def test_boxes_follow_an_image_that_is_decoded_smaller(tmp_path, transform):
         rtol=1e-5,
     )
     assert image.shape[0] <= 48 and (target["boxes"][:, 2] <= image.shape[1]).all()
+
+
+@pytest.mark.parametrize("transform", (Resize(64, 100), Stretch((64, 64))))
+def test_a_whole_image_is_resized_to_what_one_decoded_smaller_becomes(tmp_path, transform):
+    noise = np.random.default_rng(0).normal(128, 40, (520, 640, 3)).clip(0, 255).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "a.jpg"), noise, [cv2.IMWRITE_JPEG_QUALITY, 100])
+    whole, target = read_image(tmp_path / "a.jpg"), dict(boxes=np.float32([[0, 0, 640, 520]]))
+    decoded_smaller = read_image(tmp_path / "a.jpg", (520, 640), transform.needed_size(520, 640))
+    expected, _ = transform(decoded_smaller, target, None)
+    image, resized = transform(whole, target, None)
+    assert np.abs(image.astype(int) - expected).mean() < 1
+    assert resized["boxes"][0].tolist() == [0, 0, image.shape[1], image.shape[0]]
 
 
 def test_images_that_are_kept_are_decoded_once_and_give_the_same_samples(dataset, monkeypatch):
