@@ -33,6 +33,9 @@ from utils.saver import Saver, checkpoint_to_resume, folder_to_resume, new_folde
 from utils.steps import FiniteCheck, Plateau, learning_rate
 from utils.stop import Stop, read_batches, run_script
 
+# Fields of a recipe that make results of evaluations incomparable.
+EVALUATION_FIELDS = ("metric", "resize", "max_size")
+
 
 def main(arguments=None):
     """Train as the arguments say, by default those of the command line. Returns the exit code."""
@@ -78,7 +81,11 @@ def resumed_run(flags, device):
     """Prepare to resume a run. Returns what new_run does, with a checkpoint instead of weights."""
     path = checkpoint_to_resume(flags.save_folder, flags.name, flags.resume)
     content = checkpoint.load_training(path)
-    stored = resolve.resumed_recipe(flags, checkpoint.recipe_of(content, path))
+    before = checkpoint.recipe_of(content, path)
+    stored = resolve.resumed_recipe(flags, before)
+    if any(getattr(stored, name) != getattr(before, name) for name in EVALUATION_FIELDS):
+        print("the metric or the size of images has changed, so the best result starts anew")
+        content |= dict(best=-1.0, stale=0)
     with parallel.rank0_first():
         classes, train_records, val_records = read_records(stored, content["classes"])
     recipe = resolve.in_iterations(stored, len(train_records), flags.warmup)

@@ -19,6 +19,7 @@ from tests.conftest import ROOT, wait_for_log, write_coco
 from tests.scripts import run_script
 from utils import checkpoint, stop
 from utils.log import read_log
+from utils.options import train_parser
 
 OBJECTS = [
     [(10, 20, 30, 40, 1)],
@@ -312,3 +313,12 @@ def test_a_moving_average_is_judged_and_saved_beside_the_weights(data, tmp_path)
         content["model"]["base.conv1.weight"], content["training"]["base.conv1.weight"]
     )
     assert json.loads((tmp_path / "run/recipe.json").read_text())["ema"] == 0.9
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("change, is_kept", (((), True), (("--metric", "voc12"), False)))
+def test_the_best_result_of_another_metric_is_not_compared_with(finished, change, is_kept):
+    last = finished / "last.pth"
+    flags = train_parser("").parse(["--resume", str(last), "--iters", "99", *change])
+    resumed = train.resumed_run(flags, torch.device("cpu"))[-1]["resumed"]
+    assert resumed["best"] == (checkpoint.load(last)["best"] if is_kept else -1)
