@@ -125,7 +125,7 @@ class Records:
 
     paths: np.ndarray  # [M] bytes
     sizes: np.ndarray  # [M, 2] height, width
-    image_ids: np.ndarray  # [M] the dataset's own numbers or names
+    image_ids: np.ndarray  # [M] the dataset's own numbers or names, as Python has them
     offsets: np.ndarray  # [M + 1]
     boxes: np.ndarray  # [K, 4] float32, xyxy
     labels: np.ndarray  # [K] 0 .. C - 1 or ANY_CLASS
@@ -141,9 +141,6 @@ class Records:
 
     def path(self, index):
         return os.fsdecode(self.paths[index])
-
-    def image_id(self, index):
-        return self.image_ids[index : index + 1].tolist()[0]
 
     def objects(self, index):
         """The slice of boxes, labels, ignore and areas with the objects of one image."""
@@ -210,7 +207,7 @@ def pack(entries, classes, category_ids=None, notes=()):
     return Records(
         paths=np.array([os.fsencode(path) for path in paths], dtype=bytes),
         sizes=sizes,
-        image_ids=id_array([entry.image_id for entry in entries]),
+        image_ids=np.array([entry.image_id for entry in entries], dtype=object),
         offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         boxes=boxes[kept],
         labels=labels[kept],
@@ -236,14 +233,6 @@ def of_classes(entries, classes):
                 objects.append(item._replace(name=item.similar, ignore=True))
         selected.append(entry._replace(objects=objects))
     return selected
-
-
-def id_array(ids):
-    """Numbers or names as an array that gives them back as they came: numbers of more than 64 bits,
-    and numbers among names, stay Python's own."""
-    array = np.array(ids)
-    is_same = array.dtype.kind in "iU" and array.tolist() == ids
-    return array if is_same else np.array(ids, dtype=object)
 
 
 def object_arrays(entries, classes):

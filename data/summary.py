@@ -14,34 +14,6 @@ REACHED = 0.5
 SIDE_RANGES = ((0, 16), (16, 32), (32, 96), (96, np.inf))
 
 
-def describe(train_dataset, val_dataset, recipe, levels):
-    """Yield lines about both splits and about the length of the training.
-
-    levels are those of the detector's priors.
-    """
-    yield "\ntrain"
-    yield from summary(train_dataset, levels)
-    if val_dataset is not None:
-        objects = (~val_dataset.records.ignore).sum()
-        images = counted(len(val_dataset), "image")
-        yield f"\nval\n{images}, {counted(objects, 'object')}"
-        yield from val_dataset.records.notes
-    passes = recipe.iterations * recipe.batch / len(train_dataset)
-    shown = f"{passes:.1f}" if passes < 10 else f"{passes:.0f}"
-    yield (
-        f"\n{recipe.iterations} iterations of {recipe.batch} images are {shown} passes over the "
-        "training images"
-    )
-    strength = getattr(train_dataset.transform, "strength", 1.0)
-    if strength < 1:
-        yield (
-            f"images are expanded, cropped and distorted with a probability of {strength:.2f}; "
-            "the more passes, the larger it is"
-        )
-    if passes > 200:
-        yield ("advice: so many are rarely worth their time, and a smaller --iters is enough")
-
-
 def summary(dataset, levels):
     """Yield lines about one split: its images, classes and objects, which the priors reach, and
     notes."""

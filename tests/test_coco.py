@@ -261,7 +261,7 @@ def test_image_ids_return_as_they_came(tmp_path, numbers):
         item["image_id"] = numbers[item["image_id"]]
     change(tmp_path, content)
     records = read_split("coco", tmp_path)[1]
-    ids = [records.image_id(i) for i in range(2)]
+    ids = [records.image_ids[i] for i in range(2)]
     assert ids == list(numbers) and not any(isinstance(number, float) for number in ids)
 
 

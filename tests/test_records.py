@@ -30,7 +30,7 @@ def test_every_image_knows_its_own_objects():
     assert records.labels[records.objects(2)].tolist() == [2, 1]
     assert records.ignore[records.objects(2)].tolist() == [True, False]
     assert records.areas[records.objects(2)].tolist() == [9, 11.5]
-    assert records.path(2) == "folder/2.jpg" and records.image_id(2) == 2
+    assert records.path(2) == "folder/2.jpg" and records.image_ids[2] == 2
     assert len(records.boxes[records.objects(1)]) == 0
 
 
@@ -41,7 +41,7 @@ def test_paths_may_hold_any_letters():
 def test_a_subset_keeps_images_with_their_objects():
     images = [((9, 9), [(0, 0, 3, 3 + j, str(i)) for j in range(i)]) for i in range(4)]
     chosen = make_records(images, ["0", "1", "2", "3"]).subset([3, 0, 1])
-    assert [chosen.image_id(i) for i in range(3)] == [3, 0, 1]
+    assert [chosen.image_ids[i] for i in range(3)] == [3, 0, 1]
     assert chosen.labels.tolist() == [3, 3, 3, 1]
     assert chosen.labels[chosen.objects(2)].tolist() == [1]
 

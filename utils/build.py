@@ -12,7 +12,8 @@ import retinanet
 import ssd
 from data.dataset import Dataset, TrainBatches, collate
 from data.reading import read_eval_records
-from data.summary import describe
+from data.summary import summary
+from data.text import counted
 from data.transforms import Resize, RetinaNetAugmentation, SSDAugmentation, Stretch
 from layers.losses import FocalLoss, MultiBoxLoss
 from layers.priors import Level
@@ -142,8 +143,28 @@ def eval_dataset(recipe, split, classes):
 
 
 def describe_datasets(recipe, train_dataset, val_dataset):
-    """Lines about what is trained on, and what a recipe's priors reach of it."""
-    return describe(train_dataset, val_dataset, recipe, build_levels(recipe))
+    """Yield lines about both datasets, what the priors reach, and the length of the training."""
+    yield "\ntrain"
+    yield from summary(train_dataset, build_levels(recipe))
+    if val_dataset is not None:
+        objects = (~val_dataset.records.ignore).sum()
+        images = counted(len(val_dataset), "image")
+        yield f"\nval\n{images}, {counted(objects, 'object')}"
+        yield from val_dataset.records.notes
+    passes = recipe.iterations * recipe.batch / len(train_dataset)
+    shown = f"{passes:.1f}" if passes < 10 else f"{passes:.0f}"
+    yield (
+        f"\n{recipe.iterations} iterations of {recipe.batch} images are {shown} passes over the "
+        "training images"
+    )
+    strength = getattr(train_dataset.transform, "strength", 1.0)
+    if strength < 1:
+        yield (
+            f"images are expanded, cropped and distorted with a probability of {strength:.2f}; "
+            "the more passes, the larger it is"
+        )
+    if passes > 200:
+        yield "advice: so many are rarely worth their time, and a smaller --iters is enough"
 
 
 def build_collate(recipe):

@@ -185,9 +185,16 @@ def read_log(path):
 
 
 def entries_with_ends(path):
-    """(entry, position of its end in the file) of each line that is whole."""
+    """(entry, position of its end in the file) of each line that is whole; none if there is no
+    file."""
+    try:
+        lines = path.read_bytes().splitlines(keepends=True)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     end = 0
-    for line in lines_of(path):
+    for line in lines:
         end += len(line)
         try:
             entry = json.loads(line)
@@ -195,17 +202,6 @@ def entries_with_ends(path):
             continue
         if line.endswith(b"\n") and isinstance(entry, dict) and "iteration" in entry:
             yield entry, end
-
-
-def lines_of(path):
-    """The lines of a file, one after the other; none if there is no file."""
-    try:
-        with open(path, "rb") as file:
-            yield from file
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def forget_after(path, iteration):

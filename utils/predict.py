@@ -110,7 +110,7 @@ def coco_results(results, classes, dataset=None):
     if dataset is not None:
         records = dataset.records
         category_ids = records.category_ids or category_ids
-        image_ids = {path: records.image_id(i) for path, i in image_numbers(records).items()}
+        image_ids = {path: records.image_ids[i] for path, i in image_numbers(records).items()}
     known = [image_ids.get(Path(source.get("image", "")).resolve()) for source, _ in results]
     ids = [named_id(source) if i is None else i for (source, _), i in zip(results, known)]
     ids = distinct_ids(ids, [" ".join(map(str, source.values())) for source, _ in results])

@@ -28,6 +28,8 @@ def learning_rate(iteration, recipe):
 class Plateau:
     """A factor on the learning rate that drops when the mean loss of an epoch no longer falls."""
 
+    state = ("factor", "best", "stale_epochs", "sum", "count")
+
     def __init__(self, recipe, per_epoch):
         self.recipe, self.per_epoch = recipe, per_epoch
         self.factor = 1.0
@@ -52,20 +54,11 @@ class Plateau:
             self.stale_epochs = 0
 
     def state_dict(self):
-        return dict(
-            factor=self.factor,
-            best=self.best,
-            stale_epochs=self.stale_epochs,
-            sum=float(self.sum),
-            count=self.count,
-        )
+        return {name: float(getattr(self, name)) for name in self.state}
 
     def load_state_dict(self, state):
-        self.factor = float(state["factor"])
-        self.best = float(state["best"])
-        self.stale_epochs = int(state["stale_epochs"])
-        self.sum = float(state["sum"])
-        self.count = int(state["count"])
+        for name in self.state:
+            setattr(self, name, float(state[name]))
 
 
 class FiniteCheck:
