@@ -216,7 +216,8 @@ def draw_picture(path, images, targets, detections):
             left, top, right, bottom = (2 * box).int().tolist()
             cv2.rectangle(tile, (left, top), (right, bottom), colour, thickness=2)
         tiles.append(tile)
-    cv2.imwrite(str(path), np.vstack([np.hstack(tiles[:4]), np.hstack(tiles[4:])]))
+    sheet = np.vstack([np.hstack(tiles[:4]), np.hstack(tiles[4:])])
+    cv2.imencode(".jpg", sheet)[1].tofile(path)
 
 
 def main(iterations=400, seed=0, picture=PICTURE):
