@@ -21,9 +21,9 @@ from utils import options
 from utils.build import eval_dataset
 from utils.files import mark_as_own, must_be_new, new_name, write
 from utils.media import Background, ImageInput, batches, named_files, open_inputs, read_ahead
-from utils.options import Parser
+from utils.options import Parser, given_fields
 from utils.predict import coco_results, detected_records, image_numbers, plain_results
-from utils.resolve import given_fields, with_flags
+from utils.resolve import with_flags
 from utils.stop import run_script
 
 CHANGES = ("resize", "max_size")  # fields of the recipe that a flag may change

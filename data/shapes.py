@@ -94,7 +94,8 @@ def draw_split(folder, count, part):
     for number in range(count):
         image, objects = draw_image(np.random.default_rng((part, number)))
         name = f"{number:04d}.jpg"
-        cv2.imwrite(str(folder / name), image, [cv2.IMWRITE_JPEG_QUALITY, 92])
+        _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 92])
+        (folder / name).write_bytes(data)
         height, width = image.shape[:2]
         images.append(dict(id=number, file_name=name, height=height, width=width))
         for (left, top, right, bottom), label in objects:

@@ -87,7 +87,7 @@ def convert_checkpoint(content, classes=None, prior_sizes=()):
     prior_sizes = prior_sizes or mmdetection_sizes(config)
     try:
         ours, changes, family = convert(state, "ratios" not in content, prior_sizes)
-        ours, names = with_names(ours, family, meta, classes)
+        ours, names, notes = with_names(ours, family, meta, classes)
     except NOT_SUCH_TENSORS as problem:
         reason = "its tensors have other shapes"
         if isinstance(problem, KeyError):
@@ -99,9 +99,8 @@ def convert_checkpoint(content, classes=None, prior_sizes=()):
     # It was published with float32; in bfloat16 its detections would be others.
     recipe = RECIPES["retinanet_coco"] | DEFAULTS.get(family, {}) | changes
     recipe |= dict(jitter=(), precision="float32")
-    if len(names) == len(voc.CLASSES):
+    if set(names) == set(voc.CLASSES):
         recipe |= dict(dataset="voc", metric="voc07")
-    notes = []
     if changes.get("prior_sizes") and not prior_sizes and family != "torchvision ssd":
         sizes = ", ".join(f"{size:g}" for size in changes["prior_sizes"])
         notes.append(
@@ -112,9 +111,9 @@ def convert_checkpoint(content, classes=None, prior_sizes=()):
 
 
 def with_names(state, family, meta, classes=None):
-    """A state dict without the logits of unused classes, and the names of the others.
+    """A state dict without the logits of unused classes, the names of the others, and notes.
 
-    If the file does not tell the names, COCO's and VOC's classes are known by their number.
+    If the file does not tell the names, as many classes as COCO or VOC has are taken for those.
     torchvision has a logit for each of COCO's 91 category numbers, of which 80 are in use.
     """
     heads = class_tensors(state)
@@ -127,7 +126,7 @@ def with_names(state, family, meta, classes=None):
         kept = [0] * background + [listed.index(name) for name in coco]
         for name, shapes in heads.items():
             state[name] = state[name].unflatten(0, (shapes, -1))[:, kept].flatten(0, 1)
-        return state, coco
+        return state, coco, []
     if classes and len(classes) != count:
         raise UserError(f"--classes names {len(classes)} classes, but it detects {count}")
     dataset_meta = meta.get("dataset_meta") if isinstance(meta.get("dataset_meta"), dict) else {}
@@ -135,11 +134,19 @@ def with_names(state, family, meta, classes=None):
     for names in (classes, meta.get("CLASSES"), *stored):
         names = [names] if isinstance(names, str) else names
         if isinstance(names, (list, tuple)) and len(names) == count:
-            return state, [str(name) for name in names]
-    known = list(voc.CLASSES) if count == len(voc.CLASSES) else []
-    if has_coco_classes(family, count):
-        known = coco
-    return state, known + [f"class {number}" for number in range(len(known), count)]
+            return state, [str(name) for name in names], []
+    numbered = [f"class {number}" for number in range(count)]
+    if count == len(voc.CLASSES):
+        dataset, known = "VOC", list(voc.CLASSES)
+    elif has_coco_classes(family, count):
+        dataset, known = "COCO", coco
+    else:
+        return state, numbered, []
+    note = (
+        f"the file does not name its {count} classes, so they are taken for those of {dataset}; "
+        "python -m tools.convert --classes names others"
+    )
+    return state, known + numbered[len(known) :], [note]
 
 
 def class_tensors(state):

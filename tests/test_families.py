@@ -421,9 +421,21 @@ def test_sizes_that_a_configuration_lists_are_taken_and_no_sizes_are_none():
 def test_an_ssd_whose_sizes_are_not_known_says_what_was_taken():
     state = published_state(figures("ssd300_voc"))
     content, _ = convert_checkpoint(state)
-    assert "the file does not tell its priors' sizes" in content["notes"][0]
+    assert "the file does not tell its priors' sizes" in content["notes"][-1]
     content, _ = convert_checkpoint(state, prior_sizes=(1, 2, 3, 4, 5, 6, 7))
-    assert not content["notes"] and content["recipe"]["prior_sizes"] == (1, 2, 3, 4, 5, 6, 7)
+    assert "priors" not in str(content["notes"])
+    assert content["recipe"]["prior_sizes"] == (1, 2, 3, 4, 5, 6, 7)
+
+
+def test_twenty_classes_without_names_are_taken_for_voc_s_and_said():
+    state = published_state(figures("ssd300_voc"))
+    content, _ = convert_checkpoint(state, prior_sizes=SIZES[300])
+    note = "the file does not name its 20 classes, so they are taken for those of VOC"
+    assert content["notes"][0].startswith(note) and content["recipe"]["metric"] == "voc07"
+    names = [f"part {number}" for number in range(20)]
+    content, _ = convert_checkpoint(state, classes=names, prior_sizes=SIZES[300])
+    assert not content["notes"] and content["classes"] == names
+    assert (content["recipe"]["dataset"], content["recipe"]["metric"]) == ("coco", "coco")
 
 
 def test_ssd_pytorch_s_layout_of_201_columns_is_coco_s():

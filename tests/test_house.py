@@ -80,7 +80,8 @@ def test_a_file_is_short_says_what_it_is_and_has_no_bad_habits(path):
     tree = ast.parse(text)
     assert len(text.splitlines()) <= 300
     assert path.name == "__init__.py" and not text or ast.get_docstring(tree)
-    assert not re.search(r"\bTODO\b|\.cuda\(\)|pdb", text)
+    # OpenCV fails to write in silence, on a full disk and on Windows where a path is not ASCII.
+    assert not re.search(r"\bTODO\b|\.cuda\(\)|pdb|cv2\.imwrite", text)
     if room(path) in ("layers", "ssd", "retinanet", "data"):
         assert "cuda" not in text
     for node in ast.walk(tree):

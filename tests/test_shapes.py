@@ -1,4 +1,5 @@
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -35,6 +36,13 @@ def test_a_damaged_file_is_one_line_that_says_how_to_mend_it(root, tmp_path):
     (tmp_path / "shapes/annotations/instances_val.json").write_text('{"annotations": [')
     with pytest.raises(UserError, match="instances_val.json: damaged .* to have it drawn again"):
         shapes.read(tmp_path / "shapes")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_an_image_that_cannot_be_written_is_an_error(tmp_path):
+    (tmp_path / "0001.jpg").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        shapes.draw_split(tmp_path, count=2, part=0)
 
 
 def test_objects_have_the_promised_sizes(root):

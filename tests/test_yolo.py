@@ -314,6 +314,26 @@ def test_a_polygon_may_have_its_box_before_it(tmp_path, with_box):
     assert boxes.round(3).tolist() == [[10, 40, 50, 60]]
 
 
+@pytest.mark.parametrize("track", ("1", "2", "117"))
+def test_the_score_and_the_number_of_a_track_are_no_corner(tmp_path, track):
+    write_image(tmp_path / "images/a.jpg", height=100, width=100)
+    write(tmp_path / "labels/a.txt", f"0 0.3 0.5 0.6 0.2 0.875 {track}\n")
+    write(tmp_path / "data.yaml", "names: [cat]")
+    assert read_split("yolo", tmp_path)[1].boxes.round(3).tolist() == [[0, 40, 60, 60]]
+
+
+@pytest.mark.parametrize(
+    "line", ("0.5 0 1 1 0 1", "0.3 0.5 0.5 0.8 0.2 1.0", "0.2 0.5 0.4 0.9 0.3 0")
+)
+def test_a_triangle_that_touches_the_border_is_a_triangle(tmp_path, line):
+    write_image(tmp_path / "images/a.jpg", height=100, width=100)
+    write(tmp_path / "labels/a.txt", f"0 {line}\n")
+    write(tmp_path / "data.yaml", "names: [cat]")
+    x, y = [[100 * float(word) for word in line.split()[start::2]] for start in (0, 1)]
+    (box,) = read_split("yolo", tmp_path)[1].boxes.round(3).tolist()
+    assert box == [min(x), min(y), max(x), max(y)]
+
+
 def test_each_image_that_a_list_names_and_is_not_there_is_a_problem(tmp_path):
     write_image(tmp_path / "a.jpg")
     write(tmp_path / "a.txt", "0 0.5 0.5 0.5 0.5")

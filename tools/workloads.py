@@ -79,7 +79,7 @@ def photo_files(count):
             image = random.integers(0, 256, (24, 32, 3), np.uint8)
             image = cv2.resize(image, PHOTO_SIZE[::-1], interpolation=cv2.INTER_CUBIC)
             image = image + random.normal(0, 6, image.shape)
-            cv2.imwrite(path, image.clip(0, 255).astype(np.uint8))
+            cv2.imencode(".jpg", image.clip(0, 255).astype(np.uint8))[1].tofile(path)
         yield random_records(paths, ["any"])
 
 

@@ -226,3 +226,13 @@ def add_flag(group, option):
         metavar=metavar or (None if facts["choices"] else METAVARS.get(kind)),
         help=words,
     )
+
+
+def given_fields(flags):
+    """The options of a recipe that were typed: name -> value."""
+    names = {field.name for field in fields(Recipe)}
+    return {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in vars(flags).items()
+        if name in names and value is not None
+    }

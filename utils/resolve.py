@@ -14,6 +14,7 @@ from data.summary import resized_boxes
 from data.text import UserError, counted
 from utils.build import SSD_SIDES, with_sides
 from utils.fit_priors import fit_priors, proposal_line
+from utils.options import given_fields
 from utils.recipe import Recipe, checked, label
 from utils.recipes import RECIPES, WITHOUT_GPU
 
@@ -192,16 +193,6 @@ def with_flags(recipe, flags):
         changes["lr"] = recipe.lr * given["batch"] / recipe.batch
     changes |= schedule_changes(given, recipe, getattr(flags, "schedule_factor", None) or 1)
     return checked(recipe | changes)
-
-
-def given_fields(flags):
-    """The options of a recipe that were typed: name -> value."""
-    names = {field.name for field in fields(Recipe)}
-    return {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in vars(flags).items()
-        if name in names and value is not None
-    }
 
 
 def source_changes(flags, given):

@@ -54,7 +54,7 @@ def read(folder):
 
     The names of the classes come from data.yaml, classes.txt or obj.names. A line may also be a
     polygon, class x y x y ..., whose box is the one around it, with or without that box before it.
-    If data.yaml has a kpt_shape, it may be a box followed by keypoints, which are left out.
+    Left out after a box are a score and a track, and keypoints where data.yaml has a kpt_shape.
     """
     notes = []
     settings = choose_settings(folder, notes)
@@ -163,8 +163,9 @@ def own_labels(image, labels):
 
 def object_of_line(text, size, names, has_keypoints):
     """The Object of a line in a label file; ValueError says what is wrong with it."""
+    words = text.split()
     try:
-        number, *values = map(to_number, text.split())
+        number, *values = map(to_number, words)
     except ValueError:
         raise ValueError(f"expected class cx cy w h, found {text[:60]!r}") from None
     is_polygon = len(values) > 5 and not has_keypoints
@@ -175,11 +176,21 @@ def object_of_line(text, size, names, has_keypoints):
         raise ValueError(f"class {number:g}, but there are {len(names)} names{hint}")
     x, y, w, h = values[:4]
     box = x - w / 2, y - h / 2, x + w / 2, y + h / 2
-    if is_polygon and not is_box_around(box, values[4:]):
+    if is_polygon and not is_tracked(words, box) and not is_box_around(box, values[4:]):
         box = box_around(values[::2], values[1::2])
     left, top, right, bottom = box
     height, width = size
     return Object(left * width, top * height, right * width, bottom * height, names[int(number)])
+
+
+def is_tracked(words, box):
+    """Whether a line is a box with its score and the number of its track, as YOLO may save it.
+
+    A polygon of three points is as long. But its first four numbers are hardly ever a box inside
+    the image where its last one is a 1 without a decimal point, and no corner is at 2.
+    """
+    is_inside = all(-0.01 < side < 1.01 for side in box)
+    return len(words) == 7 and words[6].isdecimal() and int(words[6]) > 0 and is_inside
 
 
 def is_box_around(box, points):
