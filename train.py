@@ -242,7 +242,7 @@ def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resu
             if recipe.ema:
                 average.update_parameters(model)
 
-            if recipe.schedule == "plateau":
+            if recipe.lr_schedule == "plateau":
                 plateau.update(iteration, box_loss + class_loss)
             is_due = iteration % recipe.eval_every == 0 or iteration == recipe.iterations
             should_evaluate = is_due and val_dataset is not None

@@ -61,7 +61,7 @@ RECIPES = dict(
     small="from utils.recipes import shapes\nrecipe = shapes | dict(channels=8, head_convs=1, "
     "head_norm='none', prior_scales=(1,), prior_probability=0.3, metric='voc12')",
     coco="from small import recipe\nrecipe |= dict(metric='coco')",
-    plateau="from small import recipe\nrecipe |= dict(schedule='plateau', plateau_patience=0)",
+    plateau="from small import recipe\nrecipe |= dict(lr_schedule='plateau', plateau_patience=0)",
 )
 # The kinds of calls at which something goes wrong, and what does. "kill" happens before the call,
 # "cut power" too, and takes what was not synced from the disk.

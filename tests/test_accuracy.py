@@ -101,7 +101,7 @@ def test_another_detector_is_an_error(tmp_path):
 def test_it_learns_as_in_torchvisions_references():
     retinanet = accuracy.reference_recipe(RECIPES["shapes"] | dict(batch=16, iterations=260))
     assert (retinanet.lr, retinanet.weight_decay) == (0.01, 1e-4)
-    assert retinanet.milestones == (160, 220) and retinanet.schedule == "milestones"
+    assert retinanet.milestones == (160, 220) and retinanet.lr_schedule == "milestones"
     ssd = accuracy.reference_recipe(RECIPES["ssd300_voc"] | dict(batch=8, iterations=120))
     assert (ssd.lr, ssd.weight_decay, ssd.milestones) == (0.0005, 5e-4, (80, 110))
     assert accuracy.reference_recipe(RECIPES["shapes"], 0.02).lr == 0.02

@@ -80,8 +80,10 @@ def test_a_file_is_short_says_what_it_is_and_has_no_bad_habits(path):
     tree = ast.parse(text)
     assert len(text.splitlines()) <= 300
     assert path.name == "__init__.py" and not text or ast.get_docstring(tree)
-    # OpenCV fails to write in silence, on a full disk and on Windows where a path is not ASCII.
-    assert not re.search(r"\bTODO\b|\.cuda\(\)|pdb|cv2\.imwrite", text)
+    assert not re.search(r"\bTODO\b|\.cuda\(\)|pdb", text)
+    # It fails in silence on a full disk, and on Windows where a path is not ASCII. The lesson's
+    # pictures have relative paths.
+    assert room(path) == "lesson" or "cv2.imwrite" not in text
     if room(path) in ("layers", "ssd", "retinanet", "data"):
         assert "cuda" not in text
     for node in ast.walk(tree):

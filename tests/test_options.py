@@ -97,7 +97,13 @@ def test_pytorch_retinanet_s_commands():
     )
     assert recipe.epochs == 10 and recipe.depth == 18
     adam = recipe_of("--recipe", "retinanet_adam", "--dataset", "coco")
-    assert (adam.optimizer, adam.lr, adam.max_grad_norm, adam.schedule, adam.plateau_patience) == (
+    assert (
+        adam.optimizer,
+        adam.lr,
+        adam.max_grad_norm,
+        adam.lr_schedule,
+        adam.plateau_patience,
+    ) == (
         "adam",
         1e-5,
         0.1,

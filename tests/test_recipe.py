@@ -16,7 +16,7 @@ def test_a_misspelt_ingredient_is_an_error():
 @pytest.mark.parametrize(
     "changes, message",
     (
-        (dict(schedule="cosin"), "schedule 'cosin': choose milestones, cosine, plateau"),
+        (dict(lr_schedule="cosin"), "lr_schedule 'cosin': choose milestones, cosine, plateau"),
         (dict(box_loss="GIoU"), "box_loss 'GIoU': choose smooth_l1, giou"),
         (dict(metric="mAP"), "metric 'mAP'"),
         (dict(model="RetinaNet"), "model 'RetinaNet'"),

@@ -100,7 +100,7 @@ def test_a_relative_path_is_found_again_from_another_folder():
 
 def test_milestones_that_are_typed_replace_the_cosine():
     recipe, _ = fitted("--root", "mine", "--milestones", "100", "200")
-    assert recipe.schedule == "milestones" and recipe.milestones == (100, 200)
+    assert recipe.lr_schedule == "milestones" and recipe.milestones == (100, 200)
 
 
 def test_the_weights_are_those_that_were_found_before_the_data_were_read():

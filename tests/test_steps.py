@@ -30,29 +30,29 @@ def test_the_rate_climbs_and_drops():
 
 
 def test_the_cosine_ends_near_zero():
-    recipe = Recipe(lr=1.0, warmup=0, schedule="cosine", iterations=100)
+    recipe = Recipe(lr=1.0, warmup=0, lr_schedule="cosine", iterations=100)
     assert learning_rate(1, recipe) == 1
     assert learning_rate(51, recipe) == pytest.approx(0.5)
     assert learning_rate(100, recipe) < 1e-3
 
 
 def test_a_plateau_lowers_the_rate_once_epochs_bring_nothing():
-    plateau = Plateau(Recipe(schedule="plateau", plateau_patience=2, gamma=0.1), per_epoch=2)
+    plateau = Plateau(Recipe(lr_schedule="plateau", plateau_patience=2, gamma=0.1), per_epoch=2)
     for iteration, loss in enumerate((4, 4, 3, 3, 3, 3, 3, 3, 3, 3), start=1):
         assert plateau.factor == 1
         plateau.update(iteration, loss)
     assert plateau.factor == pytest.approx(0.1)
-    again = Plateau(Recipe(schedule="plateau"), per_epoch=2)
+    again = Plateau(Recipe(lr_schedule="plateau"), per_epoch=2)
     again.load_state_dict(plateau.state_dict())
     assert again.factor == plateau.factor and again.best == 3
 
 
 def test_the_mean_of_an_epoch_is_that_of_the_iterations_that_were_added():
     """As after a resume with another size of the batch, or from within an epoch."""
-    before = Plateau(Recipe(schedule="plateau"), per_epoch=10)
+    before = Plateau(Recipe(lr_schedule="plateau"), per_epoch=10)
     for iteration in range(11, 16):
         before.update(iteration, 1.0)
-    plateau = Plateau(Recipe(schedule="plateau"), per_epoch=100)
+    plateau = Plateau(Recipe(lr_schedule="plateau"), per_epoch=100)
     plateau.load_state_dict(before.state_dict())
     for iteration in range(16, 101):
         plateau.update(iteration, 1.0)

@@ -47,7 +47,7 @@ def reference_recipe(recipe, lr=None):
     return recipe | dict(
         lr=lr or reference["lr_per_image"] * recipe.batch,
         weight_decay=reference["weight_decay"],
-        schedule="milestones",
+        lr_schedule="milestones",
         milestones=tuple(round(drop * recipe.iterations) for drop in reference["drops"]),
         milestone_epochs=(),
         gamma=0.1,

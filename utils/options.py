@@ -52,7 +52,7 @@ HERE = {
     "--warmup, in iterations": "--warmup-epochs --warmup-iters",
     "--milestones, in iterations": "--lr-steps --lr-step-size --lr-drop",
     "--gamma": "--lr-gamma",
-    'schedule="cosine" in a recipe of your own': "--cos-lr --lr-scheduler",
+    'lr_schedule="cosine" in a recipe of your own': "--cos-lr --lr-scheduler",
     "--weight-decay": "--regularization-l2",
     "--optimizer": "--opt",
     "--ema, with the decay: 0.999": "--use-ema --model-ema",

@@ -159,7 +159,7 @@ class Recipe:
     # The learning rate over time: drops at milestones, half a cosine down to 0, or drops when the
     # loss no longer falls (plateau).
     warmup: int = option(1000, "iterations over which lr rises from 0")
-    schedule: str = setting(
+    lr_schedule: str = setting(
         "milestones", "how lr falls", choices=("milestones", "cosine", "plateau")
     )
     milestones: tuple[int, ...] = option(

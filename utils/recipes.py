@@ -21,7 +21,7 @@ retinanet_adam = Recipe(
     optimizer="adam",
     lr=1e-5,
     weight_decay=0.0,
-    schedule="plateau",
+    lr_schedule="plateau",
     warmup=0,
     max_grad_norm=0.1,
     force_match=False,
@@ -106,7 +106,7 @@ retinanet_custom = retinanet_coco | dict(
     resize=640, jitter=(512, 640), max_size=1067,
     channels=64, head_convs=2, head_norm="group", fit_priors=True,
     frozen_norm=False, frozen_stages=0, box_loss="giou", box_weight=2.0,
-    batch=8, iterations=3000, optimizer="adamw", lr=2e-3, weight_decay=0.05, schedule="cosine",
+    batch=8, iterations=3000, optimizer="adamw", lr=2e-3, weight_decay=0.05, lr_schedule="cosine",
     milestones=(2000, 2700), warmup=50, eval_every=500, save_every=500,
 )  # fmt: skip
 # The same from random weights, which --weights none chooses. On 205 photos of blood cells (BCCD),
@@ -151,7 +151,7 @@ ssd512_coco = ssd300_coco | dict(
 # first, for without it the same steps learn hardly anything (docs/results.md).
 ssd300_custom = ssd300_coco | dict(
     vgg_norm="batch", fit_priors=True,
-    batch=8, iterations=6000, optimizer="adamw", lr=1e-3, weight_decay=0.05, schedule="cosine",
+    batch=8, iterations=6000, optimizer="adamw", lr=1e-3, weight_decay=0.05, lr_schedule="cosine",
     milestones=(4000, 5400), warmup=50, eval_every=500, save_every=500,
 )  # fmt: skip
 ssd512_custom = ssd300_custom | dict(model="ssd512", prior_sizes=ssd512_coco.prior_sizes)
@@ -166,7 +166,7 @@ shapes = Recipe(
     dataset="shapes", weights="none", resize=128, max_size=160,
     depth=18, finest_stride=4, channels=64, head_convs=2, head_norm="group",
     prior_sizes=(12, 24, 48, 96, 192, 384), prior_ratios=(1.0,), box_loss="giou", box_weight=4.0,
-    batch=8, iterations=650, optimizer="adamw", lr=2e-3, weight_decay=0.05, schedule="cosine",
+    batch=8, iterations=650, optimizer="adamw", lr=2e-3, weight_decay=0.05, lr_schedule="cosine",
     warmup=50, eval_every=325, save_every=200, workers=1,
 )  # fmt: skip
 # The same for SSD, which is heavier: AP 0.25, AP50 0.46 in an hour on two busy CPU cores. More

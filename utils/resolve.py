@@ -185,8 +185,8 @@ def with_flags(recipe, flags):
     if str(given.get("visdom")).lower() in ("true", "false"):
         changes["visdom"] = "localhost:8097" if given["visdom"].lower() == "true" else ""
     if "milestones" in given:
-        changes |= dict(schedule="milestones", milestone_epochs=())
-    elif given.get("gamma", recipe.gamma) != recipe.gamma and recipe.schedule == "cosine":
+        changes |= dict(lr_schedule="milestones", milestone_epochs=())
+    elif given.get("gamma", recipe.gamma) != recipe.gamma and recipe.lr_schedule == "cosine":
         raise UserError(f"--gamma {given['gamma']}: name --milestones, at which lr is to fall, too")
     if "batch" in given and "lr" not in given:
         # The learning rate follows the batch (Goyal et al., 2017).
@@ -270,7 +270,7 @@ def describe_recipe(recipe):
 def differences(recipe, other):
     """The options that differ between two recipes and have an effect: name -> value as text."""
     detector = "SSD" if recipe.model in SSD_SIDES else "RetinaNet"
-    in_effect = (None, detector, f"{recipe.schedule} schedule")
+    in_effect = (None, detector, f"{recipe.lr_schedule} schedule")
     values = {
         option.name: getattr(recipe, option.name)
         for option in fields(recipe)

@@ -16,10 +16,10 @@ def learning_rate(iteration, recipe):
     """The learning rate of iteration 1, 2, ...: it climbs to the recipe's during the warm-up, and
     drops at milestones or falls along half a cosine to almost zero."""
     lr = recipe.lr * min(1, iteration / max(recipe.warmup, 1))
-    if recipe.schedule == "cosine":
+    if recipe.lr_schedule == "cosine":
         progress = (iteration - 1) / recipe.iterations
         return lr * (1 + math.cos(math.pi * progress)) / 2
-    if recipe.schedule == "milestones":
+    if recipe.lr_schedule == "milestones":
         drops = sum(iteration > milestone for milestone in recipe.milestones)
         return lr * recipe.gamma**drops
     return lr
