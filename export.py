@@ -56,7 +56,7 @@ def main():
 
 
 def calibration_batches(loaded, folder):
-    """Images of a folder, or else of the training, as the detector sees them: [1, 3, H, W] each."""
+    """Images of a folder, or else training images, as the detector sees them: [1, 3, H, W] each."""
     recipe = loaded.recipe
     try:
         if folder:
@@ -93,7 +93,7 @@ def parse_flags():
         "--images",
         type=Path,
         metavar="FOLDER",
-        help="photos that --int8 is scaled to (default: those of the training)",
+        help="photos that --int8 is scaled to (default: the training images)",
     )
     return parser.parse()
 

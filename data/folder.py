@@ -19,7 +19,7 @@ SPLIT_WORDS = dict(
 # What the formats call the folders of their photos, and those of their annotations.
 PHOTO_FOLDERS = {"images", "jpegimages", "image_2", "leftimg8bit"}
 ANNOTATION_FOLDERS = {"annotations", "labels", "label_2", "gtfine", "xml", "json"}
-OWN_MARK = ".onestage"  # the file in folders that a training, eval or detect has written
+OWN_MARK = ".onestage"  # the file in folders that train, eval or detect has written
 FILES_OPENED = 20  # at most, of each folder, to recognise their format
 # What is hidden, and what file managers, archives and network drives leave behind.
 JUNK = re.compile(

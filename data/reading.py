@@ -38,7 +38,7 @@ FOREIGN = {
     rb"^(imagesource:.*)?(-?[\d.]+ ){8}[\w-]+ [012]\s": ("DOTA", "convert it to COCO"),
     rb"^\s*\{[^\n]*\}\s*\n\s*\{": ("ndjson, a line for each image", EXPORT),
 }
-# A training looks for pictures of val that are like some of train among so many images, which takes
+# A run looks for pictures of val that are like some of train among so many images, which takes
 # a few seconds at most; python -m tools.check does so among any number.
 MAX_COMPARED = 1000
 DATASETS = ("shapes", *FORMATS, "auto")

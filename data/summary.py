@@ -1,4 +1,4 @@
-"""What a training reports about its data at the start: counts, sizes, and what priors reach."""
+"""What a run reports about its data at the start: counts, sizes, and what priors reach."""
 
 import textwrap
 

@@ -114,7 +114,7 @@ class SSDAugmentation(Stretch):
     colours are distorted. The authors distort first, so that the border of an expanded image keeps
     its colour; here it is distorted as well.
 
-    passes are those of the training over all images. strength, which grows with them, is the
+    passes are how often the run sees every image. strength, which grows with them, is the
     probability, for every image, of each of expanding, cropping and distorting.
     """
 

@@ -9,7 +9,7 @@ python -m lesson prior 6634 --quick    # of detectors trained in minutes, which 
 python -m lesson page                  # page.html alone: the example's numbers, to touch
 python -m lesson exercises             # which exercises are solved, what is wrong with others
 python -m lesson exercises iou         # more about one of them
-python -m lesson clinic 3              # a training with a bug in it; name the file and the line
+python -m lesson clinic 3              # a run with a bug in it; name the file and the line
 python -m lesson clinic 3 ssd.py 12    # whether it is there; --answer says where, and why
 """
 

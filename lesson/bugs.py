@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent
-# What a training and its evaluation need.
+# What training and evaluation need.
 ROOMS = ("", "layers", "data", "data/formats", "utils", "utils/evaluation", "published", "lesson")
 
 
@@ -27,7 +27,7 @@ BUGS = {
         "layers/detections.py",
         "best_survivors(boxes, score, label, nms_iou",
         "best_survivors(boxes, score, prior, nms_iou",
-        """The losses are the healthy ones to the last digit, so the training is right and the
+        """The losses are the healthy ones to the last digit, so training is right and the
         mistake is behind it. Every object is found, and found again by its neighbours: NMS compares
         boxes of one group only, and the groups are the classes. Here the number of the prior was
         passed for the class, which makes every prior a group of its own. Nothing complains, because
@@ -75,7 +75,7 @@ BUGS = {
         """The losses are the healthy ones. In the evaluation, the same few boxes with the same low
         scores appear on all images, so whatever decides about them is not in the image. The network
         was trained with pixels from 0 to 255, and is now given some from 0 to 1: to it, all images
-        are black. It is the most common difference between a training and the program that uses its
+        are black. It is the most common difference between training and the program that uses its
         result. Here the network normalises pixels itself, so that it can happen in one place
         only.""",
     ),
@@ -87,7 +87,7 @@ BUGS = {
         are right: what is missing are the unsure ones, without which there is no AP. Scores have
         lost their scale, and are logits: the sigmoid was forgotten. It changes no order, but the
         threshold of 0.05 now asks for a probability of 0.51, and the healthy network is hardly ever
-        so sure. After a longer training more objects would be found, and some scores be over one,
+        so sure. After a longer run more objects would be found, and some scores be over one,
         which no probability can be.""",
     ),
     7: Bug(
@@ -125,7 +125,7 @@ BUGS = {
         is a usual one for SGD, as in Detectron2, and stays in the recipe when somebody changes the
         optimizer; AdamW, whose steps do not become smaller with the gradient, needs a tenth of it.
         No number becomes infinite, so nothing complains. The file is where the other numbers of
-        this training are, too: a bug need not be in the code.""",
+        this run are, too: a bug need not be in the code.""",
     ),
     10: Bug(
         "retinanet.py",

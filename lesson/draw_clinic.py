@@ -29,7 +29,7 @@ FOLDER = Path(__file__).parent / "clinic"
 
 
 def load_symptoms(path):
-    """What lesson/symptoms.py wrote of a training."""
+    """What lesson/symptoms.py wrote of a run."""
     return json.loads(path.read_text())
 
 

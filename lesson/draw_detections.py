@@ -1,4 +1,4 @@
-"""Pictures of what a trained network detects: its pyramid, NMS, the training, AP's curve."""
+"""Pictures of what a trained network detects: its pyramid, NMS, its training, AP's curve."""
 
 import copy
 
@@ -123,7 +123,7 @@ def add_names(axes, boxes, texts, image_width):
 
 
 def draw_strip(models):
-    """Draw the example image's detections over the training -> numbers.
+    """Draw the example image's detections in the course of training -> numbers.
 
     models: iteration -> RetinaNet.
     """

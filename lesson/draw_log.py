@@ -1,4 +1,4 @@
-"""What trainings wrote of themselves, as a table, a picture and numbers."""
+"""What runs wrote of themselves, as a table, a picture and numbers."""
 
 import re
 from pathlib import Path

@@ -15,7 +15,7 @@ from lesson.style import LINES, in_style, new_figure, save_figure
 from utils.log import read_log
 
 FOLDER = Path(__file__).parent / "settings"
-# What is changed -> name of a training -> what was typed, and what it is called in the picture.
+# What is changed -> name of a run -> what was typed, and what it is called in the picture.
 SETTINGS = {
     "focal loss": {
         "gamma_0": ("--focal-gamma 0", "gamma 0"),
@@ -50,13 +50,13 @@ def keep_log(run):
 
 
 def path_of_log(name):
-    """The file with what is kept of a training."""
+    """The file with what is kept of a run."""
     return FOLDER / f"{name}.jsonl"
 
 
 @in_style
 def draw_settings():
-    """Draw AP50 of all trainings on their way -> numbers."""
+    """Draw AP50 of all runs on their way -> numbers."""
     figure, panels = new_figure(2, 2, height=6.4, sharey=True)
     for axis, (title, trainings) in zip(panels.flat, SETTINGS.items()):
         for (name, (_, label)), colour in zip(trainings.items(), COLOURS):
@@ -75,7 +75,7 @@ def draw_settings():
 
 
 def settings_numbers():
-    """AP50 at the end of each training: name -> text."""
+    """AP50 at the end of each run: name -> text."""
     return {
         f"settings.{name}": f"{results_of(path_of_log(name))['AP50']:.2f}"
         for trainings in SETTINGS.values()

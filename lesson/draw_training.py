@@ -1,4 +1,4 @@
-"""Pictures of a training: what the network is shown, what its errors cost, what it detects."""
+"""Pictures of a run: what the network is shown, what its errors cost, what it detects."""
 
 import numpy as np
 import torch

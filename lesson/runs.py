@@ -1,4 +1,4 @@
-"""The two trainings that the lesson's pictures come from, and the weights they had on the way."""
+"""The two runs that the lesson's pictures come from, and the weights they had on the way."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ DATA = ROOT / "data/shapes"
 RETINANET = shapes | dict(save_every=130, keep_checkpoints=5)
 SSD = ssd300_shapes | dict(save_every=40, keep_checkpoints=5)
 RECIPES = dict(retinanet=RETINANET, ssd=SSD)
-QUICK = 10  # times as short are the trainings for those who will not wait
+QUICK = 10  # times as short are the runs for those who will not wait
 
 
 def lesson_recipe(name, quick=False):
@@ -43,9 +43,7 @@ def run_folder(name, quick=False):
         command = [sys.executable, str(ROOT / "train.py"), "--name", folder.name]
         command += ["--save-folder", str(SAVE_FOLDER), *(resume or start)]
         if subprocess.run(command, cwd=ROOT).returncode:
-            raise UserError(
-                f"the training of {folder.name} was stopped; python -m lesson goes on with it"
-            )
+            raise UserError(f"the run {folder.name} was stopped; python -m lesson goes on with it")
         keep_weights(folder)
     return folder
 

@@ -1,4 +1,4 @@
-"""What a training of the clinic shows of itself: its curves, and what its last weights detect.
+"""What a run of the clinic shows of itself: its curves, and what its last weights detect.
 
 A patient's copy of the project runs it, for its own code must read the images and detect:
 

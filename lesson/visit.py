@@ -1,4 +1,4 @@
-"""The clinic: show a training with a bug built in, train it, and say where the bug is."""
+"""The clinic: show a run with a bug built in, train it, and say where the bug is."""
 
 import subprocess
 import sys

@@ -42,7 +42,7 @@ DEFAULTS = {
 def load_detector(path):
     """The LoadedDetector of a checkpoint, ours or a published one, or of export.py's ONNX file."""
     if path.suffix == ".onnx":
-        # Imported here, for nothing else needs it: this file is read for every training's weights.
+        # Imported here, for nothing else needs it: this file is read for every run's weights.
         from utils.onnx import load_onnx
 
         loaded = load_onnx(path)
@@ -52,7 +52,7 @@ def load_detector(path):
         for note in notes if isinstance(notes, list) else ():
             print(f"{path}: {note}")
         loaded = checkpoint.build_model(content, path)
-    # Only a training cuts batches into parts; to detect, a batch of any size will do.
+    # Only training cuts batches into parts; to detect, a batch of any size will do.
     return loaded._replace(recipe=loaded.recipe | dict(accumulate=1))
 
 

@@ -1,10 +1,10 @@
 """Trainings that are killed at random moments: python -m tests.kills --count 100.
 
-Ten trainings of tiny networks, in one process or in two as torchrun starts them, are killed
+Ten runs of tiny networks, in one process or in two as torchrun starts them, are killed
 (SIGKILL) after a random time, some of them again after they were resumed, and then trained to the
 end. Weights, state, log and results must be those of the same training without a kill, bit for bit.
 
-A training runs in forks of this process, which has imported everything, and one under torchrun.
+Runs take place in forks of this process, which has imported everything, and one under torchrun.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from utils import stop
 
 RETINANET = "--recipe {small}"
 SSD = "--recipe {ssd}"
-# How many processes, or what starts two; and the training.
+# How many processes, or what starts two; and the run.
 TRAININGS = (
     (1, f"{RETINANET} --workers 0 --keep-checkpoints 2"),
     (1, f"{RETINANET} --workers 2"),
@@ -66,7 +66,7 @@ class TinyVGG(VGG):
 
 
 def start(arguments, folder, processes):
-    """Start a training in forks of this process -> their ids."""
+    """Start a run in forks of this process -> their ids."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -136,7 +136,7 @@ def finish(ids, seconds=TIMEOUT):
 
 
 def check(simulator, number, count, dice):
-    """Kill a training so many times, and compare -> how many runs were compared."""
+    """Kill a run so many times, and compare -> how many runs were compared."""
     processes, words = TRAININGS[number]
     paths = {name: simulator.place / f"{name}.py" for name in (*simulate.RECIPES, "ssd")}
     arguments = f"{words} {COMMON} --device cpu --resize 64 --save-folder . --name run"

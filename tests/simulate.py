@@ -5,7 +5,7 @@ broken, a bit that flips in a file, a kill, a power cut, a signal, a NaN, a dead
 resumed as its messages say. It must then have the results of the run that nothing disturbed, or
 have stopped with one line that says why. Nothing that is the user's may have changed.
 
-A training runs in a fork of this process, which has imported everything.
+A run takes place in a fork of this process, which has imported everything.
 """
 
 import argparse
@@ -276,7 +276,7 @@ class Failure(Exception):
 
 
 class Simulator:
-    """A folder with a dataset in which the trainings of many seeds run."""
+    """A folder with a dataset for the runs of many seeds."""
 
     def __init__(self, place):
         self.place = Path(place)
@@ -300,7 +300,7 @@ class Simulator:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def reference(self, number):
-        """The folder of a training that nothing disturbs, and its calls of each kind."""
+        """The folder of a run that nothing disturbs, and its calls of each kind."""
         if number not in self.references:
             folder = self.place / f"reference-{number}"
             folder.mkdir()
@@ -315,7 +315,7 @@ class Simulator:
         return [*words.format(**paths).split(), "--root", str(self.place / "data")]
 
     def simulate(self, seed):
-        """Run the training of a seed -> how it ended, in a word; a Failure if it is one."""
+        """Do the run of a seed -> how it ended, in a word; a Failure if it is one."""
         dice = random.Random(seed)
         number = dice.randrange(len(TRAININGS))
         reference, counts = self.reference(number)
@@ -379,14 +379,14 @@ class Simulator:
 
 
 def check_ending(code, printed, fault):
-    """A Failure where a training did not end as one that was disturbed in this way may end."""
+    """A Failure where a run did not end as one that was disturbed in this way may end."""
     lines = printed.strip().splitlines()
     errors = [line for line in lines if line.startswith("error:")]
     if code == 0 and not errors or code == KILLED and fault[2] in KILLS:
         return
     is_stopped = code in (129, 130, 143) and "stopped" in lines[-1]
     is_refused = code == 2 and errors == lines[-1:] and len(errors[0]) < 500
-    # Before a training can answer signals, and when it is over, they are ordinary kills.
+    # Before a run can answer signals, and when it is over, they are ordinary kills.
     done = re.findall(r"^iteration (\d+) of (\d+)", printed, re.M)
     is_outside = not done or done[-1][0] == done[-1][1]
     is_killed = code in (-signal.SIGTERM, -signal.SIGHUP) and "signal" in fault[2] and is_outside

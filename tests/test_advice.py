@@ -1,6 +1,6 @@
 """Each cause is named by its own sentence, and a good detector gets none.
 
-Whether the causes show in real trainings was tried on five spoiled ones: docs/results.md.
+Whether the causes show in real runs was tried on five spoiled ones: docs/results.md.
 """
 
 import numpy as np

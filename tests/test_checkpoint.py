@@ -225,5 +225,5 @@ def test_a_training_s_state_of_another_kind_is_one_line(name, value, tmp_path):
     torch.save(content, tmp_path / "last.pth")
     assert checkpoint.load_training(tmp_path / "last.pth")["iteration"] == 7
     torch.save(content | {name: value}, tmp_path / "last.pth")
-    with pytest.raises(UserError, match=f"last.pth: {name} .* is not what a training saves"):
+    with pytest.raises(UserError, match=f"last.pth: {name} .* is not what a run saves"):
         checkpoint.load_training(tmp_path / "last.pth")

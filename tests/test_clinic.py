@@ -87,7 +87,7 @@ def test_without_the_bias_only_the_class_loss_begins_dozens_of_times_higher():
 def test_the_text_counts_the_patients_and_shows_them_all():
     text = README.read_text()
     words = "one two three four five six seven eight nine ten".split()[: len(BUGS)]
-    assert f"In each of the {words[-1]} trainings" in text
+    assert f"In each of the {words[-1]} runs" in text
     assert f"find {words[-1]} bugs" in (ROOT / "README.md").read_text()
     counts = f"{words[len(BUGS) - len(IN_TRAINING) - 1].capitalize()} of the {words[-1]} have"
     assert f"{counts} the healthy losses" in text

@@ -55,7 +55,7 @@ def test_every_number_of_a_prior_is_told_with_the_place_that_made_it(views, name
 
 
 def test_the_costs_of_the_priors_add_up_to_the_losses(views):
-    """What the microscope shows of every prior is, all together, what the training minimises."""
+    """What the microscope shows of every prior is, all together, what training minimises."""
     for name, view in views.items():
         model = initial_model(name)
         prediction = example.predictions(view, model)

@@ -26,7 +26,7 @@ OBJECTS = [
 ]
 
 
-# A training that first writes the number of its process, by its rank, beside the script.
+# A run that first writes the number of its process, by its rank, beside the script.
 WRITES_NUMBER = """
 import os, pathlib, runpy, sys
 

@@ -317,7 +317,7 @@ def test_a_recipe_of_no_iterations_may_get_some():
     assert recipe.iterations == 7
 
 
-# What a training says of its recipe.
+# What a run says of its recipe.
 
 
 def test_a_recipe_of_ours_is_its_name_alone():

@@ -140,5 +140,5 @@ def test_what_torch_says_of_a_full_disk_is_said_in_words(tmp_path, monkeypatch):
 
 
 def test_two_trainings_never_share_a_folder(saver):
-    with pytest.raises(UserError, match="another training is running in"):
+    with pytest.raises(UserError, match="another run is running in"):
         Saver(saver.folder, saver.recipe, ["cat"])

@@ -30,7 +30,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-# A training that kills one of its loader's processes when it is asked to by SIGUSR1.
+# A run that kills one of its loader's processes when it is asked to by SIGUSR1.
 KILLS_LOADER = """
 import multiprocessing, runpy, signal, sys
 
@@ -129,7 +129,7 @@ def test_two_trainings_never_share_a_folder(folder):
     wait_for_log(process, folder / "run", entries=1)
     where = ["--root", folder / "data", "--save-folder", folder, "--name", "run"]
     printed = run_script("train.py", *SMALL.split(), *where, code=2)
-    assert "another training is running in" in printed or "holds" in printed
+    assert "another run is running in" in printed or "holds" in printed
     process.kill()
     process.communicate()
     # The lock died with its process.
@@ -252,7 +252,7 @@ class Dies:
             time.sleep(0.5)
         if index == 2:
             os.kill(os.getpid(), signal.SIGKILL)
-        return torch.zeros(1), {}
+        return torch.zeros(1, 3, 1, 1), {}
 
 
 @pytest.mark.parametrize("error", (ConnectionResetError, ConnectionRefusedError, EOFError))

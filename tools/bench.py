@@ -94,7 +94,7 @@ def clock(device):
 
 
 def measure_memory(flags, report):
-    """Whether a training needs more and more memory."""
+    """Whether training needs more and more memory."""
     import resource  # Windows does not have it.
 
     batch = workloads.random_batch(2, (128, 160), flags.device)

@@ -79,7 +79,7 @@ def parse_flags():
         metavar="FILE",
         help="draw 16 images with their boxes, as training sees them, into this new file",
     )
-    # A training's flags are taken, so that its command can be checked, but only these matter.
+    # A run's flags are taken, so that its command can be checked, but only these matter.
     for group in parser._action_groups:
         for action in group._group_actions if group.title not in SHOWN_FLAGS else ():
             action.help = argparse.SUPPRESS

@@ -123,7 +123,7 @@ def augmenting(records):
 
 
 def loading(recipe, records, device, count):
-    """A function that loads so many batches of a training to the device -> the last one."""
+    """A function that loads so many training batches to the device -> the last one."""
     dataset = Dataset(["any"], records, build.build_transform(recipe, augment=True))
     _, loader = build.build_train_loader(dataset, recipe, device)
     batches = read_batches(loader, device)
@@ -198,7 +198,7 @@ def losses(device):
     priors = pyramid_priors(LARGE_SIZE, LEVELS, device)
     _, targets = random_batch(2, LARGE_SIZE, device, objects=20)
     deltas = torch.randn(2, NUM_PRIORS, 4, device=device).requires_grad_()
-    # Scores are about 0.01, as before a training.
+    # Scores are about 0.01, as before training.
     logits = (torch.randn(2, NUM_PRIORS, NUM_CLASSES, device=device) - 4.6).requires_grad_()
     peer = build_torchvision(retinanet_coco, NUM_CLASSES)
     outputs = dict(cls_logits=logits, bbox_regression=deltas)

@@ -143,7 +143,7 @@ def eval_dataset(recipe, split, classes):
 
 
 def describe_datasets(recipe, train_dataset, val_dataset):
-    """Yield lines about both datasets, what the priors reach, and the length of the training."""
+    """Yield lines about both datasets, what the priors reach, and the length of the run."""
     yield "\ntrain"
     yield from summary(train_dataset, build_levels(recipe))
     if val_dataset is not None:

@@ -64,7 +64,7 @@ def load_training(path):
         value = content.get(name)
         is_number = kind in (int, float)
         if not isinstance(value, kind) or is_number and not -1 <= value < 1 << 60:
-            raise UserError(f"{path}: {name} {str(value)[:60]!r} is not what a training saves")
+            raise UserError(f"{path}: {name} {str(value)[:60]!r} is not what a run saves")
     return content
 
 
@@ -83,7 +83,7 @@ def read(path):
 
     If path is a folder, its best.pth is read.
     """
-    # Imported here, for a training from random weights reads no file of others.
+    # Imported here, for a run from random weights reads no file of others.
     from utils.untrusted import UNREADABLE, read_tensors
 
     if path.is_dir():

@@ -1,4 +1,4 @@
-"""What a training tells: log.jsonl, a progress bar, visdom, TensorBoard, and curves.png."""
+"""What a run tells: log.jsonl, a progress bar, visdom, TensorBoard, and curves.png."""
 
 import json
 import math
@@ -116,7 +116,7 @@ class Log(AbstractContextManager):
         self.restart_clock()
 
     def evaluation(self, iteration, evaluation, dataset):
-        """Write the metrics of an evaluation; its time does not count as that of the training."""
+        """Write the metrics of an evaluation; its time does not count as that of the run."""
         if self.silent:
             return
         self.write(iteration, evaluation.metrics)
@@ -145,7 +145,7 @@ class Log(AbstractContextManager):
             watcher.points(split, iteration, finite)
 
     def write(self, iteration, values):
-        """Append an entry. A full disk does not stop the training, and is reported only once."""
+        """Append an entry. A full disk does not stop the run, and is reported only once."""
         # JSON has neither nan nor infinity.
         values = {name: value if math.isfinite(value) else None for name, value in values.items()}
         try:
@@ -205,7 +205,7 @@ def entries_with_ends(path):
 
 
 def forget_after(path, iteration):
-    """Cut off a log before its first entry of a later iteration, or of the end of the training."""
+    """Cut off a log before its first entry of a later iteration, or of the end of the run."""
     kept = 0
     for entry, end in entries_with_ends(path):
         if entry["iteration"] > iteration or "train_AP50" in entry:

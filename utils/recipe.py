@@ -1,4 +1,4 @@
-"""Recipe: every option of a training, defined once with its help text and its limits."""
+"""Recipe: every option of a run, defined once with its help text and its limits."""
 
 import operator
 from dataclasses import dataclass, field, fields, replace
@@ -15,7 +15,7 @@ from utils.evaluation.metrics import METRICS
 from utils.parallel import PRECISIONS
 
 Box = tuple[float, float, float, float]
-MAX_NUMBER = 1e12  # in a tuple, much more than any training has
+MAX_NUMBER = 1e12  # in a tuple, much more than any run has
 # The kinds of limits that a number may have, and how it must compare with them.
 LIMITS = dict(over=operator.gt, at_least=operator.ge, below=operator.lt, at_most=operator.le)
 
@@ -45,7 +45,7 @@ setting = partial(option, flag=False)
 class Recipe:
     """Plain values only: a checkpoint carries its recipe with it.
 
-    The defaults are RetinaNet's on COCO. Where at_most is far beyond any training, it keeps a file
+    The defaults are RetinaNet's on COCO. Where at_most is far beyond any run, it keeps a file
     that was made to do harm from filling the memory.
     """
 

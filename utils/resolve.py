@@ -1,4 +1,4 @@
-"""From flags to the recipe of a training: a recipe by name or by the data, changed by the flags."""
+"""From flags to the recipe of a run: a recipe by name or by the data, changed by the flags."""
 
 import math
 import runpy
@@ -33,7 +33,7 @@ def asked_recipe(flags):
 
 
 def resolve_recipe(flags, asked, classes, num_images, device, weights):
-    """The recipe of a training, and a line that says why it is this one.
+    """The recipe of a run, and a line that says why it is this one.
 
     asked: what asked_recipe returned. classes, num_images: what was found in the training images.
     weights: the Weights to start from; a flag must not contradict what they decide.
@@ -73,7 +73,7 @@ def fitted_recipe(recipe, dataset, has_heads):
 
 def resumed_recipe(flags, stored):
     """The recipe of a checkpoint, changed by the flags, which must not change what it learned."""
-    another = "to start another training from it, use --weights"
+    another = "to start another run from it, use --weights"
     for name in ("recipe", "fit_priors", "basenet", "schedule_factor"):
         if getattr(flags, name):
             flag = label("", name).removesuffix("-factor")
@@ -212,7 +212,7 @@ def source_changes(flags, given):
 
 
 def schedule_changes(given, recipe, factor):
-    """What follows from a new length of the training: milestones keep their share of it, and the
+    """What follows from a new length of the run: milestones keep their share of it, and the
     warm-up takes at most a tenth."""
     if {"iterations", "epochs"} <= set(given):
         raise UserError("--iters and --epochs both say how long to train: name one of them")

@@ -87,7 +87,7 @@ class Saver:
 
     A disk that is full leaves last.pth and best.pth whole; previous.pth is deleted to make room.
     The first checkpoint that cannot be written is a warning, for there may be room again by the
-    next; the second in a row ends the training. A best.pth that cannot be written is kept in memory
+    next; the second in a row ends the run. A best.pth that cannot be written is kept in memory
     and comes first the next time: last.pth is never ahead of it. Of several processes only the
     first writes.
     """
@@ -145,7 +145,7 @@ class Saver:
     def write_best(self, content):
         """Write best.pth, if there is one to be written -> None, or why it could not be."""
         failure = self.write("best.pth", content) if content else None
-        # The training goes on with the same tensors, so they are copied.
+        # The run goes on with the same tensors, so they are copied.
         self.unwritten_best = copy.deepcopy(content) if failure else None
         return failure
 
@@ -182,7 +182,7 @@ def own_files(folder, pattern):
 
 
 def claim(folder):
-    """Keep other trainings out of a folder as long as the returned lock is open."""
+    """Keep other runs out of a folder as long as the returned lock is open."""
     try:
         lock = open(folder / LOCK, "w", opener=no_link)
     except OSError as error:
@@ -191,7 +191,7 @@ def claim(folder):
         if fcntl:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise UserError(f"another training is running in {folder}") from None
+        raise UserError(f"another run is running in {folder}") from None
     except OSError:
         # Some network file systems have no locks: there, as on Windows, it does without.
         pass

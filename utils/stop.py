@@ -26,12 +26,12 @@ MEMORY_WORDS = ("DefaultCPUAllocator", "allocate memory", "bad_alloc", "Insuffic
                 "start new thread", "create a primitive", "failed to map segment")  # fmt: skip
 OUT_OF_MEMORY = (
     "out of memory: a smaller --batch or --resize needs less, and so does a larger --accumulate of "
-    "train.py (the same batch in more parts); what a training saved is kept, and --resume goes on"
+    "train.py (the same batch in more parts); what a run saved is kept, and --resume goes on"
 )
 LOADER_DIED = "a process that loads images died or hung (out of memory? try --workers 0)"
 LOADER_TIMEOUT = 300  # seconds without a batch, after which the loader is taken for dead
 LOADER_CHECK = 5  # seconds without a batch, after which its processes are looked at
-# Signals that arrived before the training could answer them.
+# Signals that arrived before the run could answer them.
 early_requests = []
 
 
@@ -44,7 +44,7 @@ class Stop(AbstractContextManager):
 
     A second signal does not wait for that: inside interruptible() it is a KeyboardInterrupt.
     The context manager ends with it, with a LoaderDied, and with a BrokenPipeError, and raises none
-    of them: the training goes on with what is to be done at its end.
+    of them: the run goes on with what is to be done at its end.
     """
 
     def __init__(self):
@@ -90,7 +90,7 @@ class Stop(AbstractContextManager):
                 signal.signal(number, handler)
 
     def exit_code(self, iteration, last):
-        """Say after which iteration a training was stopped, and how to go on -> its exit code."""
+        """Say after which iteration a run was stopped, and how to go on -> its exit code."""
         go_on = f"go on with: python train.py --resume {last}"
         if self.loader_died:
             raise UserError(f"{LOADER_DIED}, after iteration {iteration}; {go_on}")

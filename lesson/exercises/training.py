@@ -1,4 +1,4 @@
-"""What happens in an iteration of a training?
+"""What happens in an iteration of a run?
 
 python -m lesson exercises training
 """

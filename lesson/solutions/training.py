@@ -1,4 +1,4 @@
-"""What happens in an iteration of a training?
+"""What happens in an iteration of a run?
 
 The order says it all. backward() adds its gradients to what is there, so zero_grad() must have come
 since the last step. Clipping needs the gradients of all losses, and must come before the step that

@@ -29,7 +29,7 @@ def with_advice(evaluation, dataset, recipe, log_path, train=None):
 def advice(dataset, evaluation, recipe, entries, train=None):
     """Sentences about the first cause that is found, or none -> list.
 
-    evaluation: of the dataset, with its errors. entries: of the training's log. train: a dataset of
+    evaluation: of the dataset, with its errors. entries: of the run's log. train: a dataset of
     training images, and its Evaluation with errors.
     """
     parts = {"evaluated": (dataset, evaluation)}
@@ -41,7 +41,7 @@ def advice(dataset, evaluation, recipe, entries, train=None):
     if sentences or not evaluation.breakdown["AP50"] < GOOD_AP50:
         return sentences
     # Each cause would hide those below it: a high learning rate spoils the results for objects of
-    # every size, and small objects or poor priors make a long training look too short.
+    # every size, and small objects or poor priors make a long run look too short.
     sentence = (
         advice_on_step(recipe, entries)
         or advice_on_sizes(dataset, evaluation, recipe)
@@ -164,7 +164,7 @@ def advice_on_priors(dataset, evaluation, recipe):
 
 
 def advice_on_length(evaluation, recipe, entries):
-    """A sentence if the training was too short, or if it overfitted to its images."""
+    """A sentence if the run was too short, or if it overfitted to its images."""
     known = [entry for entry in entries if "train_AP50" in entry]
     if not known:
         return None
@@ -187,7 +187,7 @@ def advice_on_length(evaluation, recipe, entries):
 
 WHAT_HELPS = {
     "class": "the wrong classes in mistakes.jpg show whether the annotations are right; if they "
-    "are, more images of these classes or a longer training would help",
+    "are, more images of these classes or a longer run would help",
     "box": "the poor boxes in mistakes.jpg show whether the annotated ones are tight; if they are, "
     "try --box-weight 4, {larger}",
     "duplicate": "try a smaller nms_iou in a recipe of your own",

@@ -68,7 +68,7 @@ def evaluate(model, dataset, recipe, device):
 def with_errors(evaluation, dataset):
     """The same Evaluation with its errors.
 
-    They take seconds on thousands of images, so evaluations during a training do without.
+    They take seconds on thousands of images, so evaluations while training do without.
     """
     errors = find_errors(dataset.records, evaluation.detections)
     return evaluation._replace(errors=errors, breakdown=breakdown(dataset.classes, errors))

@@ -29,9 +29,9 @@ RESULTS = (
     "report.html", "per_image.csv",
 )  # fmt: skip
 MAX_TRAINING_IMAGES = 500  # that are evaluated
-# The pictures of the page, with their titles. curves.png is there after a training only.
+# The pictures of the page, with their titles. curves.png is there after training only.
 PICTURES = {
-    "curves.png": "The training",
+    "curves.png": "Training",
     "quality.png": "How good it is",
     "mistakes.jpg": "The worst mistakes: false alarms, wrong classes, poor boxes, missed objects",
     "predictions.jpg": "Detections (coloured) and the truth (white)",
