@@ -211,6 +211,26 @@ def test_no_flag_is_without_effect_beside_another(typed, message):
 
 
 @pytest.mark.parametrize(
+    "typed, names",
+    (
+        (
+            "--model ssd300 --resize 512 --depth 18",
+            {"--depth": "RetinaNet", "--resize": "RetinaNet"},
+        ),
+        ("--negatives-per-positive 2 --depth 18", {"--negatives-per-positive": "SSD"}),
+        ("--momentum 0.8 --jitter 300 400", {"--momentum": "sgd"}),
+        ("--recipe retinanet_coco --momentum 0.8", {}),
+        ("--milestones 5 --model ssd512 --negatives-per-positive 2", {}),
+    ),
+)
+def test_flags_of_another_detector_or_optimizer_are_said_to_have_no_effect(typed, names):
+    flags = options.train_parser("").parse(["--root", "mine", *typed.split()])
+    recipe, _ = fitted("--root", "mine", *typed.split())
+    lines = [f"{flag} has no effect: it is for {only} only" for flag, only in names.items()]
+    assert options.without_effect(flags, recipe) == lines
+
+
+@pytest.mark.parametrize(
     "typed, message",
     (
         ("--recipe mine.py", "--recipe: the checkpoint has its own"),
