@@ -86,6 +86,22 @@ def test_the_longest_side_follows_the_short_one():
     assert fitted("--root", "mine", "--resize", "1280", "--max-size", "900")[0].max_size == 900
 
 
+@pytest.mark.parametrize(
+    "typed, sizes",
+    (
+        ("--jitter 256 320", (320, 534)),
+        ("--jitter 800 1200", (1200, 2001)),
+        ("--jitter 480 800", (640, 1067)),
+        ("--jitter 256 320 --resize 640", (640, 1067)),
+        ("--jitter 256 320 --max-size 900", (320, 900)),
+    ),
+)
+def test_images_are_validated_in_a_size_of_the_training(typed, sizes):
+    recipe, _ = fitted("--root", "mine", *typed.split())
+    assert (recipe.resize, recipe.max_size) == sizes
+    assert recipe.jitter == tuple(map(int, typed.split()[1:3]))
+
+
 def test_in_few_epochs_the_learning_rate_arrives():
     few = ("--root", "mine", "--recipe", "retinanet_coco", "--epochs", "20", "--batch", "8")
     recipe, _ = fitted(*few, images=100)
