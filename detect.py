@@ -54,7 +54,8 @@ def main():
     must_be_new(*(copy for source in inputs for copy in source.copies))
     if flags.labels and not all(isinstance(source, ImageInput) for source in inputs):
         raise UserError("--labels is for images: save the frames of a video as images first")
-    print(f"shown: detections with a score of at least {detector.score_threshold:.2f}")
+    shown = f"shown: detections with a score of at least {detector.score_threshold:.2f}"
+    print(*options.without_effect(flags, detector.recipe), shown, sep="\n")
 
     if not flags.labels:
         mark_as_own(output)

@@ -35,6 +35,7 @@ def main():
     with parallel.rank0_first():
         dataset = eval_dataset(recipe, split, detector.classes)
     described = conditions(flags.checkpoint, dataset, split, recipe, device, detector.iteration)
+    described["notes"] += options.without_effect(flags, recipe)
     for name, value in described.items():
         print("\n".join(value) if isinstance(value, list) else f"{name:16} {value}")
 

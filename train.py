@@ -66,7 +66,7 @@ def new_run(flags, device):
         flags, asked, classes, len(train_records), device, weights
     )
     datasets = make_datasets(recipe, classes, train_records, val_records)
-    print(reason)
+    print(reason, *options.without_effect(flags, recipe), sep="\n")
     if recipe.fit_priors:
         recipe, proposal = resolve.fitted_recipe(recipe, datasets[0], bool(weights.classes))
         print(proposal)
@@ -89,7 +89,7 @@ def resumed_run(flags, device):
     with parallel.rank0_first():
         classes, train_records, val_records = read_records(stored, content["classes"])
     recipe = resolve.in_iterations(stored, len(train_records), flags.warmup)
-    print(resolve.describe_recipe(recipe))
+    print(*options.without_effect(flags, recipe), resolve.describe_recipe(recipe), sep="\n")
     if content["iteration"] >= recipe.iterations:
         print(f"all {recipe.iterations} iterations are done; use a larger --iters to go on")
     datasets = make_datasets(recipe, classes, train_records, val_records)

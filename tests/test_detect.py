@@ -87,6 +87,16 @@ def test_another_resize_is_used(folder, tmp_path, monkeypatch):
     assert (tmp_path / "64.json").read_text() != (tmp_path / "96.json").read_text()
 
 
+def test_a_size_for_another_detector_is_said_to_have_no_effect(tmp_path):
+    write_coco(tmp_path / "set", [[(10, 10, 20, 20, 0)]] * 5, "val")
+    checkpoint = tmp_path / "best.pth"
+    save_random_detector(checkpoint, model="ssd300", prior_sizes=(), prior_ratios=())
+    for script, name in (("eval.py", "eval"), ("detect.py", "drawn")):
+        flags = ("--root", tmp_path / "set", "--resize", "64", "--output", tmp_path / name)
+        printed = run_script(script, checkpoint, *flags).splitlines()
+        assert "--resize has no effect: it is for RetinaNet only" in printed
+
+
 def test_ctrl_c_leaves_a_video_that_can_be_played(folder, tmp_path, monkeypatch, capsys):
     network, calls = detect.Detector.detect_batch, []
 

@@ -20,8 +20,9 @@ RECIPE = RECIPES["shapes"] | dict(precision="float32", score_threshold=0.0, resi
 def save_random_detector(path, **changes):
     """A checkpoint of random weights, the same every time, with changes in its recipe."""
     torch.manual_seed(0)
-    model, _ = build_detector(RECIPE, 2)
-    checkpoint.save(path, checkpoint.detector_content(model, RECIPE | changes, ["cat", "dog"]))
+    recipe = RECIPE | changes
+    model, _ = build_detector(recipe, 2)
+    checkpoint.save(path, checkpoint.detector_content(model, recipe, ["cat", "dog"]))
 
 
 @pytest.fixture(scope="module")

@@ -86,6 +86,22 @@ def test_the_longest_side_follows_the_short_one():
     assert fitted("--root", "mine", "--resize", "1280", "--max-size", "900")[0].max_size == 900
 
 
+@pytest.mark.parametrize(
+    "typed, sizes",
+    (
+        ("--jitter 256 320", (320, 534)),
+        ("--jitter 800 1200", (1200, 2001)),
+        ("--jitter 480 800", (640, 1067)),
+        ("--jitter 256 320 --resize 640", (640, 1067)),
+        ("--jitter 256 320 --max-size 900", (320, 900)),
+    ),
+)
+def test_images_are_validated_in_a_size_of_the_training(typed, sizes):
+    recipe, _ = fitted("--root", "mine", *typed.split())
+    assert (recipe.resize, recipe.max_size) == sizes
+    assert recipe.jitter == tuple(map(int, typed.split()[1:3]))
+
+
 def test_in_few_epochs_the_learning_rate_arrives():
     few = ("--root", "mine", "--recipe", "retinanet_coco", "--epochs", "20", "--batch", "8")
     recipe, _ = fitted(*few, images=100)
@@ -208,6 +224,26 @@ def test_what_is_typed_of_the_data_replaces_all_that_was_stored():
 def test_no_flag_is_without_effect_beside_another(typed, message):
     with pytest.raises(UserError, match=re.escape(message)):
         fitted(*typed.split())
+
+
+@pytest.mark.parametrize(
+    "typed, names",
+    (
+        (
+            "--model ssd300 --resize 512 --depth 18",
+            {"--depth": "RetinaNet", "--resize": "RetinaNet"},
+        ),
+        ("--negatives-per-positive 2 --depth 18", {"--negatives-per-positive": "SSD"}),
+        ("--momentum 0.8 --jitter 300 400", {"--momentum": "sgd"}),
+        ("--recipe retinanet_coco --momentum 0.8", {}),
+        ("--milestones 5 --model ssd512 --negatives-per-positive 2", {}),
+    ),
+)
+def test_flags_of_another_detector_or_optimizer_are_said_to_have_no_effect(typed, names):
+    flags = options.train_parser("").parse(["--root", "mine", *typed.split()])
+    recipe, _ = fitted("--root", "mine", *typed.split())
+    lines = [f"{flag} has no effect: it is for {only} only" for flag, only in names.items()]
+    assert options.without_effect(flags, recipe) == lines
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,8 @@ def main():
     classes = select_classes(source, asked.classes)
     num_images = len(splits["train"])
     recipe, reason = resolve_recipe(flags, asked, classes, num_images, device, weights)
-    print(reason, describe_recipe(recipe), *source.notes, *notes, sep="\n")
+    useless = options.without_effect(flags, recipe)
+    print(reason, *useless, describe_recipe(recipe), *source.notes, *notes, sep="\n")
 
     problems = list(source.problems)
     pictures = {}

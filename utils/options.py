@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import get_args
 
 from data.text import UserError
-from utils.recipe import Recipe
+from utils.build import SSD_SIDES
+from utils.recipe import Recipe, label
 from utils.recipes import RECIPES
 
 VERSION = "onestage 0.1"  # the same as in pyproject.toml
@@ -236,3 +237,21 @@ def given_fields(flags):
         for name, value in vars(flags).items()
         if name in names and value is not None
     }
+
+
+def without_effect(flags, recipe):
+    """A line for each option that was typed, but does nothing with this recipe."""
+    given = given_fields(flags)
+    return [
+        f"{label('', option.name)} has no effect: it is for {option.metadata['only']} only"
+        for option in fields(Recipe)
+        if option.name in given and not has_effect(option, recipe)
+    ]
+
+
+def has_effect(option, recipe):
+    """Whether an option is for the detector, the optimizer or the schedule of a recipe, or for
+    all."""
+    detector = "SSD" if recipe.model in SSD_SIDES else "RetinaNet"
+    chosen = (detector, recipe.optimizer, f"{recipe.lr_schedule} schedule")
+    return option.metadata["only"] in (None, *chosen)

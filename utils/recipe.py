@@ -27,7 +27,7 @@ def option(
     """A field of Recipe, with all that its flag, --help, its check and the report need to know.
 
     flag: whether it has a flag; aliases, metavar, const: the flag's, as in argparse.
-    only: the detector or the schedule that it is for; with others it has no effect.
+    only: the detector, optimizer or schedule that it is for; with others it has no effect.
     choices: the values that it may have. over, at_least, below, at_most: the limits of a number.
     """
     facts = dict(
@@ -149,7 +149,7 @@ class Recipe:
         0.01, "learning rate (default: in proportion to the batch)", aliases=["--learning-rate"]
     )
     base_lr: float = option(1.0, "factor on lr in the base, unless its weights are random")
-    momentum: float = option(0.9, "momentum of sgd", below=1)
+    momentum: float = option(0.9, "momentum", below=1, only="sgd")
     weight_decay: float = option(1e-4, "decay of the weights; biases and norms have none")
     max_grad_norm: float = option(10.0, "clip gradients to this norm", over=0, at_most=None)
     ema: float = option(

@@ -12,9 +12,9 @@ from data.formats import voc
 from data.formats.coco import is_official
 from data.summary import resized_boxes
 from data.text import UserError, counted
-from utils.build import SSD_SIDES, with_sides
+from utils.build import with_sides
 from utils.fit_priors import fit_priors, proposal_line
-from utils.options import given_fields
+from utils.options import given_fields, has_effect
 from utils.recipe import Recipe, checked, label
 from utils.recipes import RECIPES, WITHOUT_GPU
 
@@ -269,12 +269,10 @@ def describe_recipe(recipe):
 
 def differences(recipe, other):
     """The options that differ between two recipes and have an effect: name -> value as text."""
-    detector = "SSD" if recipe.model in SSD_SIDES else "RetinaNet"
-    in_effect = (None, detector, f"{recipe.lr_schedule} schedule")
     values = {
         option.name: getattr(recipe, option.name)
         for option in fields(recipe)
-        if option.metadata["only"] in in_effect
+        if has_effect(option, recipe)
         and getattr(recipe, option.name) != getattr(other, option.name)
     }
     if "base_priors" in values:
