@@ -29,11 +29,7 @@ def choose_splits(splits, val_share=VAL_SHARE):
     splits: the dataset's own name of a split -> entries. With a val_share of 0, everything but
     test is trained on, and nothing is validated on.
     """
-    num_listed = sum(map(len, splits.values()))
-    splits = {name: unique(entries) for name, entries in splits.items() if entries}
-    num_merged = num_listed - sum(map(len, splits.values()))
-    what = "images that a split names more than once, whose objects are put together"
-    notes = [f"{what}: {num_merged}"] if num_merged else []
+    splits, notes = merge_repeated(splits)
     test = splits.pop("test", [])
     if val_share == 0:
         train = unique([entry for entries in splits.values() for entry in entries])
@@ -130,6 +126,15 @@ def disjoint(splits):
         entries, _ = without(splits.get(name, []), taken)
         kept[name] = entries
     return {name: kept[name] for name in splits if kept[name]}
+
+
+def merge_repeated(splits):
+    """The splits that have images, with each image of a split only once, and notes."""
+    num_listed = sum(map(len, splits.values()))
+    splits = {name: unique(entries) for name, entries in splits.items() if entries}
+    num_merged = num_listed - sum(map(len, splits.values()))
+    what = "images that a split names more than once, whose objects are put together"
+    return splits, [f"{what}: {num_merged}"] if num_merged else []
 
 
 def unique(entries):
