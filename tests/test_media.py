@@ -7,6 +7,7 @@ import pytest
 
 from data.text import UserError
 from tests.conftest import write_image
+from tests.test_write import save_rotated
 from utils.files import mark_as_own
 from utils.media import (
     Background,
@@ -113,11 +114,21 @@ def test_an_empty_folder_is_one_line(tmp_path):
 
 def test_frames_carry_their_source_and_their_truth(photos, tmp_path):
     boxes = np.array([[1, 2, 3, 4]], np.float32)
-    images, video = find_inputs(["photos"], tmp_path / "out", 5, {photos / "a.jpg": boxes})
+    truth = {photos / "a.jpg": ((64, 96), boxes)}
+    images, video = find_inputs(["photos"], tmp_path / "out", 5, truth)
     first, second = images
     assert first.source == dict(image="photos/a.jpg") and (first.truth == boxes).all()
     assert len(second.truth) == 0
     assert numbers_of(video) == [0, 5, 10]
+
+
+def test_an_image_with_truth_is_read_as_it_was_annotated(photos, tmp_path):
+    """Boxes may have been drawn before EXIF's rotation, as the annotated size tells."""
+    save_rotated(photos / "a.jpg", 6, (8, 16, 32, 24))
+    for size in ((48, 80), (80, 48)):
+        truth = {photos / "a.jpg": (size, np.zeros((0, 4)))}
+        [images] = find_inputs(["photos/a.jpg"], tmp_path / "out", 1, truth)
+        assert [frame.image.shape[:2] for frame in images] == [size]
 
 
 def test_a_broken_image_is_left_out_and_named(photos, tmp_path):

@@ -41,8 +41,8 @@ class Frame(NamedTuple):
 class ImageInput:
     """The frames of image files, where each image is one.
 
-    files: (path, path of the copy) of each. truth: absolute path -> boxes [N, 4]. Files that cannot
-    be read are left out, and problems has a line for each.
+    files: (path, path of the copy) of each. truth: absolute path -> annotated (height, width) and
+    boxes [N, 4]. Files that cannot be read are left out, and problems has a line for each.
     """
 
     unit = "image"
@@ -58,12 +58,12 @@ class ImageInput:
 
     def __iter__(self):
         for path, copy in self.files:
+            size, boxes = self.truth.get(path.resolve(), (None, ()))
             try:
-                image = read_image(path)
+                image = read_image(path, size)
             except UserError as problem:
                 self.problems.append(str(problem))
                 continue
-            boxes = self.truth.get(path.resolve(), ())
             yield Frame(image, dict(image=str(path)), partial(draw.save_picture, copy), boxes)
 
     def close(self):
