@@ -295,7 +295,10 @@ def test_an_error_in_the_background_is_raised():
         background.call(lambda: 1 / 0)
 
 
-def test_a_copy_has_an_ending_that_can_be_written(photos):
-    write_image(photos / "c.jpg")
-    (photos / "c.jpg").rename(photos / "c.jfif")
-    assert copies(find_inputs([photos / "c.jfif"], photos / "out"))[0].endswith("out/c.jfif.jpg")
+@pytest.mark.parametrize("ending", ("jfif", "pgm", "pbm"))
+def test_a_copy_has_an_ending_that_can_be_written(photos, ending):
+    path = (photos / "a.jpg").rename(photos / f"c.{ending}")
+    [images] = find_inputs([path], photos / "out")
+    [frame] = images
+    frame.save(frame.image)
+    assert copies([images]) == [str(photos / f"out/c.{ending}.jpg")] and images.copies[0].exists()

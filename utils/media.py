@@ -152,9 +152,10 @@ def open_inputs(files, output, every=1, truth=None):
         for place, path in copies.items()
         if path.suffix.lower() in VIDEO_ENDINGS or not path.is_file()
     }
+    black = np.zeros((64, 64, 3), np.uint8)
     images = [
-        # A copy is written in a format that OpenCV writes.
-        (path, output / (place if cv2.haveImageWriter(place.name) else f"{place}.jpg"))
+        # A copy is written in a format in which OpenCV writes colours.
+        (path, output / (place if draw.encode_picture(black, place.suffix) else f"{place}.jpg"))
         for place, path in copies.items()
         if place not in videos
     ]
