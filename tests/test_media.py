@@ -171,6 +171,14 @@ def test_a_video_that_claims_billions_of_frames_ends(tmp_path):
     assert f"{(1 << 31) - 12} of {1 << 31} frames cannot be read" in video.problems[0]
 
 
+@pytest.mark.parametrize("name, problems", (("a.avi", 1), ("a.mkv", 0), ("a.webm", 0)))
+def test_only_a_count_that_is_no_estimate_tells_that_frames_are_missing(tmp_path, name, problems):
+    path = write_video(tmp_path / "a.avi").rename(tmp_path / name)
+    video = VideoInput(path, tmp_path / "copy.avi")
+    video.frame_count = 15
+    assert len(numbers_of(video)) == 12 and len(video.problems) == problems
+
+
 def test_every_third_frame_is_read(tmp_path):
     video = VideoInput(write_video(tmp_path / "a.avi"), tmp_path / "copy.avi", every=3)
     assert numbers_of(video) == [0, 3, 6, 9] and len(video) == 4
