@@ -101,7 +101,8 @@ def write_results(flags, output, results, classes, dataset):
     if flags.coco_json:
         write(flags.coco_json, json.dumps(coco_results(results, classes, dataset)))
     if flags.labels and results:
-        write_dataset(output, flags.labels, classes, dict(all=detected_records(results, classes)))
+        records = detected_records(results, classes, dataset)
+        write_dataset(output, flags.labels, classes, dict(all=records))
 
 
 def draw_and_save(detector, frame, detections):
@@ -117,11 +118,15 @@ def annotated_dataset(flags, detector):
 
 
 def truth_of(dataset):
-    """Absolute path of an image -> the boxes [N, 4] of its objects."""
+    """Absolute path of an image -> its annotated (height, width), and the boxes [N, 4] of its
+    objects."""
     if dataset is None:
         return {}
     records = dataset.records
-    return {path: records.boxes[records.objects(i)] for path, i in image_numbers(records).items()}
+    return {
+        path: (records.sizes[i].tolist(), records.boxes[records.objects(i)])
+        for path, i in image_numbers(records).items()
+    }
 
 
 def parse_flags():

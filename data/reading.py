@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from data import shapes
@@ -83,7 +84,11 @@ def read_eval_records(recipe, split, classes):
         there = [name for name, part in splits.items() if part]
         raise UserError(f"no split {split!r} in {place(recipe)}; there are {', '.join(there)}, all")
     entries = of_classes(entries, match_classes(source, recipe, list(classes)))
-    return pack(entries, classes, source.category_ids, source.notes)
+    records = pack(entries, classes, source.category_ids, source.notes)
+    # Objects of a class that the dataset does not list may be there without being annotated.
+    listed = recipe.classes or source.classes
+    ignored = tuple(label for label, name in enumerate(classes) if name not in listed)
+    return replace(records, ignored_labels=ignored)
 
 
 def usable_source(recipe):

@@ -132,6 +132,7 @@ class Records:
     ignore: np.ndarray  # [K] whether it is neither object nor background: crowds, difficult ones
     areas: np.ndarray  # [K] square pixels, as the dataset measures them
     category_ids: tuple = ()  # [C] the dataset's own numbers of the classes
+    ignored_labels: tuple = ()  # those of classes whose detections do not count
     scores: np.ndarray = None  # [K] of detections; annotations have none
     notes: tuple = field(default=(), repr=False)
     problems: tuple = field(default=(), repr=False)

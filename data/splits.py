@@ -1,4 +1,4 @@
-"""Which images are trained on and which are validated on: no image is ever in both.
+"""Which images are trained on, and which are not: no image that is validated or tested on is.
 
 Only this module decides it, from the splits that a dataset has itself:
 
@@ -8,7 +8,7 @@ trainval, no train        as train; PASCAL VOC is thus trained on trainval of bo
                           validated on test of 2007
 no train, no trainval     the images without a split, or else those of val, are the training images
 
-An image that is both in train and in val, under any name or link or as a copy, is only validated
+An image of train that is also in val or test, under any name or link or as a copy, is not trained
 on.
 """
 
@@ -29,16 +29,13 @@ def choose_splits(splits, val_share=VAL_SHARE):
     splits: the dataset's own name of a split -> entries. With a val_share of 0, everything but
     test is trained on, and nothing is validated on.
     """
-    num_listed = sum(map(len, splits.values()))
-    splits = {name: unique(entries) for name, entries in splits.items() if entries}
-    num_merged = num_listed - sum(map(len, splits.values()))
-    what = "images that a split names more than once, whose objects are put together"
-    notes = [f"{what}: {num_merged}"] if num_merged else []
+    splits, notes = merge_repeated(splits)
     test = splits.pop("test", [])
     if val_share == 0:
         train = unique([entry for entries in splits.values() for entry in entries])
-        splits = dict(train=train, val=[], test=test)
-        return splits, [*notes, "all images are trained on, none is validated on"]
+        train, test_notes = apart_from_test(train, test)
+        notes += ["all images are trained on, none is validated on", *test_notes]
+        return dict(train=train, val=[], test=test), notes
 
     source = next((name for name in ("train", "trainval", "all", "val") if name in splits), None)
     train = splits.get(source, [])
@@ -46,7 +43,7 @@ def choose_splits(splits, val_share=VAL_SHARE):
     if source is not None and not val and test:
         val = test
         notes += ["there is no val: the images of test are validated on"]
-    apart, shared_notes = keep_apart(train, val)
+    apart, shared_notes = keep_apart(train, val, "val")
     if apart:
         train = apart
         notes += shared_notes
@@ -54,6 +51,9 @@ def choose_splits(splits, val_share=VAL_SHARE):
         notes += ["train and val are the same images"]
         train = unique(train + val)
         val = []
+    if val is not test:
+        train, test_notes = apart_from_test(train, test)
+        notes += test_notes
     if source is not None and not val:
         train, val = train_val_split(train, val_share)
         where = "the images" if source == "all" else f"the images of {source}"
@@ -68,17 +68,26 @@ def choose_splits(splits, val_share=VAL_SHARE):
     return dict(train=train, val=val, test=test), notes
 
 
-def keep_apart(train, val):
-    """The images of train that are not in val, under any name or link or as a copy, and notes."""
+def keep_apart(train, others, split):
+    """The images of train that the others, those of a split, do not have, under any name or link or
+    as a copy, and notes."""
     notes = []
-    train, num_shared = without(train, val)
+    train, num_shared = without(train, others)
     if num_shared:
-        notes.append(f"images in train and in val, only validated on: {num_shared}")
-    train, copies = without_copies(train, val)
+        notes.append(f"left out of train, images that are also in {split}: {num_shared}")
+    train, copies = without_copies(train, others)
     notes += count_note(
-        "left out of train, copies of images in val", [entry.path for entry in copies]
+        f"left out of train, copies of images in {split}", [entry.path for entry in copies]
     )
     return train, notes
+
+
+def apart_from_test(train, test):
+    """The images of train without those of test, and notes; all of them if none would be left."""
+    apart, notes = keep_apart(train, test, "test")
+    if train and not apart:
+        return train, ["all images of train are also in test; they are trained on nevertheless"]
+    return apart, notes
 
 
 def train_val_split(entries, val_share=VAL_SHARE):
@@ -130,6 +139,15 @@ def disjoint(splits):
         entries, _ = without(splits.get(name, []), taken)
         kept[name] = entries
     return {name: kept[name] for name in splits if kept[name]}
+
+
+def merge_repeated(splits):
+    """The splits that have images, with each image of a split only once, and notes."""
+    num_listed = sum(map(len, splits.values()))
+    splits = {name: unique(entries) for name, entries in splits.items() if entries}
+    num_merged = num_listed - sum(map(len, splits.values()))
+    what = "images that a split names more than once, whose objects are put together"
+    return splits, [f"{what}: {num_merged}"] if num_merged else []
 
 
 def unique(entries):

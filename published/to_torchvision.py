@@ -69,7 +69,7 @@ def torchvision_code(loaded):
     Its labels are ours, plus 1 for SSD. It resizes images and decodes boxes in torchvision's way.
     """
     recipe = loaded.recipe
-    refuse_what_differs(recipe)
+    refuse_what_differs(loaded.model, recipe)
     common = dict(
         mean=in_torchvision_pixels(loaded.model.mean),
         std=in_torchvision_pixels(loaded.model.std),
@@ -120,7 +120,7 @@ def retinanet_code(loaded, common):
     )
 
 
-def refuse_what_differs(recipe):
+def refuse_what_differs(model, recipe):
     """Raise an error if torchvision has no such detector."""
     reason = ""
     if recipe.model == "ssd512":
@@ -133,6 +133,9 @@ def refuse_what_differs(recipe):
         reason = "it has a ReLU before P7, like the paper"
     elif recipe.model == "retinanet" and recipe.head_convs > 4:
         reason = "its heads have four convolutions"
+    elif recipe.model == "retinanet" and recipe.p6_from == "c5":
+        if recipe.channels == model.base.channels[-1]:
+            reason = f"it makes P6 from P5 where C5 has as many channels, {recipe.channels}"
     if reason:
         raise UserError(f"torchvision cannot run this detector: {reason}")
 

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from data.reading import read_folder
@@ -28,6 +30,18 @@ def test_a_dataset_in_another_format(form, root, tmp_path):
     counts = {split: len(entries) for split, entries in source.splits.items()}
     assert counts == dict(train=3, val=1) and source.classes == ["cat", "dog"]
     assert form != "coco" or source.category_ids == dict(cat=7, dog=9)
+
+
+@pytest.mark.parametrize("form", ("coco", "yolo", "voc"))
+def test_an_image_that_is_listed_twice_becomes_one_with_the_objects_of_both(form, tmp_path):
+    content = write_coco(tmp_path / "set", [[(1, 2, 30, 40, 0)], [(5, 5, 9, 9, 1)]])
+    content["images"][1]["file_name"] = "0.jpg"
+    path = tmp_path / "set/annotations/instances_train2017.json"
+    path.write_text(json.dumps(content))
+    flags = ("--root", tmp_path / "set", "--to", form, "--output", tmp_path / "out")
+    assert "objects are put together: 1" in convert(*flags)
+    ((entry,),) = read_folder(form, tmp_path / "out").splits.values()
+    assert [item.name for item in entry.objects] == ["cat", "dog"]
 
 
 def test_classes_are_chosen_and_what_is_left_out_is_counted(tmp_path):

@@ -12,6 +12,7 @@ from tests.conftest import write_coco, write_image
 from tests.scripts import run_script
 from tests.test_detector import save_random_detector
 from tests.test_media import write_video
+from tests.test_write import save_rotated
 from utils.media import VideoInput
 
 
@@ -67,6 +68,21 @@ def test_the_truth_is_drawn_in_white(folder, tmp_path, monkeypatch):
     plain = cv2.imread(str(folder / "set/val2017/0.jpg")).astype(int)
     assert drawn[10, 12:28].min() > 200, "the upper side of the first object"
     assert np.abs(drawn[40:, :40] - plain[40:, :40]).mean() < 10
+
+
+def test_labels_and_truth_of_a_photo_that_was_annotated_before_rotation_fit(tmp_path, monkeypatch):
+    write_coco(tmp_path / "set", [[(8, 16, 24, 8, 0)]], height=48, width=80)
+    save_random_detector(tmp_path / "best.pth")
+    save_rotated(tmp_path / "set/train2017/0.jpg", 6, (8, 16, 32, 24))
+    box = np.array([[8, 16, 32, 24]])
+    found = dict(boxes=box, scores=np.ones(1), labels=np.zeros(1, int), names=["cat"])
+    monkeypatch.setattr(detect.Detector, "detect_batch", lambda *_: [found])
+    run(tmp_path, monkeypatch, "--root", tmp_path / "set", "--output", tmp_path / "out")
+    assert cv2.imread(str(tmp_path / "out/0.jpg")).shape == (48, 80, 3)
+    flags = ("--root", tmp_path / "set", "--labels", "coco", "--output", tmp_path / "new")
+    run(tmp_path, monkeypatch, *flags)
+    ((entry,),) = read_folder("coco", tmp_path / "new").splits.values()
+    assert entry.size == (80, 48) and entry.objects[0][:4] == (24, 8, 32, 32)
 
 
 def test_only_some_classes_and_so_many_detections(folder, tmp_path, monkeypatch):

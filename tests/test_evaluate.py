@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 import torch
 
-from tests.conftest import make_records
+from tests.conftest import make_records, write_coco
 from tests.test_metrics import detected
+from utils.build import eval_dataset
 from utils.evaluation.evaluate import (
     best_f1,
     best_operating_points,
+    collect_detections,
     evaluate,
     interval,
     weighted_precision,
@@ -102,6 +104,21 @@ def test_the_interval_is_of_the_metric_that_it_stands_behind(monkeypatch):
     coco, points, area = (result.interval[0] for result in results)
     # The fewer the recalls, the more the one at zero, where precision is 1, counts among them.
     assert area < coco < points
+
+
+@pytest.mark.parametrize("asked, labels", ((("cat",), [0]), ((), [0, 1])))
+def test_detections_of_classes_that_the_images_are_not_annotated_with_are_left_out(
+    tmp_path, asked, labels
+):
+    """By default, the dataset's own classes are evaluated, also those without any object."""
+    write_coco(tmp_path, [[(1, 2, 30, 40, 0)]] * 2)
+    recipe = Recipe(dataset="coco", root=str(tmp_path), classes=asked, workers=0)
+    dataset = eval_dataset(recipe, "all", ["cat", "dog", "cow"])
+    boxes = torch.tensor([[0.0, 0, 20, 20]] * 3)
+    found = dict(boxes=boxes, scores=torch.ones(3), labels=torch.arange(3))
+    cpu = torch.device("cpu")
+    detections = collect_detections(lambda images, _: [found] * len(images), dataset, recipe, cpu)
+    assert [result["labels"].tolist() for result in detections.values()] == [labels] * 2
 
 
 def test_a_weight_of_two_is_the_image_twice():

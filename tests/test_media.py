@@ -7,6 +7,7 @@ import pytest
 
 from data.text import UserError
 from tests.conftest import write_image
+from tests.test_write import save_rotated
 from utils.files import mark_as_own
 from utils.media import (
     Background,
@@ -113,11 +114,21 @@ def test_an_empty_folder_is_one_line(tmp_path):
 
 def test_frames_carry_their_source_and_their_truth(photos, tmp_path):
     boxes = np.array([[1, 2, 3, 4]], np.float32)
-    images, video = find_inputs(["photos"], tmp_path / "out", 5, {photos / "a.jpg": boxes})
+    truth = {photos / "a.jpg": ((64, 96), boxes)}
+    images, video = find_inputs(["photos"], tmp_path / "out", 5, truth)
     first, second = images
     assert first.source == dict(image="photos/a.jpg") and (first.truth == boxes).all()
     assert len(second.truth) == 0
     assert numbers_of(video) == [0, 5, 10]
+
+
+def test_an_image_with_truth_is_read_as_it_was_annotated(photos, tmp_path):
+    """Boxes may have been drawn before EXIF's rotation, as the annotated size tells."""
+    save_rotated(photos / "a.jpg", 6, (8, 16, 32, 24))
+    for size in ((48, 80), (80, 48)):
+        truth = {photos / "a.jpg": (size, np.zeros((0, 4)))}
+        [images] = find_inputs(["photos/a.jpg"], tmp_path / "out", 1, truth)
+        assert [frame.image.shape[:2] for frame in images] == [size]
 
 
 def test_a_broken_image_is_left_out_and_named(photos, tmp_path):
@@ -158,6 +169,14 @@ def test_a_video_that_claims_billions_of_frames_ends(tmp_path):
     video.frame_count = 1 << 31
     assert len([frame.image for frame in video]) == 12
     assert f"{(1 << 31) - 12} of {1 << 31} frames cannot be read" in video.problems[0]
+
+
+@pytest.mark.parametrize("name, problems", (("a.avi", 1), ("a.mkv", 0), ("a.webm", 0)))
+def test_only_a_count_that_is_no_estimate_tells_that_frames_are_missing(tmp_path, name, problems):
+    path = write_video(tmp_path / "a.avi").rename(tmp_path / name)
+    video = VideoInput(path, tmp_path / "copy.avi")
+    video.frame_count = 15
+    assert len(numbers_of(video)) == 12 and len(video.problems) == problems
 
 
 def test_every_third_frame_is_read(tmp_path):
@@ -284,7 +303,10 @@ def test_an_error_in_the_background_is_raised():
         background.call(lambda: 1 / 0)
 
 
-def test_a_copy_has_an_ending_that_can_be_written(photos):
-    write_image(photos / "c.jpg")
-    (photos / "c.jpg").rename(photos / "c.jfif")
-    assert copies(find_inputs([photos / "c.jfif"], photos / "out"))[0].endswith("out/c.jfif.jpg")
+@pytest.mark.parametrize("ending", ("jfif", "pgm", "pbm"))
+def test_a_copy_has_an_ending_that_can_be_written(photos, ending):
+    path = (photos / "a.jpg").rename(photos / f"c.{ending}")
+    [images] = find_inputs([path], photos / "out")
+    [frame] = images
+    frame.save(frame.image)
+    assert copies([images]) == [str(photos / f"out/c.{ending}.jpg")] and images.copies[0].exists()

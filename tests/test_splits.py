@@ -56,6 +56,24 @@ def test_test_is_never_trained_on():
     assert not splits["train"] and not splits["val"] and names(splits["test"]) == ["z"]
 
 
+@pytest.mark.parametrize("val_share", (0, 0.2))
+@pytest.mark.parametrize("others", (dict(), dict(val=entries("x", "y"))))
+def test_an_image_that_is_in_test_is_not_trained_on(val_share, others):
+    given = dict(train=entries(*MANY), test=entries("z", *MANY[:9])) | others
+    splits, notes = choose_splits(given, val_share)
+    assert len(splits["test"]) == 10 and set(MANY[9:]) <= set(names(splits["train"]))
+    assert not set(names(splits["train"])) & set(names(splits["test"]))
+    assert any(note.endswith(f"also in {split}: 9") for note in notes for split in ("test", "val"))
+
+
+@pytest.mark.parametrize("val_share", (0, 0.2))
+def test_where_test_has_all_of_train_it_is_trained_on_and_a_note_says_so(val_share):
+    given = dict(train=entries(*MANY), val=entries("x"), test=entries("x", *MANY))
+    splits, notes = choose_splits(given, val_share)
+    assert set(MANY) <= set(names(splits["train"]))
+    assert "all images of train are also in test; they are trained on nevertheless" in notes
+
+
 def test_equal_train_and_val_are_read_as_one():
     splits, notes = choose_splits(dict(train=entries(*MANY), val=entries(*MANY)))
     assert not set(names(splits["train"])) & set(names(splits["val"]))
@@ -65,7 +83,7 @@ def test_equal_train_and_val_are_read_as_one():
 def test_an_image_in_both_is_only_validated_on():
     splits, notes = choose_splits(dict(train=entries("a", "b"), val=entries("b", "c")))
     assert names(splits["train"]) == ["a"] and names(splits["val"]) == ["b", "c"]
-    assert notes == ["images in train and in val, only validated on: 1"]
+    assert notes == ["left out of train, images that are also in val: 1"]
 
 
 @pytest.mark.parametrize("link", (os.symlink, os.link))

@@ -129,6 +129,7 @@ def test_batch_norm_in_a_vgg_becomes_part_of_its_convolutions():
         (RECIPES["retinanet_coco"] | CONVENTIONS["mmdetection"], "ReLU before"),
         (RECIPES["ssd300_voc"] | CONVENTIONS["lufficc"], "move priors"),
         (RECIPES["retinanet_coco"] | dict(head_convs=5), "four convolutions"),
+        (RECIPES["retinanet_coco"] | dict(channels=512, head_convs=1), "as many channels, 512"),
     ),
 )
 def test_what_torchvision_has_not_is_one_line(recipe, reason):

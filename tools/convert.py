@@ -15,7 +15,7 @@ from pathlib import Path
 
 from data.reading import place, select_classes, usable_source
 from data.records import pack
-from data.splits import disjoint
+from data.splits import disjoint, merge_repeated
 from data.text import UserError
 from data.write import WRITERS, write_dataset
 from published.conventions import CONVENTIONS
@@ -81,13 +81,14 @@ def convert_dataset(flags):
         raise UserError(f"{flags.output} lies in the dataset, of which it would become a part")
     source = usable_source(recipe)
     classes = select_classes(source, recipe.classes) if recipe.classes else source.classes
+    merged, merge_notes = merge_repeated(source.splits)
     splits = {
         split: pack(entries, classes, source.category_ids)
-        for split, entries in disjoint(source.splits).items()
+        for split, entries in disjoint(merged).items()
     }
     if not splits:
         raise UserError(f"no images in {place(recipe)}")
-    notes = [note for records in splits.values() for note in records.notes]
+    notes = merge_notes + [note for records in splits.values() for note in records.notes]
     notes += write_dataset(flags.output, flags.to, classes, splits)
     print(*source.notes, *notes, sep="\n")
     counts = ", ".join(f"{len(records)} in {split}" for split, records in splits.items())

@@ -95,10 +95,9 @@ def resize_to(image, side):
 
 def save_picture(path, image, replace=False):
     """Write a picture [H, W, 3] RGB into a file, in the format that its ending says."""
-    try:
-        data = encode_picture(image, path.suffix)
-    except cv2.error:
-        raise UserError(f"{path}: a picture's name must end with .png or .jpg") from None
+    data = encode_picture(image, path.suffix)
+    if data is None:
+        raise UserError(f"{path}: a picture's name must end with .png or .jpg")
     write(path, data, replace)
 
 
@@ -110,10 +109,13 @@ def write_figure(path, figure, dpi):
 
 
 def encode_picture(image, ending):
-    """A picture [H, W, 3] RGB as the bytes of a file with this ending."""
+    """A picture [H, W, 3] RGB as the bytes of a file with this ending; None if it cannot be."""
     quality = [cv2.IMWRITE_JPEG_QUALITY, 85] if ending.lower() in (".jpg", ".jpeg") else []
-    _, data = cv2.imencode(ending, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), quality)
-    return data.tobytes()
+    try:
+        is_encoded, data = cv2.imencode(ending, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), quality)
+    except cv2.error:
+        return None
+    return data.tobytes() if is_encoded else None
 
 
 def embedded(data, ending):

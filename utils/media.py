@@ -26,6 +26,8 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 VIDEO_ENDINGS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
 # The videos that can be written, by their endings; the copies of others end with .mp4 as well.
 CODECS = {".mp4": "mp4v", ".mov": "mp4v", ".avi": "MJPG"}
+# The videos whose files count their frames; of others, the number is an estimate from their length.
+COUNTED = (".mp4", ".m4v", ".mov", ".avi")
 DEFAULT_FPS = 25.0  # for a camera that does not tell its frame rate
 MAX_BROKEN_FRAMES = 10_000  # in a row, after which a video is over
 AHEAD = 4  # the most items that are read ahead, or wait to be written
@@ -41,8 +43,8 @@ class Frame(NamedTuple):
 class ImageInput:
     """The frames of image files, where each image is one.
 
-    files: (path, path of the copy) of each. truth: absolute path -> boxes [N, 4]. Files that cannot
-    be read are left out, and problems has a line for each.
+    files: (path, path of the copy) of each. truth: absolute path -> annotated (height, width) and
+    boxes [N, 4]. Files that cannot be read are left out, and problems has a line for each.
     """
 
     unit = "image"
@@ -58,12 +60,12 @@ class ImageInput:
 
     def __iter__(self):
         for path, copy in self.files:
+            size, boxes = self.truth.get(path.resolve(), (None, ()))
             try:
-                image = read_image(path)
+                image = read_image(path, size)
             except UserError as problem:
                 self.problems.append(str(problem))
                 continue
-            boxes = self.truth.get(path.resolve(), ())
             yield Frame(image, dict(image=str(path)), partial(draw.save_picture, copy), boxes)
 
     def close(self):
@@ -73,8 +75,8 @@ class ImageInput:
 class VideoInput:
     """Every N-th frame of a video file, or of the camera with a number, and its copy, a new video.
 
-    Frames that cannot be read are left out, and problems has a line about them. So has a file that
-    cannot be read at all; without its camera, however, there is nothing to do.
+    Frames that cannot be read are left out, and problems has a line about them, or about a file
+    that is no readable video. If there is no camera with the number, that is an error.
     """
 
     unit = "frame"
@@ -102,22 +104,27 @@ class VideoInput:
     def __iter__(self):
         number = 0
         missing = 0
+        missing_last = 0  # since the last good frame
         failed = 0  # grabs in a row
         # A broken frame cannot be grabbed, but there may be good ones after it; after very many,
         # the number of frames that the file claims to have is wrong.
         while (is_there := self.capture.grab()) or number < self.frame_count:
             failed = 0 if is_there else failed + 1
             if failed > MAX_BROKEN_FRAMES:
-                missing += len(self) - number // self.every
+                missing_last += len(self) - number // self.every
                 break
             if number % self.every == 0:
                 is_whole, frame = self.capture.retrieve()
-                missing += not is_whole
+                missing_last += not is_whole
                 if is_whole:
+                    missing += missing_last
+                    missing_last = 0
                     image = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
                     yield Frame(image, dict(video=self.source, frame=number), self.writer.write)
             number += 1
         self.capture.release()
+        if self.source.lower().endswith(COUNTED):
+            missing += missing_last
         if missing:
             self.problems.append(f"{self.source}: {missing} of {len(self)} frames cannot be read")
         elif self.is_camera:
@@ -152,9 +159,10 @@ def open_inputs(files, output, every=1, truth=None):
         for place, path in copies.items()
         if path.suffix.lower() in VIDEO_ENDINGS or not path.is_file()
     }
+    black = np.zeros((64, 64, 3), np.uint8)
     images = [
-        # A copy is written in a format that OpenCV writes.
-        (path, output / (place if cv2.haveImageWriter(place.name) else f"{place}.jpg"))
+        # A copy is written in a format in which OpenCV writes colours.
+        (path, output / (place if draw.encode_picture(black, place.suffix) else f"{place}.jpg"))
         for place, path in copies.items()
         if place not in videos
     ]

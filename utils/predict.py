@@ -126,8 +126,12 @@ def distinct_ids(ids, paths):
     return [path if counts[image_id] > 1 else image_id for image_id, path in zip(ids, paths)]
 
 
-def detected_records(results, classes):
-    """The detections on image files as the records of a dataset, with their scores."""
+def detected_records(results, classes, dataset=None):
+    """The detections on image files as the records of a dataset, with their scores.
+
+    dataset: that of the images, if there is one, which knows their sizes as they were read.
+    """
+    numbers = {} if dataset is None else image_numbers(dataset.records)
     entries = []
     scores = []
     for source, image_detections in results:
@@ -140,7 +144,9 @@ def detected_records(results, classes):
         best = {}
         for item, score in zip(objects, image_detections["scores"][kept].tolist()):
             best.setdefault(item, score)
-        entries.append(Entry(source["image"], None, source["image"], list(best)))
+        number = numbers.get(Path(source["image"]).resolve())
+        size = None if number is None else tuple(dataset.records.sizes[number].tolist())
+        entries.append(Entry(source["image"], size, source["image"], list(best)))
         scores += best.values()
     records = pack(entries, classes, category_numbers(classes))
     return replace(records, scores=np.array(scores))

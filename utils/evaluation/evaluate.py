@@ -90,9 +90,11 @@ def detect_all(model, dataset, recipe, device):
 def collect_detections(predict_batch, dataset, recipe, device):
     """The detections of predict_batch(images, targets) on this process's share of a dataset.
 
-    Returns image number -> boxes, scores and labels as arrays, in pixels of the original image.
+    Returns image number -> boxes, scores and labels as arrays, in pixels of the original image;
+    those of the records' ignored_labels are left out.
     """
     sizes = dataset.records.sizes
+    ignored_labels = dataset.records.ignored_labels
     batches = eval_batches(sizes, recipe.batch, parallel.rank(), parallel.world_size())
     loader = build_loader(dataset, batches, recipe, device)
     # With None, the first process shows the bar if a terminal is there.
@@ -106,7 +108,8 @@ def collect_detections(predict_batch, dataset, recipe, device):
         for result, target in zip(predict_batch(images, targets), targets):
             index = target["index"]
             result = to_original(result, target["size"], sizes[index].tolist())
-            detections[index] = {name: value.numpy() for name, value in result.items()}
+            kept = ~np.isin(result["labels"], ignored_labels)
+            detections[index] = {name: value.numpy()[kept] for name, value in result.items()}
     return detections
 
 
