@@ -12,7 +12,7 @@ def detections(
     priors,
     image_size,
     scores,
-    levels=None,
+    level_counts=None,
     score_threshold=0.05,
     nms_iou=0.5,
     pre_nms_topk=1000,
@@ -27,11 +27,11 @@ def detections(
 
     Several priors find the same object. Non-maximum suppression (NMS) removes every box that
     overlaps a better one of its class by more than nms_iou. Only the pre_nms_topk best scores take
-    part: those of each level, if levels says how many priors each has (RetinaNet, Sec. 4.1), else
+    part: those of each level, if level_counts has its number of priors (RetinaNet, Sec. 4.1), else
     those of each class, as in SSD's release.
     """
-    if levels:
-        prior, label, score = topk_per_level(class_logits, scores, levels, pre_nms_topk)
+    if level_counts:
+        prior, label, score = topk_per_level(class_logits, scores, level_counts, pre_nms_topk)
     else:
         prior, label, score = topk_per_class(scores(class_logits), pre_nms_topk)
     confident = score > score_threshold
@@ -64,11 +64,11 @@ def best_survivors(boxes, scores, labels, nms_iou, count):
         num_tried *= 4
 
 
-def topk_per_level(class_logits, scores, levels, k):
+def topk_per_level(class_logits, scores, level_counts, k):
     """The k best scores of each level -> prior [K], label [K], score [K], all levels together."""
     results = []
     first_prior = 0
-    for level_logits in class_logits.split(levels):
+    for level_logits in class_logits.split(level_counts):
         level_scores = scores(level_logits)  # [A of the level, C]
         num_priors, num_classes = level_scores.shape
         # The k best scores belong to at most k priors, those whose best class scores highest.

@@ -81,7 +81,7 @@ def clamp_priors(priors, image_size, clamp):
     return cxcywh_to_xyxy(torch.cat([centre, torch.minimum(size, limit)], dim=-1))
 
 
-def level_sizes(image_size, levels):
+def level_counts(image_size, levels):
     """How many priors each level has on an image of (height, width)."""
     return [math.prod(grid_size(image_size, level)) * len(level.base_priors) for level in levels]
 

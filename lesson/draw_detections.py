@@ -35,7 +35,7 @@ def draw_pyramid(model):
     numbers = {}
     height, width = view.image.shape[:2]
     size = tuple(view.images.shape[-2:])
-    for axis, level, part in zip(axes.flat, view.levels, scores.split(view.level_sizes)):
+    for axis, level, part in zip(axes.flat, view.levels, scores.split(view.level_counts)):
         name = level_name(level)
         rows, columns = grid_size(size, level)
         best = part.view(rows, columns, -1).max(dim=-1).values
@@ -66,7 +66,7 @@ def detect_example(model, nms_iou):
     prediction = predictions(view, model)
     return view, detections(
         prediction.deltas, prediction.logits, view.priors, view.image.shape[:2], model.scores,
-        view.level_sizes, score_threshold=SHOWN, nms_iou=nms_iou,
+        view.level_counts, score_threshold=SHOWN, nms_iou=nms_iou,
     )  # fmt: skip
 
 

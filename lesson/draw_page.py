@@ -60,10 +60,22 @@ def draw_page(models, path=PAGE):
             object=style.OBJECT_COLOUR, lines=style.LINES,
         ),
         detectors={name: detector_numbers(views[name], models[name]) for name in NAMES},
-        train=quote_steps(),
     )  # fmt: skip
+    return write_page(page, path)
+
+
+def renew_page(path=PAGE):
+    """Write the page again, with the code and the JavaScript of today around the same numbers."""
+    start = '<script type="application/json" id="page">'
+    _, _, rest = path.read_text().partition(start)
+    return write_page(json.JSONDecoder().raw_decode(rest)[0], path)
+
+
+def write_page(page, path):
+    """Write a page of these numbers, and of the code that they come from."""
     places = {place for detector in page["detectors"].values() for _, place in detector["places"]}
     page["code"] = {place: quote(*place.split()) for place in sorted(places) if " " in place}
+    page["train"] = quote_steps()
     text = (PARTS / "template.html").read_text()
     for name in ("style.css", "layers.js", "detector.js", "draw.js", "page.js"):
         text = text.replace(f"/* {name} */", (PARTS / name).read_text())

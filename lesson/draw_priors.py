@@ -9,7 +9,7 @@ import ssd
 from data.summary import REACHED, best_overlap, box_sides, resized_boxes
 from layers.boxes import encode, xyxy_to_cxcywh
 from layers.matching import IGNORED
-from layers.priors import grid_size, level_sizes
+from layers.priors import grid_size, level_counts
 from lesson.example import EXAMPLE, NAMES, look, val_dataset
 from lesson.style import (
     BACKGROUND_COLOUR,
@@ -41,7 +41,7 @@ def draw_cells():
         (("SSD300", ssd.prior_levels(300)), ("RetinaNet", retinanet.prior_levels()))
     ):
         size = PAPER_SIZES[name]
-        counts = level_sizes(size, levels)
+        counts = level_counts(size, levels)
         for axis, level, colour, count in zip(axes[row], levels, LEVELS, counts):
             draw_cell(axis, level, grid_size(size, level), colour, count)
         for axis in axes[row][len(levels) :]:

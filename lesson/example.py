@@ -13,7 +13,7 @@ from layers.boxes import decode, encode, giou, iou
 from layers.detections import detections
 from layers.losses import cost_if_absent, mine_hard_negatives
 from layers.matching import IGNORED, assign
-from layers.priors import level_sizes, pyramid_priors
+from layers.priors import level_counts, pyramid_priors
 from lesson.runs import DATA, RECIPES
 from utils.build import build_collate, build_levels, build_transform
 
@@ -32,7 +32,7 @@ class View(NamedTuple):
     images: torch.Tensor  # [1, 3, H, W], the same with padding
     targets: list  # the target of this image alone
     levels: tuple
-    level_sizes: list  # how many priors each level has
+    level_counts: list  # how many priors each level has
     priors: torch.Tensor  # [A, 4]
     overlaps: torch.Tensor  # [N, A] IoU of objects and priors
     labels: torch.Tensor  # [A] a class, BACKGROUND or IGNORED
@@ -40,7 +40,7 @@ class View(NamedTuple):
 
     def level_of(self, prior):
         """The number of the level that a prior belongs to; 0 is the finest."""
-        return int(np.searchsorted(np.cumsum(self.level_sizes), prior, side="right"))
+        return int(np.searchsorted(np.cumsum(self.level_counts), prior, side="right"))
 
     def best_prior(self, row):
         """The number of the prior that overlaps an object most."""
@@ -75,7 +75,7 @@ def look(name, index=IMAGE):
         images=images,
         targets=targets,
         levels=levels,
-        level_sizes=level_sizes(size, levels),
+        level_counts=level_counts(size, levels),
         priors=priors,
         overlaps=iou(targets[0]["boxes"], priors),
         labels=labels[0],
@@ -144,7 +144,7 @@ def was_kept(view, model, prediction, row):
     recipe = view.recipe
     found = detections(
         prediction.deltas, prediction.logits, view.priors, None, model.scores,
-        view.level_sizes if recipe.topk_per == "level" else None,
+        view.level_counts if recipe.topk_per == "level" else None,
         recipe.score_threshold, recipe.nms_iou, recipe.pre_nms_topk, recipe.max_detections,
     )  # fmt: skip
     return bool(torch.isclose(found["boxes"], prediction.decoded[row]).all(dim=1).any())

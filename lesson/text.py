@@ -16,7 +16,7 @@ import retinanet
 import ssd
 from data.transforms import FULL_STRENGTH_PASSES
 from layers.boxes import CENTRE_SCALE, SIZE_SCALE
-from layers.priors import level_sizes
+from layers.priors import level_counts
 from lesson.draw_log import log_table
 from lesson.draw_priors import PAPER_SIZES
 from lesson.draw_training import EASY
@@ -42,7 +42,7 @@ def paper_numbers():
     coco = RECIPES["retinanet_coco"]
     alpha = coco.focal_alpha
     gamma = coco.focal_gamma
-    logits = sum(level_sizes(PAPER_SIZES["RetinaNet"], retinanet.prior_levels())) * COCO_CLASSES
+    logits = sum(level_counts(PAPER_SIZES["RetinaNet"], retinanet.prior_levels())) * COCO_CLASSES
     rare = -math.log(1 - probability)  # the cost of a background prior with this probability
     turned_down = (1 - alpha) * 0.5**gamma * math.log(2)
     return {

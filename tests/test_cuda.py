@@ -20,7 +20,7 @@ from layers.detections import detections
 from layers.fast import fast_focal_loss
 from layers.losses import focal_loss
 from layers.matching import assign
-from layers.priors import level_sizes
+from layers.priors import level_counts
 from layers.resnet import freeze_batch_norm
 from tests.conftest import make_target
 from tests.scripts import run_script
@@ -132,7 +132,7 @@ def test_detections_are_those_of_the_cpu(name, size):
     priors = model.priors(size)
     columns = 3 if "ssd" in name else 2
     inputs = 0.3 * torch.randn(len(priors), 4), torch.randn(len(priors), columns), priors
-    levels = None if "ssd" in name else level_sizes(size, model.levels)
+    levels = None if "ssd" in name else level_counts(size, model.levels)
     expected = detections(*inputs, size, model.scores, levels)
     result = detections(*(value.to(GPU) for value in inputs), size, model.scores, levels)
     for part, value in expected.items():

@@ -131,7 +131,7 @@ def test_boxes_are_cut_at_the_border():
 def test_boxes_outside_the_image_are_no_detections_and_take_no_place_of_others(levels):
     boxes = torch.tensor([[10.0, 0, 20, 10], [25, 0, 40, 10], [25, 0, 39, 10], [0, -9, 8, -2]])
     scores = torch.tensor([[0.3], [0.9], [0.8], [0.7]])
-    rules = dict(levels=levels, max_detections=1)
+    rules = dict(level_counts=levels, max_detections=1)
     found = detections(torch.zeros(4, 4), scores, boxes, (20, 20), torch.clone, **rules)
     assert found["boxes"].tolist() == [[10, 0, 20, 10]]
 

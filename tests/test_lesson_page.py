@@ -15,7 +15,7 @@ from layers.detections import detections
 from layers.losses import focal_loss, mine_hard_negatives
 from layers.matching import BACKGROUND, IGNORED, match
 from lesson import example, microscope
-from lesson.draw_page import MAX_BYTES, PARTS, draw_page, quote_steps
+from lesson.draw_page import MAX_BYTES, PAGE, PARTS, draw_page, quote_steps, renew_page
 from lesson.runs import initial_model
 from tests.conftest import draw_shapes
 from utils.build import build_detector
@@ -100,6 +100,12 @@ def test_the_page_is_one_small_file_that_asks_for_no_other(written):
     assert len(text.encode()) < MAX_BYTES
     assert not re.findall(r"\w://|url\(|@import|\bsrc=|\bhref=|fetch\(", text)
     assert not re.search(r"/\* [\w.]+ \*/", text), "a part is missing"
+
+
+def test_the_page_shows_the_code_of_today(tmp_path):
+    """If it does not: python -c "from lesson.draw_page import renew_page; renew_page()"."""
+    again = renew_page(shutil.copy(PAGE, tmp_path / "page.html"))
+    assert again.read_bytes() == PAGE.read_bytes()
 
 
 def test_a_step_of_the_iteration_is_a_statement_of_train():

@@ -4,7 +4,7 @@ from layers.priors import (
     apply_heads,
     grid_priors,
     lay_priors,
-    level_sizes,
+    level_counts,
     make_level,
     per_prior,
     pyramid_priors,
@@ -38,7 +38,7 @@ def test_a_cell_that_the_image_fills_in_part_counts():
 def test_priors_of_a_size_are_made_once():
     levels = (make_level(8, ((4.0, 4.0),)), make_level(16, ((8.0, 8.0),)))
     first, again = pyramid_priors((32, 32), levels), pyramid_priors((32, 32), levels)
-    assert first is again and len(first) == 16 + 4 and level_sizes((32, 32), levels) == [16, 4]
+    assert first is again and len(first) == 16 + 4 and level_counts((32, 32), levels) == [16, 4]
 
 
 def test_a_prior_depends_on_its_cell_alone_not_on_the_image():

@@ -19,7 +19,7 @@ from data.records import Entry, Object, pack
 from layers.boxes import DELTA_SCALE
 from layers.detections import detections
 from layers.losses import FocalLoss
-from layers.priors import level_sizes, pyramid_priors
+from layers.priors import level_counts, pyramid_priors
 from layers.resnet import freeze_batch_norm
 from tools.accuracy import as_list, build_torchvision
 from utils import build, checkpoint, onnx, parallel
@@ -35,8 +35,8 @@ PHOTO_SIZE = (480, 640)
 # RetinaNet's priors where its loss and its post-processing are measured alone.
 LARGE_SIZE = (800, 1344)
 LEVELS = build.build_levels(retinanet_coco)
-LEVEL_SIZES = level_sizes(LARGE_SIZE, LEVELS)
-NUM_PRIORS = sum(LEVEL_SIZES)
+LEVEL_COUNTS = level_counts(LARGE_SIZE, LEVELS)
+NUM_PRIORS = sum(LEVEL_COUNTS)
 
 
 def random_boxes(count, size):
@@ -223,15 +223,15 @@ def post_processing(device):
     peer = build_torchvision(retinanet_coco, NUM_CLASSES)
     unscaled = deltas * torch.tensor(DELTA_SCALE, device=device)
     outputs = dict(
-        cls_logits=logits.split(LEVEL_SIZES, 1), bbox_regression=unscaled.split(LEVEL_SIZES, 1)
+        cls_logits=logits.split(LEVEL_COUNTS, 1), bbox_regression=unscaled.split(LEVEL_COUNTS, 1)
     )
-    rules = dict(levels=LEVEL_SIZES, max_detections=300)
+    rules = dict(level_counts=LEVEL_COUNTS, max_detections=300)
 
     def ours():
         return detections(deltas[0], logits[0], priors, LARGE_SIZE, torch.sigmoid, **rules)
 
     def torchvision():
-        return peer.postprocess_detections(outputs, [priors.split(LEVEL_SIZES)], [LARGE_SIZE])[0]
+        return peer.postprocess_detections(outputs, [priors.split(LEVEL_COUNTS)], [LARGE_SIZE])[0]
 
     return dict(ours=ours, torchvision=torchvision)
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from data.text import UserError
 from layers.boxes import decode
-from layers.priors import grid_priors, level_sizes
+from layers.priors import grid_priors, level_counts
 from utils.build import SSD_SIDES, build_levels, padding_colour
 from utils.checkpoint import LoadedDetector, facts_of, recipe_of
 from utils.files import write
@@ -213,7 +213,7 @@ class OnnxModel(nn.Module):
             results = self.session.run(OUTPUTS, {INPUT: pixels})
         except unreadable_errors() as error:
             raise UserError(f"the ONNX file cannot be run ({str(error)[:200]!r})") from None
-        count = sum(level_sizes(tuple(images.shape[-2:]), self.levels))
+        count = sum(level_counts(tuple(images.shape[-2:]), self.levels))
         shapes = [(len(images), count, size) for size in (4, self.num_classes)]
         if [result.shape for result in results] != shapes:
             raise UserError(

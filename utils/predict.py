@@ -11,7 +11,7 @@ from data.formats.coco import is_official, names_by_id
 from data.records import Entry, Object, pack
 from layers.boxes import area, clip
 from layers.detections import detections
-from layers.priors import level_sizes
+from layers.priors import level_counts
 from utils.parallel import precision_of
 
 BYTES_OF_PIXEL = 150  # which a network holds at a time, at least; in half precision half as many
@@ -47,7 +47,7 @@ def predict(model, images, targets, recipe, shown_classes=None):
     image_size = tuple(images.shape[-2:])
     box_deltas, class_logits = forward(model, images, recipe.precision)
     priors = model.priors(image_size)
-    levels = level_sizes(image_size, model.levels) if recipe.topk_per == "level" else None
+    counts = level_counts(image_size, model.levels) if recipe.topk_per == "level" else None
     results = []
     for deltas, logits, target in zip(box_deltas, class_logits, targets):
         # Programs differ in where boxes end: at the image, at its padding, or nowhere.
@@ -58,7 +58,7 @@ def predict(model, images, targets, recipe, shown_classes=None):
             priors,
             borders[recipe.clip_boxes],
             scores,
-            levels,
+            counts,
             recipe.score_threshold,
             recipe.nms_iou,
             recipe.pre_nms_topk,

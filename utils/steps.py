@@ -26,7 +26,8 @@ def learning_rate(iteration, recipe):
 
 
 class Plateau:
-    """A factor on the learning rate that drops when the mean loss of an epoch no longer falls."""
+    """A factor on the learning rate that drops when the mean loss of an epoch no longer falls, by
+    the rule of torch's ReduceLROnPlateau."""
 
     state = ("factor", "best", "stale_epochs", "sum", "count")
 
