@@ -99,7 +99,7 @@ def convert_checkpoint(content, classes=None, prior_sizes=()):
     # It was published with float32; in bfloat16 its detections would be others.
     recipe = RECIPES["retinanet_coco"] | DEFAULTS.get(family, {}) | changes
     recipe |= dict(jitter=(), precision="float32")
-    if len(names) == len(voc.CLASSES):
+    if set(names) == set(voc.CLASSES):
         recipe |= dict(dataset="voc", metric="voc07")
     notes = []
     if changes.get("prior_sizes") and not prior_sizes and family != "torchvision ssd":
@@ -121,13 +121,6 @@ def with_names(state, family, meta, classes=None):
     background = int("class_heads.0.bias" in heads)
     name, shapes = next(iter(heads.items()))
     count = len(state[name]) // shapes - background
-    listed = names_by_id()
-    coco = [name for name in listed if name not in ("N/A", "__background__")]
-    if count + background == len(listed):
-        kept = [0] * background + [listed.index(name) for name in coco]
-        for name, shapes in heads.items():
-            state[name] = state[name].unflatten(0, (shapes, -1))[:, kept].flatten(0, 1)
-        return state, coco
     if classes and len(classes) != count:
         raise UserError(f"--classes names {len(classes)} classes, but it detects {count}")
     dataset_meta = meta.get("dataset_meta") if isinstance(meta.get("dataset_meta"), dict) else {}
@@ -136,6 +129,13 @@ def with_names(state, family, meta, classes=None):
         names = [names] if isinstance(names, str) else names
         if isinstance(names, (list, tuple)) and len(names) == count:
             return state, [str(name) for name in names]
+    listed = names_by_id()
+    coco = [name for name in listed if name not in ("N/A", "__background__")]
+    if count + background == len(listed):
+        kept = [0] * background + [listed.index(name) for name in coco]
+        for name, shapes in heads.items():
+            state[name] = state[name].unflatten(0, (shapes, -1))[:, kept].flatten(0, 1)
+        return state, coco
     known = list(voc.CLASSES) if count == len(voc.CLASSES) else []
     if has_coco_classes(family, count):
         known = coco
