@@ -5,6 +5,7 @@ import binascii
 import io
 import math
 import os
+from contextlib import suppress
 
 import cv2
 import numpy as np
@@ -21,9 +22,10 @@ EXTENSIONS = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".gif",
     ".avif", ".jp2", ".ppm", ".pgm", ".pbm", ".pnm",
 )  # fmt: skip
-# The bytes that a JPEG and a PNG begin with.
+# The bytes that a JPEG and a PNG begin with, and those of an AVIF after the first four.
 JPEG = b"\xff\xd8"
 PNG = b"\x89PNG"
+AVIF = b"ftypavi"
 # The modes in which Pillow opens a PNG of one channel: black and white, grey, 16 bits, a palette.
 MASK_MODES = ("1", "L", "I", "I;16", "P")
 # What Pillow raises about a file that it cannot read.
@@ -139,6 +141,10 @@ def decode_image(data, flags, path):
         image = None
     if image is None:
         raise UserError(f"{path}: not a readable image")
+    if data[4:11].tobytes() == AVIF and not flags & cv2.IMREAD_IGNORE_ORIENTATION:
+        # OpenCV does not rotate it. Older releases of Pillow cannot read it, nor its orientation.
+        with suppress(*UNREADABLE), Image.open(io.BytesIO(data)) as file:
+            image = cv2.cvtColor(from_pillow(file), cv2.COLOR_RGB2BGR)
     return image
 
 

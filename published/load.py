@@ -120,13 +120,6 @@ def with_names(state, family, meta, classes=None):
     background = int("class_heads.0.bias" in heads)
     name, shapes = next(iter(heads.items()))
     count = len(state[name]) // shapes - background
-    listed = names_by_id()
-    coco = [name for name in listed if name not in ("N/A", "__background__")]
-    if count + background == len(listed):
-        kept = [0] * background + [listed.index(name) for name in coco]
-        for name, shapes in heads.items():
-            state[name] = state[name].unflatten(0, (shapes, -1))[:, kept].flatten(0, 1)
-        return state, coco, []
     if classes and len(classes) != count:
         raise UserError(f"--classes names {len(classes)} classes, but it detects {count}")
     dataset_meta = meta.get("dataset_meta") if isinstance(meta.get("dataset_meta"), dict) else {}
@@ -135,6 +128,13 @@ def with_names(state, family, meta, classes=None):
         names = [names] if isinstance(names, str) else names
         if isinstance(names, (list, tuple)) and len(names) == count:
             return state, [str(name) for name in names], []
+    listed = names_by_id()
+    coco = [name for name in listed if name not in ("N/A", "__background__")]
+    if count + background == len(listed):
+        kept = [0] * background + [listed.index(name) for name in coco]
+        for name, shapes in heads.items():
+            state[name] = state[name].unflatten(0, (shapes, -1))[:, kept].flatten(0, 1)
+        return state, coco, []
     numbered = [f"class {number}" for number in range(count)]
     if count == len(voc.CLASSES):
         dataset, known = "VOC", list(voc.CLASSES)

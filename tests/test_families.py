@@ -462,6 +462,19 @@ def test_names_in_a_file_of_mmdetection_are_its_classes():
     assert convert_checkpoint(dict(state_dict=state))[0]["classes"][0] == "class 0"
 
 
+@pytest.mark.parametrize("count", (20, 91))
+def test_named_classes_are_not_taken_for_voc_s_or_coco_s_by_their_number(count):
+    state = published_state(figures("mmdet_retinanet_r18"))
+    for kind in ("weight", "bias"):
+        layer = state[f"bbox_head.retina_cls.{kind}"]
+        state[f"bbox_head.retina_cls.{kind}"] = torch.zeros(9 * count, *layer.shape[1:])
+    names = [f"thing {number}" for number in range(count)]
+    in_file = dict(state_dict=state, meta=dict(dataset_meta=dict(classes=names)))
+    for content, classes in ((in_file, None), (dict(state_dict=state), names)):
+        ours, _ = convert_checkpoint(content, classes)
+        assert ours["classes"] == names and ours["recipe"]["metric"] == "coco"
+
+
 def test_a_file_of_two_base_networks_is_one_line():
     names = ("backbones.A.features.conv1.weight", "backbones.B.features.conv1.weight")
     with pytest.raises(UserError, match="several base networks, where one is expected"):

@@ -44,6 +44,20 @@ def test_boxes_drawn_before_turning_get_the_photo_before_turning(tmp_path):
     assert image.shape == (40, 60, 3) and image[5, 5, 0] > 200
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_avif_is_rotated_as_a_jpeg_is(tmp_path, orientation):
+    for name in ("a.jpg", "a.avif"):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        Image.fromarray(PICTURE).save(tmp_path / name, exif=exif, quality=95)
+    jpeg, avif = read_image(tmp_path / "a.jpg"), read_image(tmp_path / "a.avif")
+    assert image_size(tmp_path / "a.avif") == avif.shape[:2] == jpeg.shape[:2]
+    assert np.abs(avif.astype(int) - jpeg).mean() < 5
+    if orientation > 4:
+        before = read_image(tmp_path / "a.avif", (40, 60))
+        assert before.shape == (40, 60, 3) and before[5, 5, 0] > 200
+
+
 def test_an_image_of_another_size_than_annotated_is_named(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), PICTURE)
     with pytest.raises(UserError, match="a.png: 60 x 40 pixels, but its annotation says 70 x 50"):
