@@ -105,7 +105,7 @@ class Folder:
             parts = name_parts(written)
             last = parts[-1] if parts else ""
             found = self.by_name.get(last) or self.by_stem.get(last, [])
-            image = self.choose(found, parts, beside, split, path)
+            image = self.choose(found, parts, beside, split, path, written)
             if image is not None:
                 return image
         raise UserError(f"{path or self.path(beside)}: no such image: {name}")
@@ -122,11 +122,11 @@ class Folder:
         path = self.choose(found, name_parts(name), beside, split)
         return path or self.find_image(name or stem_of(beside), beside, split)
 
-    def choose(self, found, name, beside, split, path=None):
+    def choose(self, found, name, beside, split, path=None, written=""):
         """The path of the one image that an annotation file means, or None if none was found.
 
         An image that lies where the parts of the name lead comes first. Then photos come before
-        masks, images with the ending that the name has before others, and near ones before far.
+        masks, the ending and the case that the name has before others, and near ones before far.
         """
         if split in self.image_splits:
             found = [file for file in found if folder_split(file) in (None, split)]
@@ -135,6 +135,7 @@ class Folder:
         at_place = [file for file in found if lies_at(file, name, beside)]
         found = at_place or [file for file in found if file not in self.masks] or found
         found = [file for file in found if base_name(file) in name[-1:]] or found
+        found = [file for file in found if written.endswith(file.rsplit("/", 1)[-1])] or found
         return self.path(self.nearest(found, beside, path)[0])
 
     def nearest(self, found, beside, path=None):

@@ -4,6 +4,7 @@ import re
 from math import sqrt
 
 import retinanet
+from data.text import UserError
 from ssd import SIZES
 from utils.build import SSD_SIDES
 from utils.recipes import RECIPES
@@ -114,6 +115,26 @@ def mmdetection_sizes(config):
     step = (high - low) // (len(strides) - 2)
     percents = [first, *range(low, high + 1, step)]
     return tuple(side * percent // 100 for percent in (*percents, percents[-1] + step))
+
+
+# What a RetinaNet of MMDetection has by default, and has to have here.
+RETINA_HEAD = dict(
+    octave_base_scale=[4],
+    scales_per_octave=[3],
+    ratios=[0.5, 1, 2],
+    target_means=[0, 0, 0, 0],
+    target_stds=[1, 1, 1, 1],
+)
+
+
+def refuse_other_priors(config):
+    """Raise an error if the text of an MMDetection configuration has a RetinaNet whose priors or
+    deltas are not the default ones."""
+    head = config.partition("RetinaHead")[2]
+    for name, default in RETINA_HEAD.items():
+        numbers = numbers_in(head, name)
+        if numbers not in ([], default):
+            raise UserError(f"its RetinaHead has {name} {numbers}, which must be {default} here")
 
 
 def numbers_in(config, name):

@@ -7,7 +7,7 @@ import torch
 from data.formats import voc
 from data.formats.coco import names_by_id
 from data.text import UserError
-from published.conventions import has_coco_classes, mmdetection_sizes
+from published.conventions import has_coco_classes, mmdetection_sizes, refuse_other_priors
 from published.families import convert, family_of
 from utils import checkpoint
 from utils.recipes import RECIPES
@@ -84,6 +84,7 @@ def convert_checkpoint(content, classes=None, prior_sizes=()):
             "its ResNet is of style caffe, which has other strides and pixels: use the file of "
             "style pytorch"
         )
+    refuse_other_priors(config)
     prior_sizes = prior_sizes or mmdetection_sizes(config)
     try:
         ours, changes, family = convert(state, "ratios" not in content, prior_sizes)

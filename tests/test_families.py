@@ -389,6 +389,30 @@ def test_a_resnet_of_style_caffe_is_refused():
         )
 
 
+def retina_head(**changes):
+    values = dict(octave_base_scale=4, scales_per_octave=3, ratios=[0.5, 1.0, 2.0])
+    values |= dict(strides=[8, 16, 32, 64, 128], target_stds=[1.0, 1.0, 1.0, 1.0]) | changes
+    text = ", ".join(f"{name}={value}" for name, value in values.items())
+    return dict(config=f"strides=(1, 2, 2, 2), bbox_head=dict(type='RetinaHead', {text})")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    (
+        dict(octave_base_scale=2),
+        dict(scales_per_octave=2),
+        dict(ratios=[0.2, 1.0, 5.0]),
+        dict(target_stds=[0.1, 0.1, 0.2, 0.2]),
+    ),
+)
+def test_a_retinanet_of_mmdetection_with_other_priors_or_deltas_is_refused(changes):
+    state = published_state(figures("mmdet_retinanet_r18"))
+    convert_checkpoint(dict(state_dict=state, meta=retina_head()))
+    ((name, value),) = changes.items()
+    with pytest.raises(UserError, match=f"its RetinaHead has {name} .*, which must be "):
+        convert_checkpoint(dict(state_dict=state, meta=retina_head(**changes)))
+
+
 def test_torchvision_s_fcos_is_no_retinanet():
     fcos = detection.fcos_resnet50_fpn(weights=None, weights_backbone=None, num_classes=91)
     with pytest.raises(UserError, match="it predicts 1 boxes for each cell"):

@@ -150,6 +150,17 @@ def test_a_name_is_found_however_its_accents_are_written(tmp_path):
     assert Path(folder.find_by_stem("café.xml")).is_file()
 
 
+def test_of_two_names_that_differ_in_case_only_the_one_that_is_written_is_meant(tmp_path):
+    write_image(tmp_path / "images/A.jpg", seed=1)
+    write_image(tmp_path / "images/a.jpg", seed=2)
+    if len(os.listdir(tmp_path / "images")) == 1:
+        pytest.skip("case makes no difference in this folder")
+    folder = Folder(tmp_path)
+    for name in ("A.jpg", "a.jpg", "images/A.jpg", "b\\a.jpg"):
+        expected = str(tmp_path / "images" / name[-5:])
+        assert folder.find_image(name, "all.json") == expected
+
+
 def test_what_this_program_wrote_belongs_to_no_dataset(tmp_path):
     write_image(tmp_path / "a.jpg")
     for name in ("detections", "images"):
