@@ -60,3 +60,11 @@ def test_a_name_stays_whole_within_the_picture(box):
 
 def test_a_name_that_is_wider_than_the_picture_loses_its_end():
     assert plate((60, 40, 90, 70), "a very long class name")[2:] == (0, 119)
+
+
+def test_no_name_hides_a_box():
+    small = (40, 24, 50, 32)  # where the name of the other box stands
+    drawn = draw(IMAGE, [(10, 40, 100, 70), small], [1, 0], ["cat", "a long name"])
+    left, top, right, bottom = small
+    sides = np.concatenate([drawn[top, left:right], drawn[top:bottom, left]])
+    assert (sides == colour(0)).all()

@@ -32,19 +32,21 @@ def draw(image, boxes, labels, classes, scores=None, truth=()):
     scale = max(image.shape) / 1600 + 0.2
     for box in truth:
         rectangle(canvas, box, WHITE, 1)
-    for i in reversed(range(len(boxes))):
-        box = rectangle(canvas, boxes[i], colour(labels[i]), thickness)
+    last_to_first = range(len(boxes))[::-1]
+    for i in last_to_first:
         name = classes[labels[i]]
         text = name if scores is None else f"{name} {scores[i]:.2f}"
-        draw_name(canvas, text, box, colour(labels[i]), scale)
+        draw_name(canvas, text, boxes[i], colour(labels[i]), scale)
+    # After the names, so that none of them hides a box.
+    for i in last_to_first:
+        rectangle(canvas, boxes[i], colour(labels[i]), thickness)
     return canvas
 
 
 def rectangle(canvas, box, shade, thickness):
-    """Draw a box -> its sides in whole pixels."""
+    """Draw the sides of a box."""
     left, top, right, bottom = np.asarray(box).round().astype(int).tolist()
     cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), shade, thickness)
-    return left, top, right, bottom
 
 
 def draw_name(canvas, text, box, shade, scale):
@@ -54,7 +56,7 @@ def draw_name(canvas, text, box, shade, scale):
     """
     (width, height), base = cv2.getTextSize(text, FONT, scale, 1)
     height += base
-    left, top, _, _ = box
+    left, top = np.asarray(box)[:2].round().astype(int).tolist()
     y = top - height if top >= height else top
     x = max(min(left, canvas.shape[1] - width), 0)
     y = max(min(y, canvas.shape[0] - height), 0)
