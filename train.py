@@ -33,9 +33,6 @@ from utils.saver import Saver, checkpoint_to_resume, folder_to_resume, new_folde
 from utils.steps import FiniteCheck, Plateau, learning_rate
 from utils.stop import Stop, read_batches, run_script
 
-# Fields of a recipe that make results of evaluations incomparable.
-EVALUATION_FIELDS = ("metric", "resize", "max_size")
-
 
 def main(arguments=None):
     """Train as the arguments say, by default those of the command line. Returns the exit code."""
@@ -83,8 +80,8 @@ def resumed_run(flags, device):
     content = checkpoint.load_training(path)
     before = checkpoint.recipe_of(content, path)
     stored = resolve.resumed_recipe(flags, before)
-    if any(getattr(stored, name) != getattr(before, name) for name in EVALUATION_FIELDS):
-        print("the metric or the size of images has changed, so the best result starts anew")
+    if resolve.changes_results(before, stored):
+        print("results are measured in another way than before, so the best one starts anew")
         content |= dict(best=-1.0, stale=0)
     with parallel.rank0_first():
         classes, train_records, val_records = read_records(stored, content["classes"])
@@ -185,7 +182,7 @@ def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resu
     """Train on train_dataset, validate on val_dataset, keep everything in folder.
 
     It starts from weights, or from resumed, the content of a checkpoint. Returns the last
-    iteration, a Stop that is true if interrupted, and the best evaluation of this run, or None.
+    iteration, a Stop that is true if interrupted, and a new best evaluation, or None without one.
     """
     model, network, criterion, optimizer, scaler = build(recipe, train_dataset, device, weights)
     sampler, loader = build_train_loader(train_dataset, recipe, device)

@@ -119,7 +119,7 @@ class Folder:
         """
         split = folder_split(beside)
         found = self.by_stem.get(stem_key(beside), [])
-        path = self.choose(found, name_parts(name), beside, split)
+        path = self.choose(found, name_parts(name), beside, split, written=name)
         return path or self.find_image(name or stem_of(beside), beside, split)
 
     def choose(self, found, name, beside, split, path=None, written=""):

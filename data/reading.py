@@ -84,10 +84,13 @@ def read_eval_records(recipe, split, classes):
         there = [name for name, part in splits.items() if part]
         raise UserError(f"no split {split!r} in {place(recipe)}; there are {', '.join(there)}, all")
     entries = of_classes(entries, match_classes(source, recipe, list(classes)))
-    records = pack(entries, classes, source.category_ids, source.notes)
     # Objects of a class that the dataset does not list may be there without being annotated.
     listed = recipe.classes or source.classes
     ignored = tuple(label for label, name in enumerate(classes) if name not in listed)
+    notes = list(source.notes)
+    if ignored:
+        notes.append(f"detections of classes that are not listed are left out: {len(ignored)}")
+    records = pack(entries, classes, source.category_ids, notes)
     return replace(records, ignored_labels=ignored)
 
 

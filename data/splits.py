@@ -84,6 +84,8 @@ def keep_apart(train, others, split):
 
 def apart_from_test(train, test):
     """The images of train without those of test, and notes; all of them if none would be left."""
+    if not test:
+        return train, []
     apart, notes = keep_apart(train, test, "test")
     if train and not apart:
         return train, ["all images of train are also in test; they are trained on nevertheless"]

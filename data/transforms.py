@@ -57,9 +57,7 @@ class Resize:
         else:
             pixels = image.astype(np.float32) if self.method == "float" else image
             if self.method == "bytes":
-                # What was not decoded smaller is averaged to the same size.
-                part = 1 / reduction((height, width), self.needed_size(height, width))
-                pixels = cv2.resize(image, None, fx=part, fy=part, interpolation=cv2.INTER_AREA)
+                pixels = shrink(image, self.needed_size(height, width))
             image = cv2.resize(pixels, (new_width, new_height))
         scale = np.array([new_width / width, new_height / height] * 2, np.float32)
         return image, target | dict(boxes=target["boxes"] * scale)
@@ -77,6 +75,15 @@ class Resize:
     def needed_size(self, height, width):
         """The smallest size (height, width) to which an image may be decoded."""
         return self.output_size(height, width) if self.method == "bytes" else (height, width)
+
+
+def shrink(image, needed_size):
+    """The image averaged to a half, a quarter and so on, as small as is still large enough: what a
+    JPEG that is decoded smaller becomes, too."""
+    while (factor := reduction(image.shape, needed_size)) > 1:
+        part = 1 / factor
+        image = cv2.resize(image, None, fx=part, fy=part, interpolation=cv2.INTER_AREA)
+    return image
 
 
 class Stretch(Resize):

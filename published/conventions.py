@@ -122,6 +122,7 @@ RETINA_HEAD = dict(
     octave_base_scale=[4],
     scales_per_octave=[3],
     ratios=[0.5, 1, 2],
+    strides=[8, 16, 32, 64, 128],
     target_means=[0, 0, 0, 0],
     target_stds=[1, 1, 1, 1],
 )

@@ -114,7 +114,7 @@ def convert_checkpoint(content, classes=None, prior_sizes=()):
 def with_names(state, family, meta, classes=None):
     """A state dict without the logits of unused classes, the names of the others, and notes.
 
-    If the file does not tell the names, as many classes as COCO or VOC has are taken for those.
+    If the file does not tell the names, 80 classes are taken for COCO's, and 20 for VOC's.
     torchvision has a logit for each of COCO's 91 category numbers, of which 80 are in use.
     """
     heads = class_tensors(state)

@@ -133,9 +133,8 @@ def refuse_what_differs(model, recipe):
         reason = "it has a ReLU before P7, like the paper"
     elif recipe.model == "retinanet" and recipe.head_convs > 4:
         reason = "its heads have four convolutions"
-    elif recipe.model == "retinanet" and recipe.p6_from == "c5":
-        if recipe.channels == model.base.channels[-1]:
-            reason = f"it makes P6 from P5 where C5 has as many channels, {recipe.channels}"
+    elif recipe.p6_from == "c5" and recipe.channels == model.base.channels[-1]:
+        reason = f"it makes P6 from P5 where C5 has as many channels, {recipe.channels}"
     if reason:
         raise UserError(f"torchvision cannot run this detector: {reason}")
 

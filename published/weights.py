@@ -21,7 +21,7 @@ from utils.build import SSD_SIDES, build_collate
 FOLDER = Path("weights")  # where fetched files are kept
 TORCH_HUB = "https://download.pytorch.org/"
 # The fields of a recipe that the weights of a base decide, and those of a whole detector. How its
-# program resized and padded images is not among them: a run's go through our own, faster way.
+# program resized and padded images is not among them, since our own way is faster.
 BASE_FIELDS = ("model", "depth", "vgg_norm", "pixel_mean", "norm_epsilon")
 DETECTOR_FIELDS = (
     *BASE_FIELDS, "finest_stride", "channels", "head_convs", "head_norm", "p6_from", "p7_relu",

@@ -66,7 +66,7 @@ def test_boxes_follow_an_image_that_is_decoded_smaller(tmp_path, transform):
     assert image.shape[0] <= 48 and (target["boxes"][:, 2] <= image.shape[1]).all()
 
 
-@pytest.mark.parametrize("transform", (Resize(64, 100), Stretch((64, 64))))
+@pytest.mark.parametrize("transform", (Resize(64, 100), Resize(25, 99), Stretch((64, 64))))
 def test_a_whole_image_is_resized_to_what_one_decoded_smaller_becomes(tmp_path, transform):
     noise = np.random.default_rng(0).normal(128, 40, (520, 640, 3)).clip(0, 255).astype(np.uint8)
     cv2.imwrite(str(tmp_path / "a.jpg"), noise, [cv2.IMWRITE_JPEG_QUALITY, 100])

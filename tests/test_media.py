@@ -1,6 +1,7 @@
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -177,6 +178,16 @@ def test_only_a_count_that_is_no_estimate_tells_that_frames_are_missing(tmp_path
     video = VideoInput(path, tmp_path / "copy.avi")
     video.frame_count = 15
     assert len(numbers_of(video)) == 12 and len(video.problems) == problems
+
+
+@pytest.mark.parametrize("name", ("a.avi", "a.mkv"))
+def test_a_video_without_a_frame_that_can_be_read_is_a_problem(tmp_path, name):
+    path = write_video(tmp_path / "a.avi").rename(tmp_path / name)
+    video = VideoInput(path, tmp_path / "copy.avi")
+    video.capture = SimpleNamespace(
+        grab=lambda: False, retrieve=lambda: (False, None), release=lambda: None
+    )
+    assert not list(video) and "12 of 12 frames cannot be read" in video.problems[0]
 
 
 def test_every_third_frame_is_read(tmp_path):

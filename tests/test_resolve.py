@@ -376,3 +376,22 @@ def test_it_fits_the_terminal(monkeypatch):
         batch=3, depth=18, resize=320, iterations=77, ema=0.9, seed=5, root="some/where/else"
     )
     assert max(map(len, resolve.describe_recipe(changed).splitlines())) <= 60
+
+
+def test_a_range_of_no_sides_is_named_as_it_was_typed():
+    with pytest.raises(UserError, match="--jitter .0, 0.: must be two numbers over 0"):
+        fitted("--root", "mine", "--jitter", "0", "0")
+
+
+@pytest.mark.parametrize(
+    "recipe, change, is_other",
+    (
+        ("retinanet_coco", dict(resize=400), True),
+        ("ssd300_coco", dict(resize=400), False),
+        ("ssd300_coco", dict(metric="voc12"), True),
+        ("retinanet_coco", dict(lr=1.0), False),
+    ),
+)
+def test_results_are_compared_unless_they_are_measured_in_another_way(recipe, change, is_other):
+    before = RECIPES[recipe]
+    assert resolve.changes_results(before, before | change) == is_other

@@ -101,12 +101,7 @@ def wrong_tuple(recipe):
 
 def with_sides(recipe, changes):
     """The changes to a recipe, with those that follow from a new resize: the range of short sides
-    and the longest side keep their ratio to it, unless they are changed as well. A new range alone
-    makes a new resize if it does not hold the recipe's."""
-    if "jitter" in changes and "resize" not in changes:
-        # Images are validated in a size that they were trained in, by default the largest.
-        low, high = changes["jitter"]
-        changes = changes | dict(resize=recipe.resize if low <= recipe.resize <= high else high)
+    and the longest side keep their ratio to it, unless they are changed as well."""
     if "resize" not in changes:
         return changes
     scale = changes["resize"] / recipe.resize
@@ -115,8 +110,8 @@ def with_sides(recipe, changes):
 
 
 def build_transform(recipe, augment=False, passes=math.inf):
-    """The transform of the detector's images. SSD's augmentation grows with passes, those over all
-    images."""
+    """The transform of the detector's images. SSD's augmentation grows with the number of passes
+    over the images."""
     if recipe.model in SSD_SIDES:
         size = (SSD_SIDES[recipe.model],) * 2
         if augment:

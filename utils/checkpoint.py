@@ -198,7 +198,7 @@ def optimizer_state(optimizer, state):
     is_sgd = isinstance(optimizer, torch.optim.SGD)
     names = {"momentum_buffer"} if is_sgd else {"step", "exp_avg", "exp_avg_sq"}
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    states = {}
+    states = optimizer.state_dict()["state"]
     for i, parameter in enumerate(parameters):
         values = state["state"].get(i)
         if not values:

@@ -105,6 +105,7 @@ class VideoInput:
         number = 0
         missing = 0
         missing_last = 0  # since the last good frame
+        has_frames = False
         failed = 0  # grabs in a row
         # A broken frame cannot be grabbed, but there may be good ones after it; after very many,
         # the number of frames that the file claims to have is wrong.
@@ -119,11 +120,12 @@ class VideoInput:
                 if is_whole:
                     missing += missing_last
                     missing_last = 0
+                    has_frames = True
                     image = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
                     yield Frame(image, dict(video=self.source, frame=number), self.writer.write)
             number += 1
         self.capture.release()
-        if self.source.lower().endswith(COUNTED):
+        if self.source.lower().endswith(COUNTED) or not has_frames:
             missing += missing_last
         if missing:
             self.problems.append(f"{self.source}: {missing} of {len(self)} frames cannot be read")
@@ -159,10 +161,12 @@ def open_inputs(files, output, every=1, truth=None):
         for place, path in copies.items()
         if path.suffix.lower() in VIDEO_ENDINGS or not path.is_file()
     }
+    # A copy is written in a format in which OpenCV writes colours.
     black = np.zeros((64, 64, 3), np.uint8)
+    endings = {place.suffix for place in copies}
+    endings = {ending for ending in endings if draw.encode_picture(black, ending)}
     images = [
-        # A copy is written in a format in which OpenCV writes colours.
-        (path, output / (place if draw.encode_picture(black, place.suffix) else f"{place}.jpg"))
+        (path, output / (place if place.suffix in endings else f"{place}.jpg"))
         for place, path in copies.items()
         if place not in videos
     ]

@@ -96,7 +96,7 @@ class Recipe:
     norm_epsilon: float = setting(1e-5, "of batch norm", at_least=1e-38, at_most=1)
     p6_from: str = setting("c5", "what P6 is made from", choices=("c5", "p5"), only="RetinaNet")
     p7_relu: bool = setting(True, "ReLU before P7", only="RetinaNet")
-    resize_method: str = setting("bytes", "of pixels", choices=("bytes", "whole", "float", "pil"))
+    resize_method: str = setting("bytes", "of images", choices=("bytes", "whole", "float", "pil"))
     floor_sizes: bool = setting(False, "round resized sides down", only="RetinaNet")
     exact_colour: bool = setting(False, "pad with the exact mean, not with its nearest bytes")
     size_divisor: int = setting(32, "of padded sides", at_least=1, at_most=1024, only="RetinaNet")

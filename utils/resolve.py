@@ -20,6 +20,8 @@ from utils.recipes import RECIPES, WITHOUT_GPU
 
 # Where the data are: a flag that names one of these replaces them all.
 SOURCE = ("dataset", "root", "images", "annotations", "val_images", "val_annotations", "class_list")
+# What decides how a result is measured, besides the images themselves.
+RESULT_FIELDS = ("metric", "resize", "max_size", "val_share")
 # With fewer images, even data of COCO's format and classes are somebody's own, not COCO.
 MIN_PUBLISHED_IMAGES = 1000
 
@@ -90,6 +92,15 @@ def resumed_recipe(flags, stored):
     # Only what was typed decides where anything is written or sent.
     stored |= dict(logdir="", visdom="")
     return with_whole_paths(with_flags(stored, flags))
+
+
+def changes_results(before, recipe):
+    """Whether results of evaluations by one recipe cannot be compared with those by the other."""
+    return any(
+        getattr(recipe, option.name) != getattr(before, option.name)
+        for option in fields(recipe)
+        if option.name in RESULT_FIELDS and has_effect(option, recipe)
+    )
 
 
 def with_whole_paths(recipe):
@@ -176,6 +187,10 @@ def recipe_file(path):
 def with_flags(recipe, flags):
     """The recipe, changed by the flags that were given and by what follows from them."""
     given = given_fields(flags)
+    low, high = given.get("jitter", (recipe.resize, recipe.resize))
+    if "resize" not in given and 0 < low <= high and not low <= recipe.resize <= high:
+        # Images are validated in a size that they were trained in, by default the largest.
+        given |= dict(resize=high)
     changes = with_sides(recipe, given) | source_changes(flags, given)
     if getattr(flags, "basenet", None):
         if "weights" in given:

@@ -187,7 +187,7 @@ def is_tracked(words, box):
     """Whether a line is a box with its score and the number of its track, as YOLO may save it.
 
     A polygon of three points is as long. But its first four numbers are hardly ever a box inside
-    the image where its last one is a 1 without a decimal point, and no corner is at 2.
+    the image where its last one is a 1 without a decimal point, and a larger number is no corner.
     """
     is_inside = all(-0.01 < side < 1.01 for side in box)
     return len(words) == 7 and words[6].isdecimal() and int(words[6]) > 0 and is_inside

@@ -163,10 +163,10 @@ def interval(matches, metric, seed=0):
     num_images = len(next(iter(matches.values())).objects)
     if not 1 < num_images <= MANY_IMAGES:
         return None
-    random = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     values = []
     for _ in range(BOOTSTRAP_ROUNDS):
-        weights = np.bincount(random.integers(num_images, size=num_images), minlength=num_images)
+        weights = np.bincount(rng.integers(num_images, size=num_images), minlength=num_images)
         precisions = [weighted_precision(match, weights, metric) for match in matches.values()]
         known = [value for value in precisions if not math.isnan(value)]
         if known:
