@@ -118,7 +118,8 @@ def with_images(entries, find_image, problems):
 class Records:
     """M images with K objects, as a few arrays.
 
-    Processes that load images share arrays, but would copy a list of Python objects one by one.
+    Processes that load images share arrays, but would copy a list of Python objects one by one;
+    image_ids, the only such objects here, are not touched while images are loaded.
     Image i has the objects from offsets[i] up to offsets[i + 1]. Boxes are in pixels of the image
     as it is shown.
     """

@@ -8,6 +8,7 @@ import torch
 
 from data.text import UserError
 from tests.conftest import make_target
+from utils import checkpoint
 from utils.build import build_detector, build_optimizer
 from utils.recipe import Recipe
 from utils.recipes import RECIPES, retinanet_coco
@@ -132,6 +133,14 @@ def test_a_first_step_that_is_skipped_leaves_nothing_behind(kind):
         optimizer.found_inf = torch.tensor(found_inf)
         optimizer.step()
     assert torch.equal(layer.weight, before)
+
+
+def test_a_checkpoint_without_momentum_leaves_the_buffers_that_a_skipped_step_needs():
+    layer = torch.nn.Linear(2, 1)
+    saved = build_optimizer(retinanet_coco | dict(momentum=0.0), layer).state_dict()
+    optimizer = build_optimizer(retinanet_coco, layer)
+    optimizer.load_state_dict(checkpoint.optimizer_state(optimizer, saved))
+    assert not optimizer.state[layer.weight]["momentum_buffer"].any()
 
 
 def batch_of(*indices):
