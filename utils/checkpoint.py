@@ -2,9 +2,9 @@
 
 import errno
 import os
-from collections import namedtuple
 from contextlib import contextmanager
 from dataclasses import asdict, fields
+from typing import NamedTuple
 
 import torch
 
@@ -117,9 +117,14 @@ def recipe_of(content, path=""):
     return checked(Recipe(**values), path)
 
 
-# A detector that is ready to predict. iteration is how many it was trained for, show_threshold the
-# score with the best F1 on its validation images; either is None if it is not known.
-LoadedDetector = namedtuple("LoadedDetector", "model recipe classes iteration show_threshold")
+class LoadedDetector(NamedTuple):
+    """A detector that is ready to predict."""
+
+    model: torch.nn.Module
+    recipe: Recipe
+    classes: list
+    iteration: int  # how many it was trained for; None if unknown
+    show_threshold: float  # the score with the best F1 on its validation images, or None
 
 
 def build_model(content, path=""):

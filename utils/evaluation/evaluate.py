@@ -2,7 +2,6 @@
 
 import math
 import textwrap
-from collections import namedtuple
 from typing import NamedTuple
 
 import numpy as np
@@ -21,8 +20,15 @@ from utils.stop import read_batches
 
 BOOTSTRAP_ROUNDS = 200
 MANY_IMAGES = 1000  # with more, a metric is certain enough, and resampling slow
-# A score threshold, and how good the detections from there on are at an IoU of 0.5.
-OperatingPoint = namedtuple("OperatingPoint", "threshold precision recall f1")
+
+
+class OperatingPoint(NamedTuple):
+    """A score threshold, and how good the detections from there on are at an IoU of 0.5."""
+
+    threshold: float
+    precision: float
+    recall: float
+    f1: float
 
 
 class Evaluation(NamedTuple):

@@ -7,7 +7,7 @@ the original image, scores [D] and labels [D].
 import contextlib
 import io
 import math
-from collections import namedtuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,11 +25,16 @@ COCO_NAMES = (
 # The recalls at which the precision is read; voc12 takes all. Some are rounded up a little, so that
 # 6 of 10 objects do not reach 0.6: so it is in pycocotools and in the usual programs for VOC.
 RECALLS = dict(voc07=np.linspace(0, 1, 11), coco=np.linspace(0, 1, 101))
-# The detections of a class, the highest score first, at T IoU thresholds, as arrays: scores [D],
-# images [D], their numbers, hits [T, D], whether a detection found an object that none before it
-# has found, and counts [T, D], False where it found an object that is to be ignored. And objects
-# [M], the number of objects in each image.
-Matches = namedtuple("Matches", "scores images hits counts objects")
+
+
+class Matches(NamedTuple):
+    """The detections of a class, the highest score first, at T IoU thresholds."""
+
+    scores: np.ndarray  # [D]
+    images: np.ndarray  # [D] image numbers
+    hits: np.ndarray  # [T, D] whether it found an object that none before it has found
+    counts: np.ndarray  # [T, D] False where it found an object that is to be ignored
+    objects: np.ndarray  # [M] the number of objects in each image
 
 
 def compute_metrics(metric, classes, records, detections):
