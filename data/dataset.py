@@ -46,15 +46,17 @@ class Dataset(torch.utils.data.Dataset):
         epoch, index, pad_to = key
         image = self.kept_images[index] if self.kept_images else self.decode(index)
         target = self.target(index, image)
-        rng = np.random.default_rng((self.seed, epoch, index))
-        image, target = self.transform(image, target, rng)
+        image, target = self.transform(image, target, self.rng(epoch, index))
         return image, target | dict(pad_to=pad_to)
+
+    def rng(self, epoch, index):
+        """The generator of all random numbers for one sample."""
+        return np.random.default_rng((self.seed, epoch, index))
 
     def output_size(self, epoch, index):
         """(height, width) of a sample, known without reading its image."""
         height, width = self.records.sizes[index]
-        rng = np.random.default_rng((self.seed, epoch, index))
-        return self.transform.output_size(height, width, rng)
+        return self.transform.output_size(height, width, self.rng(epoch, index))
 
     def read(self, index):
         """The whole image and its target before any transform."""
