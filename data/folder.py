@@ -102,10 +102,9 @@ class Folder:
         split.
         """
         for written in (name, from_url(name)):
-            parts = name_parts(written)
-            last = parts[-1] if parts else ""
+            last = (name_parts(written) or [""])[-1]
             found = self.by_name.get(last) or self.by_stem.get(last, [])
-            image = self.choose(found, parts, beside, split, path, written)
+            image = self.choose(found, written, beside, split, path)
             if image is not None:
                 return image
         raise UserError(f"{path or self.path(beside)}: no such image: {name}")
@@ -119,23 +118,24 @@ class Folder:
         """
         split = folder_split(beside)
         found = self.by_stem.get(stem_key(beside), [])
-        path = self.choose(found, name_parts(name), beside, split, written=name)
+        path = self.choose(found, name, beside, split)
         return path or self.find_image(name or stem_of(beside), beside, split)
 
-    def choose(self, found, name, beside, split, path=None, written=""):
+    def choose(self, found, name, beside, split, path=None):
         """The path of the one image that an annotation file means, or None if none was found.
 
-        An image that lies where the parts of the name lead comes first. Then photos come before
+        An image that lies where the name leads comes first. Then photos come before
         masks, the ending and the case that the name has before others, and near ones before far.
         """
         if split in self.image_splits:
             found = [file for file in found if folder_split(file) in (None, split)]
         if not found:
             return None
-        at_place = [file for file in found if lies_at(file, name, beside)]
+        parts = name_parts(name)
+        at_place = [file for file in found if lies_at(file, parts, beside)]
         found = at_place or [file for file in found if file not in self.masks] or found
-        found = [file for file in found if base_name(file) in name[-1:]] or found
-        found = [file for file in found if written.endswith(file.rsplit("/", 1)[-1])] or found
+        found = [file for file in found if base_name(file) in parts[-1:]] or found
+        found = [file for file in found if name.endswith(file.rsplit("/", 1)[-1])] or found
         return self.path(self.nearest(found, beside, path)[0])
 
     def nearest(self, found, beside, path=None):
