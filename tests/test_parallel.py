@@ -208,6 +208,26 @@ def test_images_reach_the_device_in_the_memory_format_that_was_asked_for():
 
 
 @pytest.mark.parametrize(
+    "processor, has_bfloat16, has_amx, expected",
+    (
+        ("AMD EPYC", True, False, torch.bfloat16),
+        ("AMD EPYC", False, False, torch.float32),
+        ("Intel Xeon", True, True, torch.bfloat16),
+        ("Intel Xeon", True, False, torch.float32),
+    ),
+)
+def test_a_processor_computes_in_the_type_that_it_is_fast_in(
+    monkeypatch, processor, has_bfloat16, has_amx, expected
+):
+    # Older versions of PyTorch have no such function.
+    names = dict(cpu_name=processor)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: names, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_bfloat16)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_amx)
+    assert parallel.precision_of("auto", torch.device("cpu")) == expected
+
+
+@pytest.mark.parametrize(
     "has_bfloat16, capability, expected",
     (
         (True, (9, 0), torch.bfloat16),
