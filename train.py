@@ -201,7 +201,7 @@ def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resu
         iteration, best, stale, largest_step = resume_from(resumed, model, parts)
     sampler.done = iteration
     patience = recipe.patience or math.inf
-    finite = FiniteCheck(train_dataset.records.path, device, scaler.is_enabled())
+    finite = FiniteCheck(train_dataset.records.path, scaler)
     saver = Saver(folder, recipe, train_dataset.classes, iteration)
     with Stop() as stop, Log(folder, recipe, sampler.per_epoch, iteration, largest_step) as log:
         batches = log.timed(read_batches(loader, device))
@@ -229,15 +229,14 @@ def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resu
 
             scaler.unscale_(optimizer)
             grad_norm = clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
-            box_loss, class_loss = parallel.mean(losses)
-            values = dict(box_loss=box_loss, class_loss=class_loss, grad_norm=grad_norm, lr=lr)
-            # A fused optimizer skips the step if its found_inf is 1, which it reads on the device,
-            # without making the program wait. scaler.step() would replace it by its own check.
-            optimizer.found_inf = finite.found_inf(iteration, values, micro_batches)
-            optimizer.step()
+            scaler.step(optimizer)
             scaler.update()
             if recipe.ema:
                 average.update_parameters(model)
+
+            box_loss, class_loss = parallel.mean(losses)
+            values = dict(box_loss=box_loss, class_loss=class_loss, grad_norm=grad_norm, lr=lr)
+            finite.add(iteration, values, micro_batches)
 
             if recipe.lr_schedule == "plateau":
                 plateau.update(iteration, box_loss + class_loss)

@@ -29,7 +29,6 @@ from utils import parallel
 from utils.build import build_detector, build_optimizer
 from utils.log import read_log
 from utils.recipes import RECIPES
-from utils.steps import FiniteCheck
 from utils.stop import read_batches
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
@@ -62,7 +61,6 @@ def make_step(name, size, device, precision="float32"):
     number_type = parallel.precision_of(precision, device)
     network = Autocast(model, number_type)
     scaler = GradScaler(device.type, enabled=number_type == torch.float16)
-    finite = FiniteCheck(str, device, scaler.is_enabled())
     images, targets = next(read_batches([make_batch(size)], device))
 
     def step():
@@ -71,8 +69,7 @@ def make_step(name, size, device, precision="float32"):
         scaler.scale(box_loss + class_loss).backward()
         scaler.unscale_(optimizer)
         grad_norm = clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
-        optimizer.found_inf = finite.found_inf(1, dict(grad_norm=grad_norm), [])
-        optimizer.step()
+        scaler.step(optimizer)
         scaler.update()
         return torch.stack([box_loss, class_loss, grad_norm]).detach()
 

@@ -221,7 +221,7 @@ def test_a_stopped_run_saves_and_says_how_to_go_on(data, tmp_path, number):
     assert checkpoint.load(tmp_path / "run/last.pth")["iteration"] >= 3
 
 
-def test_nan_in_a_weight_stops_before_the_step_and_names_the_files(finished):
+def test_nan_in_a_weight_stops_before_it_is_saved_and_names_the_files(finished):
     content = checkpoint.load(finished / "last.pth")
     content["model"]["base.conv1.weight"][:] = float("nan")
     content["iteration"] = 2
@@ -240,7 +240,7 @@ def test_an_optimizer_s_tensor_of_another_shape_is_one_line(finished):
     assert "its optimizer has exp_avg of (3,), not (" in printed
 
 
-def test_nan_in_an_image_stops_before_the_step_and_names_its_file(
+def test_nan_in_an_image_stops_before_it_is_saved_and_names_its_file(
     data, tmp_path, monkeypatch, capsys
 ):
     """Files hold bytes, so it is put in where they are read: into one image, from the second epoch

@@ -158,7 +158,7 @@ def test_a_mistake_is_one_line_and_exit_code_two(arguments, message, tmp_path):
     assert re.search(message, printed)
 
 
-def test_a_loss_that_is_not_finite_stops_before_the_step(trained, tmp_path):
+def test_a_loss_that_is_not_finite_stops_before_it_is_saved(trained, tmp_path):
     run, data, _ = trained
     printed = run_script(
         "train.py",

@@ -7,10 +7,6 @@ import torch
 
 from data.text import UserError
 
-# How many steps in a row float16 may leave out. Its scale begins at 2^16 and is halved each time:
-# gradients that are still infinite at a scale below 1 are not infinite because of the scale.
-MAX_SKIPPED = 20
-
 
 def learning_rate(iteration, recipe):
     """The learning rate of iteration 1, 2, ...: it climbs to the recipe's during the warm-up, and
@@ -63,39 +59,32 @@ class Plateau:
 
 
 class FiniteCheck:
-    """Notices the first gradient that is not finite, without making the program wait for the
-    device.
+    """Notices gradients that are not finite, a few iterations late: to look at those of each would
+    make the program wait for the device.
 
-    path(index) names an image's file. In float16 a step may be left out, even a few in a row, while
-    the loss's scale finds its way down.
+    path(index) names an image's file. scaler is the GradScaler, which leaves out steps in float16.
     """
 
-    def __init__(self, path, device, is_float16=False):
-        self.path = path
-        self.max_skipped = MAX_SKIPPED if is_float16 else 0
-        self.has_failed = torch.zeros((), device=device)
-        self.skipped = torch.zeros((), device=device)  # steps in a row
+    def __init__(self, path, scaler):
+        self.path, self.scaler = path, scaler
         self.recent = []  # (iteration, images, values) since the last check
 
-    def found_inf(self, iteration, values, micro_batches):
-        """1 if this step must be skipped, else 0, as a tensor on the device.
-
-        After too many skipped steps in a row it stays 1, so that no later step hides what happened.
-        values are name -> number, for the message; grad_norm among them decides.
-        """
+    def add(self, iteration, values, micro_batches):
+        """Remember an iteration: its images, and its values, name -> number, grad_norm among
+        them."""
         indices = [target["index"] for _, targets in micro_batches for target in targets]
         self.recent.append((iteration, indices, values))
-        is_infinite = (~values["grad_norm"].isfinite()).float()
-        self.skipped = (self.skipped + 1) * is_infinite
-        is_hopeless = (self.skipped > self.max_skipped).float()
-        self.has_failed = torch.maximum(self.has_failed, is_hopeless)
-        return torch.maximum(self.has_failed, is_infinite)
 
     def raise_if_nonfinite(self):
-        """An error if too many steps were skipped, which names the images of the first iteration
-        since the last check that was not finite. This waits for the device."""
+        """An error where a gradient since the last check was not finite, which names the images of
+        the first such iteration. This waits for the device."""
         recent, self.recent = self.recent, []
-        if not self.has_failed:
+        norms = [values["grad_norm"] for _, _, values in recent]
+        if not norms or torch.stack(norms).isfinite().all():
+            return
+        # While float16's scale finds its way down, some steps are left out. Gradients that are
+        # infinite at a scale below 1 are not so because of the scale.
+        if self.scaler.is_enabled() and self.scaler.get_scale() >= 1:
             return
         iteration, indices, values = next(
             entry for entry in recent if not all(map(math.isfinite, entry[2].values()))
