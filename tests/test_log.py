@@ -42,7 +42,7 @@ def test_a_line_cut_short_is_left_out(tmp_path):
     assert [item["iteration"] for item in read_log(path)] == [1]
 
 
-def test_what_came_after_a_checkpoint_is_cut_off_in_place(tmp_path):
+def test_what_came_after_a_checkpoint_is_cut_off(tmp_path):
     path = write(tmp_path / "log.jsonl", entry(1), entry(2), entry(2), entry(3), b'{"iter')
     forget_after(path, 2)
     assert path.read_bytes() == entry(1) + entry(2) + entry(2)

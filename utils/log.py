@@ -4,6 +4,7 @@ import json
 import math
 import time
 from contextlib import AbstractContextManager
+from itertools import takewhile
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from data.text import UserError
 from utils import parallel
 from utils.draw import write_figure
 from utils.evaluation.pictures import prediction_sheet
-from utils.files import no_link
+from utils.files import no_link, write
 from utils.steps import relative_step
 
 # Iterations in which a learning rate that is too high shows, before the weights have grown.
@@ -181,41 +182,29 @@ def append_entry(path, entry):
 
 def read_log(path):
     """The entries of a log, without lines that are broken; [] if there is no log."""
-    return [entry for entry, _ in entries_with_ends(path)]
-
-
-def entries_with_ends(path):
-    """(entry, position of its end in the file) of each line that is whole; none if there is no
-    file."""
     try:
         lines = path.read_bytes().splitlines(keepends=True)
     except FileNotFoundError:
-        return
+        return []
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    end = 0
+    entries = []
     for line in lines:
-        end += len(line)
         try:
             entry = json.loads(line)
         except ValueError:
             continue
         if line.endswith(b"\n") and isinstance(entry, dict) and "iteration" in entry:
-            yield entry, end
+            entries.append(entry)
+    return entries
 
 
 def forget_after(path, iteration):
-    """Cut off a log before its first entry of a later iteration, or of the end of the run."""
-    kept = 0
-    for entry, end in entries_with_ends(path):
-        if entry["iteration"] > iteration or "train_AP50" in entry:
-            break
-        kept = end
-    try:
-        with open(path, "r+b", opener=no_link) as file:
-            file.truncate(kept)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror})") from None
+    """Keep a log's entries before the first of a later iteration, or of the end of the run."""
+    kept = takewhile(
+        lambda entry: entry["iteration"] <= iteration and "train_AP50" not in entry, read_log(path)
+    )
+    write(path, "".join(json.dumps(entry) + "\n" for entry in kept), replace=True)
 
 
 def draw_curves(path, entries):
