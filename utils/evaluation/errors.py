@@ -33,7 +33,8 @@ MEANINGS = {
 
 
 class Errors(NamedTuple):
-    """D detections, and what is wrong with each of them; and the K objects of the records.
+    """D detections, the highest score first, and what is wrong with each of them; and the K objects
+    of the records.
 
     Detections in areas to be ignored are left out.
     """
@@ -74,6 +75,7 @@ def find_errors(records, detections):
         columns = (labels, result["scores"][order], images, order, kinds, objects)
         tables.append(np.stack(columns, axis=1)[counts])
     table = np.concatenate(tables)
+    table = table[np.argsort(-table[:, 1], kind="stable")]
     labels, images, rows, kinds, objects = (table[:, i].astype(int) for i in (0, 2, 3, 4, 5))
     return Errors(labels, table[:, 1], images, rows, kinds, objects, object_labels, detected)
 
@@ -192,7 +194,6 @@ def best_near_hits(errors):
     """The near hit with the highest score on each object without a hit: numbers of detections."""
     numbers = np.flatnonzero(np.isin(errors.kinds, NEAR_HITS))
     numbers = numbers[~errors.detected[errors.objects[numbers]]]
-    numbers = numbers[np.argsort(-errors.scores[numbers], kind="stable")]
     _, first = np.unique(errors.objects[numbers], return_index=True)
     return numbers[first]
 
@@ -214,9 +215,7 @@ def mean_ap50(classes, errors):
     for label in range(len(classes)):
         num_objects = (errors.object_labels == label).sum()
         if num_objects:
-            chosen = errors.labels == label
-            order = np.argsort(-errors.scores[chosen], kind="stable")
-            hits = (errors.kinds[chosen] == HIT)[order]
+            hits = errors.kinds[errors.labels == label] == HIT
             values.append(average_precision(hits, num_objects, "coco"))
     return float(np.mean(values)) if values else math.nan
 

@@ -68,7 +68,6 @@ def mistake_sheet(dataset, detections, errors, count=4):
 def worst_detections(errors, kind, count):
     """The numbers of the detections of a kind with the highest scores, at most one per image."""
     numbers = np.flatnonzero(errors.kinds == kind)
-    numbers = numbers[np.argsort(-errors.scores[numbers], kind="stable")]
     _, first = np.unique(errors.images[numbers], return_index=True)
     return numbers[np.sort(first)][:count].tolist()
 
@@ -165,20 +164,18 @@ def draw_precision(axes, classes, errors):
 
 
 def precision_recall(errors):
-    """Precision and recall down to each detection, the highest score first: [D], [D]."""
-    order = np.argsort(-errors.scores, kind="stable")
-    true_positives = np.cumsum(errors.kinds[order] == HIT)
+    """Precision and recall down to each detection: [D], [D]."""
+    true_positives = np.cumsum(errors.kinds == HIT)
     num_objects = max((errors.object_labels >= 0).sum(), 1)
-    return true_positives / np.arange(1, len(order) + 1), true_positives / num_objects
+    return true_positives / np.arange(1, len(errors.kinds) + 1), true_positives / num_objects
 
 
 def draw_thresholds(axes, errors, threshold):
     """Plot precision, recall and F1 against the score threshold, and mark the best one."""
     precision, recall = precision_recall(errors)
-    scores = np.sort(errors.scores)[::-1]
     f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-9)
     for name, values in (("precision", precision), ("recall", recall), ("F1", f1)):
-        axes.plot(scores, values, label=name)
+        axes.plot(errors.scores, values, label=name)
     if not math.isnan(threshold):
         axes.axvline(threshold, color="black", linestyle="--", label=f"best F1: {threshold:.2f}")
     axes.set(title="what a score threshold does", xlabel="score", xlim=(0, 1), ylim=(0, 1.01))
