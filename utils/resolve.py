@@ -21,7 +21,7 @@ from utils.recipes import RECIPES, WITHOUT_GPU
 # Where the data are: a flag that names one of these replaces them all.
 SOURCE = ("dataset", "root", "images", "annotations", "val_images", "val_annotations", "class_list")
 # What decides how a result is measured, besides the images themselves.
-RESULT_FIELDS = ("metric", "resize", "max_size", "val_share")
+RESULT_FIELDS = {"metric", "resize", "max_size", "val_share"}
 # With fewer images, even data of COCO's format and classes are somebody's own, not COCO.
 MIN_PUBLISHED_IMAGES = 1000
 
@@ -96,11 +96,7 @@ def resumed_recipe(flags, stored):
 
 def changes_results(before, recipe):
     """Whether results of evaluations by one recipe cannot be compared with those by the other."""
-    return any(
-        getattr(recipe, option.name) != getattr(before, option.name)
-        for option in fields(recipe)
-        if option.name in RESULT_FIELDS and has_effect(option, recipe)
-    )
+    return not RESULT_FIELDS.isdisjoint(differences(recipe, before))
 
 
 def with_whole_paths(recipe):
