@@ -41,6 +41,7 @@ def main(arguments=None):
     device = parallel.start(flags.device)
     prepare = new_run if flags.resume is None else resumed_run
     recipe, folder, datasets, start = prepare(flags, device)
+    print(f"everything of this run is in {folder}")
     print(*describe_datasets(recipe, *datasets), sep="\n")
     iteration, stop, evaluation = train(recipe, folder, device, *datasets, **start)
     if stop:
@@ -80,9 +81,7 @@ def resumed_run(flags, device):
     content = checkpoint.load_training(path)
     before = checkpoint.recipe_of(content, path)
     stored = resolve.resumed_recipe(flags, before)
-    if resolve.changes_results(before, stored):
-        print("results are measured in another way than before, so the best one starts anew")
-        content |= dict(best=-1.0, stale=0)
+    print(f"{path}: goes on after iteration {content['iteration']}")
     with parallel.rank0_first():
         classes, train_records, val_records = read_records(stored, content["classes"])
     recipe = resolve.in_iterations(stored, len(train_records), flags.warmup)
@@ -94,6 +93,11 @@ def resumed_run(flags, device):
     folder = parallel.broadcast_from_rank0(
         lambda: folder_to_resume(path, flags.save_folder, flags.name, default)
     )
+    has_best = parallel.broadcast_from_rank0((folder / "best.pth").exists)
+    is_comparable = has_best and not resolve.changes_results(before, stored)
+    if content["best"] >= 0 and not is_comparable:
+        print("the best result starts anew: none here was measured in the same way")
+        content |= dict(best=-1.0, stale=0)
     return recipe, folder, datasets, dict(resumed=content)
 
 

@@ -1,5 +1,6 @@
 """Which recipe it is, and that what was typed is never silently something else."""
 
+import argparse
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -344,6 +345,13 @@ def test_epochs_are_counted_in_iterations_with_their_milestones():
     )
     assert (recipe.iterations, recipe.milestones, recipe.epochs) == (100, (60, 80), 0)
     assert resolve.in_iterations(recipe, 7) == recipe
+
+
+def test_only_in_training_does_the_learning_rate_follow_the_batch():
+    recipe = Recipe(batch=8, lr=0.002)
+    in_training = options.train_parser("").parse(["--batch", "4"])
+    assert resolve.with_flags(recipe, in_training).lr == 0.001
+    assert resolve.with_flags(recipe, argparse.Namespace(batch=4)).lr == 0.002
 
 
 def test_a_recipe_of_no_iterations_may_get_some():

@@ -162,6 +162,15 @@ def test_a_finished_run_s_checkpoint_that_was_copied_ends_in_a_folder_of_its_own
     assert [path.name for path in (tmp_path / "copy").iterdir()] == ["last.pth"]
 
 
+def test_a_copied_run_has_a_best_checkpoint_of_its_own(finished, tmp_path):
+    content = checkpoint.load(finished / "last.pth") | dict(best=0.99)
+    torch.save(content, tmp_path / "copied.pth")
+    copied = ("--resume", tmp_path / "copied.pth", "--iters", "6", "--save-folder", tmp_path)
+    printed = run_script("train.py", *copied, "--name", "again")
+    assert "the best result starts anew" in printed
+    assert (tmp_path / "again/best.pth").exists()
+
+
 def test_a_resumed_run_logs_the_steps_of_one_that_was_left_alone(data, tmp_path):
     """Also where the log has no line yet of the steps before the checkpoint."""
     arguments = [*flags(data, "shapes", 0, 6), "--log-every", "3", "--keep-checkpoints", "9"]

@@ -10,7 +10,7 @@ import torch
 from data.text import UserError
 from utils import checkpoint
 from utils.recipes import RECIPES
-from utils.saver import Saver
+from utils.saver import SAVE_FOLDER, Saver, checkpoint_to_resume, folder_to_resume
 
 
 @pytest.fixture
@@ -142,3 +142,21 @@ def test_what_torch_says_of_a_full_disk_is_said_in_words(tmp_path, monkeypatch):
 def test_two_trainings_never_share_a_folder(saver):
     with pytest.raises(UserError, match="another run is running in"):
         Saver(saver.folder, saver.recipe, ["cat"])
+
+
+def test_a_run_goes_on_in_its_own_folder_unless_another_is_asked_for(saver, tmp_path):
+    path = saver.folder / "last.pth"
+    for parent, name in ((SAVE_FOLDER, None), (tmp_path, None), (tmp_path, "run")):
+        assert folder_to_resume(path, parent, name, "default") == saver.folder
+    assert folder_to_resume(path, tmp_path, "second", "default") == tmp_path / "second"
+    other = tmp_path / "other"
+    assert folder_to_resume(path, other, None, "default") == other / "default"
+
+
+@pytest.mark.parametrize("name", ("run[1]", "a/run", "whole"))
+def test_a_name_is_no_pattern(tmp_path, name):
+    name = str(tmp_path / name) if name == "whole" else name
+    path = tmp_path / name / "last.pth"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    assert checkpoint_to_resume(tmp_path, name, "") == path

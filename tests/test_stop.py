@@ -156,6 +156,16 @@ def ended_with(error, capsys):
     return end.value.code, capsys.readouterr().err
 
 
+def test_a_run_that_saved_nothing_names_no_checkpoint_to_go_on_from(tmp_path, capsys):
+    stopped = stop.Stop()
+    stopped.signal = signal.SIGINT
+    assert stopped.exit_code(0, tmp_path / "last.pth") == 130
+    assert capsys.readouterr().out == "stopped after iteration 0; nothing was saved\n"
+    (tmp_path / "last.pth").touch()
+    stopped.exit_code(7, tmp_path / "last.pth")
+    assert f"--resume {tmp_path / 'last.pth'}" in capsys.readouterr().out
+
+
 def test_a_mistake_is_one_line_and_exit_code_2(capsys):
     assert ended_with(UserError("no such file"), capsys) == (2, "error: no such file\n")
     assert len(ended_with(UserError("x" * 100_000), capsys)[1]) < 1100

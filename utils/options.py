@@ -16,6 +16,7 @@ from data.text import UserError
 from utils.build import SSD_SIDES
 from utils.recipe import Recipe, label
 from utils.recipes import RECIPES
+from utils.saver import SAVE_FOLDER
 
 VERSION = "onestage 0.1"  # the same as in pyproject.toml
 # The first option of each group in Recipe -> the heading of the group in --help.
@@ -160,7 +161,7 @@ def train_parser(description):
     run.add_argument(
         "--save-folder",
         type=Path,
-        default=Path("weights"),
+        default=SAVE_FOLDER,
         help="folder of all runs (default: weights)",
     )
     run.add_argument(

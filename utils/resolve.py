@@ -199,8 +199,8 @@ def with_flags(recipe, flags):
         changes |= dict(lr_schedule="milestones", milestone_epochs=())
     elif given.get("gamma", recipe.gamma) != recipe.gamma and recipe.lr_schedule == "cosine":
         raise UserError(f"--gamma {given['gamma']}: name --milestones, at which lr is to fall, too")
-    if "batch" in given and "lr" not in given:
-        # The learning rate follows the batch (Goyal et al., 2017).
+    if "batch" in given and "lr" not in given and hasattr(flags, "lr"):
+        # The learning rate of a training follows the batch (Goyal et al., 2017).
         changes["lr"] = recipe.lr * given["batch"] / recipe.batch
     changes |= schedule_changes(given, recipe, getattr(flags, "schedule_factor", None) or 1)
     return checked(recipe | changes)

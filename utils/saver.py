@@ -19,6 +19,7 @@ try:
 except ImportError:  # Windows has none, and so no lock
     fcntl = None
 
+SAVE_FOLDER = Path("weights")  # where runs are, unless another folder is named
 LOCK = ".lock"  # is in every folder of a run, and nowhere else
 # What a run that ended before its first checkpoint leaves behind.
 OWN_FILES = {"recipe.json", "log.jsonl", "curves.png", LOCK, OWN_MARK}
@@ -65,19 +66,23 @@ def checkpoint_to_resume(parent, name, path):
     if path:
         path = Path(path)
         return path / "last.pth" if path.is_dir() else path
-    found = sorted(parent.glob(f"{name or '*'}/last.pth"), key=os.path.getmtime)
+    # The user's name is no pattern.
+    found = [parent / name / "last.pth"] if name else [*parent.glob("*/last.pth")]
+    found = sorted(filter(Path.exists, found), key=os.path.getmtime)
     if not found:
         raise UserError(f"nothing to resume: no {parent / (name or '*') / 'last.pth'}")
     return found[-1]
 
 
 def folder_to_resume(path, parent, name, default):
-    """The folder in which a run goes on: that of its checkpoint, or a new one if the checkpoint was
-    copied elsewhere, where the other files may be the user's."""
-    if (path.parent / LOCK).is_file():
+    """The folder in which a run goes on: that of its checkpoint; or a new one, if another was asked
+    for, or if the checkpoint was copied elsewhere, where the other files may be the user's."""
+    before = path.parent.resolve()
+    is_same_parent = parent == SAVE_FOLDER or parent.resolve() == before.parent
+    if (before / LOCK).is_file() and is_same_parent and name in (None, before.name):
         return path.parent
     folder = new_folder(parent, name, default)
-    print(f"{path.parent} is not the folder of a run, so this one goes on in {folder}")
+    print(f"{path.parent} stays as it is, and the run goes on in {folder}")
     return folder
 
 

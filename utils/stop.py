@@ -91,7 +91,9 @@ class Stop(AbstractContextManager):
 
     def exit_code(self, iteration, last):
         """Say after which iteration a run was stopped, and how to go on -> its exit code."""
-        go_on = f"go on with: python train.py --resume {last}"
+        go_on = "nothing was saved"
+        if last.exists():
+            go_on = f"go on with: python train.py --resume {last}"
         if self.loader_died:
             raise UserError(f"{LOADER_DIED}, after iteration {iteration}; {go_on}")
         print(f"stopped after iteration {iteration}; {go_on}")
