@@ -251,12 +251,12 @@ def checked(recipe, origin=""):
         raise UserError(f"{shown}: {recipe.model} needs {needed}")
     if max(recipe.pixel_mean, default=0) > 255:
         raise UserError(f"{label(origin, 'pixel_mean')} {recipe.pixel_mean}: must be at most 255")
-    if recipe.head_norm == "group" and recipe.channels % 32:
-        raise UserError(f"{label(origin, 'channels')} {recipe.channels}: must be a multiple of 32")
+    # Each of GroupNorm's 32 groups needs two values, also of a map of a single cell.
+    if recipe.head_norm == "group" and recipe.channels not in range(64, 1 << 14, 32):
+        raise UserError(f"{label(origin, 'channels')} {recipe.channels}: must be 64, 96, 128, ...")
     if recipe.batch % recipe.accumulate:
         raise UserError(
-            f"--batch {recipe.batch} cannot be cut into --accumulate {recipe.accumulate} "
-            "equal parts"
+            f"--batch {recipe.batch} is no multiple of --accumulate {recipe.accumulate}"
         )
     return recipe
 
