@@ -48,27 +48,30 @@ DATASETS = ("shapes", *FORMATS, "auto")
 def read_records(recipe, classes=None):
     """The classes, the training records, and the validation records or None.
 
-    Give the classes of a detector, in its order, if it has been trained already.
+    Give the classes of a detector, in its order, if it has been trained already; none of them has
+    to be there.
     """
     source = usable_source(recipe)
     splits, notes = choose_splits(source.splits, recipe.val_share)
     source.notes += notes
     if len(splits["train"] + splits["val"]) <= MAX_COMPARED:
         source.notes += alike_note(fingerprints(splits["val"]), fingerprints(splits["train"]))
-    if classes and not recipe.classes:
-        unknown = [name for name in select_classes(source) if name not in classes]
+    if not classes:
+        classes = select_classes(source, list(recipe.classes))
+    elif not recipe.classes:
+        found = [name for name in object_names(source.splits) if name in source.classes]
+        unknown = [name for name in found if name not in classes]
         if unknown:
             raise UserError(
                 f"{place(recipe)} has classes that the checkpoint does not know: "
                 f"{', '.join(unknown)}; it knows {', '.join(classes)}"
             )
-    classes = select_classes(source, list(classes or recipe.classes))
     train_records = pack(splits["train"], classes, source.category_ids, source.notes)
     problem = without_objects(train_records)
     if problem:
         raise UserError(f"{place(recipe)}: {problem}")
     val_records = pack(splits["val"], classes, source.category_ids)
-    return classes, train_records, val_records if len(val_records) else None
+    return list(classes), train_records, val_records if len(val_records) else None
 
 
 def read_eval_records(recipe, split, classes):
