@@ -88,7 +88,7 @@ def read_eval_records(recipe, split, classes):
         raise UserError(f"no split {split!r} in {place(recipe)}; there are {', '.join(there)}, all")
     entries = of_classes(entries, match_classes(source, recipe, list(classes)))
     # Objects of a class that the dataset does not list may be there without being annotated.
-    listed = recipe.classes or source.classes
+    listed = {*source.classes, *source.other_classes} & {*(recipe.classes or source.classes)}
     ignored = tuple(label for label, name in enumerate(classes) if name not in listed)
     notes = list(source.notes)
     if ignored:

@@ -144,3 +144,10 @@ def test_a_checkpoint_need_not_know_classes_of_voc_that_no_object_has(tmp_path):
     recipe = RECIPES["shapes"] | dict(dataset="voc", root=str(tmp_path))
     assert read_records(recipe)[0] == list(CLASSES)
     assert read_records(recipe, list(CLASSES[:15]))[0] == list(CLASSES[:15])
+
+
+def test_detections_of_a_class_that_the_data_do_not_list_are_left_out_whatever_was_typed(tmp_path):
+    write_coco(tmp_path, [[(10, 20, 30, 40, 0)]] * 6, names=("cat",), ids=(1,))
+    for typed in ((), ("cat",), ("cat", "dog")):
+        recipe = RECIPES["shapes"] | dict(dataset="coco", root=str(tmp_path), classes=typed)
+        assert eval_dataset(recipe, "all", ["cat", "dog"]).records.ignored_labels == (1,)
