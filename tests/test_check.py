@@ -87,6 +87,17 @@ def test_every_wrong_file_is_one_line(spoilt):
     assert "duplicates, the same picture: " in printed and "5.jpg" in printed
 
 
+def test_a_bad_image_that_is_not_trained_on_is_a_problem_as_for_a_training(tmp_path):
+    for split in ("train", "val", "test"):
+        write_coco(tmp_path, OBJECTS, split=split)
+    write_image(tmp_path / "test2017/0.jpg", seed=2000)
+    (tmp_path / "test2017/1.jpg").write_text("text")
+    flags = ("--root", tmp_path, "--weights", "none")
+    assert "test2017/1.jpg: not a readable" in run_script("train.py", *flags, code=2)
+    printed = run_script("tools/check.py", *flags, code=1)
+    assert "test2017/1.jpg: not a readable" in printed and "\n1 problem\n" in printed
+
+
 def test_a_smaller_copy_in_the_other_split_is_named(tmp_path):
     write_coco(tmp_path, OBJECTS, height=128, width=192)
     write_coco(tmp_path, OBJECTS[:2], split="val")

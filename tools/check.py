@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.checks import examine
+from data.checks import examine, unreadable_images
 from data.dataset import Dataset
 from data.reading import read_source, select_classes, without_objects
 from data.records import pack
@@ -43,7 +43,7 @@ def main():
     useless = options.without_effect(flags, recipe)
     print(reason, *useless, describe_recipe(recipe), *source.notes, *notes, sep="\n")
 
-    problems = list(source.problems)
+    problems = [*source.problems, *problems_elsewhere(source, splits)]
     pictures = {}
     sheet_dataset = None
     for split in ("train", "val"):
@@ -70,6 +70,14 @@ def main():
     if sheet_dataset:
         draw.save_picture(flags.sheet, training_sheet(sheet_dataset))
     return 1 if problems else 0
+
+
+def problems_elsewhere(source, splits):
+    """The problems of images that are neither in train nor in val: training refuses those, too."""
+    examined = {str(entry.path) for split in ("train", "val") for entry in splits[split]}
+    entries = [entry for part in source.splits.values() for entry in part]
+    sizes = {str(entry.path): entry.size for entry in entries if str(entry.path) not in examined}
+    return unreadable_images(sizes, decode=True).values()
 
 
 def parse_flags():
