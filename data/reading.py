@@ -145,6 +145,12 @@ def place(recipe):
     return Path(recipe.annotations or recipe.root or f"data/{recipe.dataset}")
 
 
+def must_be_outside(path, recipe):
+    """An error where a file or folder that would be written lies in the dataset; None is none."""
+    if path is not None and Path(path).resolve().is_relative_to(place(recipe).resolve()):
+        raise UserError(f"{path} lies in the dataset, of which it would become a part")
+
+
 def read_folder(name, root):
     """The Source of a folder in the format of this name; with "auto", the format is recognised.
 

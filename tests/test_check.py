@@ -98,6 +98,13 @@ def test_a_bad_image_that_is_not_trained_on_is_a_problem_as_for_a_training(tmp_p
     assert "test2017/1.jpg: not a readable" in printed and "\n1 problem\n" in printed
 
 
+def test_a_sheet_does_not_become_an_image_of_the_dataset(tmp_path):
+    write_coco(tmp_path, OBJECTS)
+    flags = ("--root", tmp_path, "--sheet", tmp_path / "sheet.jpg")
+    assert "lies in the dataset" in run_script("tools/check.py", *flags, code=2)
+    assert not (tmp_path / "sheet.jpg").exists()
+
+
 def test_a_smaller_copy_in_the_other_split_is_named(tmp_path):
     write_coco(tmp_path, OBJECTS, height=128, width=192)
     write_coco(tmp_path, OBJECTS[:2], split="val")

@@ -13,7 +13,7 @@ import numpy as np
 
 from data.checks import examine, unreadable_images
 from data.dataset import Dataset
-from data.reading import read_source, select_classes, without_objects
+from data.reading import must_be_outside, read_source, select_classes, without_objects
 from data.records import pack
 from data.splits import choose_splits
 from data.summary import summary
@@ -33,6 +33,7 @@ def main():
     must_be_new(flags.sheet)
     device = parallel.start(flags.device)
     asked = asked_recipe(flags)
+    must_be_outside(flags.sheet, asked)
     # The priors of COCO's weights are those of the recipes, so there is no need to fetch them now.
     weights = Weights({}) if asked.weights == "coco" else find_weights(asked)
     source = read_source(asked)
