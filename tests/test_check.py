@@ -47,12 +47,12 @@ def test_the_sheet_shows_as_little_augmentation_as_a_short_training_has(tmp_path
 def test_it_describes_the_training_that_will_be_and_names_its_recipe_first(tmp_path):
     write_coco(tmp_path / "data", OBJECTS)
     flags = ("--root", tmp_path / "data", "--weights", "none", "--device", "cpu")
-    flags += ("--momentum", "0.8")
+    flags += ("--momentum", "0.8", "--jitter", "256", "352")
     checked = run_script("tools/check.py", *flags).splitlines()
     run = ("--iters", "1", "--batch", "1", "--workers", "0")
     trained = run_script("train.py", *flags, *run, "--save-folder", tmp_path).splitlines()
     assert "retinanet_scratch: own data on a machine without a GPU" in checked[0]
-    sizes = "objects are 173 to 173 px large as the network sees them, half of them over 173"
+    sizes = "objects are 191 to 191 px large as the network sees them, half of them over 191"
     useless = "--momentum has no effect: it is for sgd only"
     assert {checked[0], sizes, useless} <= set(checked) & set(trained)
 

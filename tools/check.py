@@ -52,10 +52,11 @@ def main():
         if not len(records):
             print(f"\n{split}\nno images")
             continue
-        plain = Dataset(classes, records, build_transform(recipe))
+        is_augmented = recipe.augment and split == "train"
+        dataset = Dataset(classes, records, build_transform(recipe, is_augmented))
         unreadable, notes = examine(records, pictures)
         problems += [*records.problems, *unreadable.values()]
-        print(f"\n{split}", *summary(plain, build_levels(recipe)), *notes, sep="\n")
+        print(f"\n{split}", *summary(dataset, build_levels(recipe)), *notes, sep="\n")
         if split == "train" and flags.sheet:
             readable = [i for i in range(len(records)) if i not in unreadable]
             sheet_dataset, _ = make_datasets(recipe, classes, records.subset(readable), None)
@@ -65,7 +66,7 @@ def main():
         if problem:
             problems.append(f"train: {problem}")
         else:
-            print(fitted_recipe(recipe, plain, bool(weights.classes))[1])
+            print(fitted_recipe(recipe, dataset, bool(weights.classes))[1])
     # Drawing can take long or fail, so the problems are listed before.
     print("", *problems, counted(len(problems), "problem"), sep="\n")
     if sheet_dataset:
