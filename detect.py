@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from data.reading import must_be_outside
 from data.text import UserError
 from data.write import WRITERS, write_dataset
 from published.detector import Detector
@@ -114,6 +115,7 @@ def annotated_dataset(flags, detector):
     if not (flags.dataset or flags.root or flags.annotations):
         return None
     recipe = with_flags(detector.recipe, flags)
+    must_be_outside(flags.output if flags.labels else None, recipe)
     return eval_dataset(recipe, flags.split or "all", detector.classes)
 
 

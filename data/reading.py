@@ -48,27 +48,30 @@ DATASETS = ("shapes", *FORMATS, "auto")
 def read_records(recipe, classes=None):
     """The classes, the training records, and the validation records or None.
 
-    Give the classes of a detector, in its order, if it has been trained already.
+    Give the classes of a detector, in its order, if it has been trained already; none of them has
+    to be there.
     """
     source = usable_source(recipe)
     splits, notes = choose_splits(source.splits, recipe.val_share)
     source.notes += notes
     if len(splits["train"] + splits["val"]) <= MAX_COMPARED:
         source.notes += alike_note(fingerprints(splits["val"]), fingerprints(splits["train"]))
-    if classes and not recipe.classes:
-        unknown = [name for name in select_classes(source) if name not in classes]
+    if not classes:
+        classes = select_classes(source, list(recipe.classes))
+    elif not recipe.classes:
+        found = [name for name in object_names(source.splits) if name in source.classes]
+        unknown = [name for name in found if name not in classes]
         if unknown:
             raise UserError(
                 f"{place(recipe)} has classes that the checkpoint does not know: "
                 f"{', '.join(unknown)}; it knows {', '.join(classes)}"
             )
-    classes = select_classes(source, list(classes or recipe.classes))
     train_records = pack(splits["train"], classes, source.category_ids, source.notes)
     problem = without_objects(train_records)
     if problem:
         raise UserError(f"{place(recipe)}: {problem}")
     val_records = pack(splits["val"], classes, source.category_ids)
-    return classes, train_records, val_records if len(val_records) else None
+    return list(classes), train_records, val_records if len(val_records) else None
 
 
 def read_eval_records(recipe, split, classes):
@@ -85,7 +88,7 @@ def read_eval_records(recipe, split, classes):
         raise UserError(f"no split {split!r} in {place(recipe)}; there are {', '.join(there)}, all")
     entries = of_classes(entries, match_classes(source, recipe, list(classes)))
     # Objects of a class that the dataset does not list may be there without being annotated.
-    listed = recipe.classes or source.classes
+    listed = {*source.classes, *source.other_classes} & {*(recipe.classes or source.classes)}
     ignored = tuple(label for label, name in enumerate(classes) if name not in listed)
     notes = list(source.notes)
     if ignored:
@@ -140,6 +143,12 @@ def read_source(recipe):
 def place(recipe):
     """The folder or the file that a recipe's dataset is read from."""
     return Path(recipe.annotations or recipe.root or f"data/{recipe.dataset}")
+
+
+def must_be_outside(path, recipe):
+    """An error where a file or folder that would be written lies in the dataset; None is none."""
+    if path is not None and Path(path).resolve().is_relative_to(place(recipe).resolve()):
+        raise UserError(f"{path} lies in the dataset, of which it would become a part")
 
 
 def read_folder(name, root):

@@ -95,9 +95,9 @@ def apart_from_test(train, test):
 def train_val_split(entries, val_share=VAL_SHARE):
     """Hold out a share of the images for validation -> train, val.
 
-    A hash of an image's name decides: it is the same on every computer, and images that are added
-    later move none to the other side. Copies of one image stay together, and so do frames of a
-    video that follow each other.
+    A hash of an image's name decides, which is the same on every computer. Copies of one image stay
+    together, and so do frames of a video that follow each other. Images that are added later move
+    others to the other side only if they are copies of them or frames of the same video.
     """
     groups = group_copies(entries)
     if len(groups) < 2:

@@ -21,7 +21,7 @@ def summary(dataset, levels):
     classes = dataset.classes
     real = ~records.ignore
     counts = np.bincount(records.labels[real], minlength=len(classes))
-    per_image = np.diff(records.offsets)
+    per_image = np.diff(np.concatenate([[0], np.cumsum(real)])[records.offsets])
     ignored, empty = (~real).sum(), (per_image == 0).sum()
     yield (
         f"{counted(len(records), 'image')}, {counted(counts.sum(), 'object')} of "

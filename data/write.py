@@ -94,7 +94,7 @@ def write_yolo(folder, classes, parts):
             for (left, top, right, bottom), label, *_ in objects_of(records, index):
                 x, y = (left + right) / 2 / width, (top + bottom) / 2 / height
                 w, h = (right - left) / width, (bottom - top) / height
-                lines.append(f"{label} {x:.6f} {y:.6f} {w:.6f} {h:.6f}\n")
+                lines.append(f"{label} {x:.12g} {y:.12g} {w:.12g} {h:.12g}\n")
             file = Path(name).with_suffix(".txt").name
             save_text(folder / "labels" / places[split] / file, "".join(lines))
     there = [split for split in ("train", "val", "test") if split in places.values()]

@@ -47,12 +47,12 @@ def test_the_sheet_shows_as_little_augmentation_as_a_short_training_has(tmp_path
 def test_it_describes_the_training_that_will_be_and_names_its_recipe_first(tmp_path):
     write_coco(tmp_path / "data", OBJECTS)
     flags = ("--root", tmp_path / "data", "--weights", "none", "--device", "cpu")
-    flags += ("--momentum", "0.8")
+    flags += ("--momentum", "0.8", "--jitter", "256", "352")
     checked = run_script("tools/check.py", *flags).splitlines()
     run = ("--iters", "1", "--batch", "1", "--workers", "0")
     trained = run_script("train.py", *flags, *run, "--save-folder", tmp_path).splitlines()
     assert "retinanet_scratch: own data on a machine without a GPU" in checked[0]
-    sizes = "objects are 173 to 173 px large as the network sees them, half of them over 173"
+    sizes = "objects are 191 to 191 px large as the network sees them, half of them over 191"
     useless = "--momentum has no effect: it is for sgd only"
     assert {checked[0], sizes, useless} <= set(checked) & set(trained)
 
@@ -85,6 +85,24 @@ def test_every_wrong_file_is_one_line(spoilt):
     ):
         assert words in printed
     assert "duplicates, the same picture: " in printed and "5.jpg" in printed
+
+
+def test_a_bad_image_that_is_not_trained_on_is_a_problem_as_for_a_training(tmp_path):
+    for split in ("train", "val", "test"):
+        write_coco(tmp_path, OBJECTS, split=split)
+    write_image(tmp_path / "test2017/0.jpg", seed=2000)
+    (tmp_path / "test2017/1.jpg").write_text("text")
+    flags = ("--root", tmp_path, "--weights", "none")
+    assert "test2017/1.jpg: not a readable" in run_script("train.py", *flags, code=2)
+    printed = run_script("tools/check.py", *flags, code=1)
+    assert "test2017/1.jpg: not a readable" in printed and "\n1 problem\n" in printed
+
+
+def test_a_sheet_does_not_become_an_image_of_the_dataset(tmp_path):
+    write_coco(tmp_path, OBJECTS)
+    flags = ("--root", tmp_path, "--sheet", tmp_path / "sheet.jpg")
+    assert "lies in the dataset" in run_script("tools/check.py", *flags, code=2)
+    assert not (tmp_path / "sheet.jpg").exists()
 
 
 def test_a_smaller_copy_in_the_other_split_is_named(tmp_path):

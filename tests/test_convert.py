@@ -51,7 +51,7 @@ def test_classes_are_chosen_and_what_is_left_out_is_counted(tmp_path):
     printed = convert(*flags, "--output", tmp_path / "out")
     assert "left out: 1 objects or areas" in printed
     text = (tmp_path / "out/labels/train/0.txt").read_text()
-    assert text == "0 0.210938 0.468750 0.203125 0.312500\n"
+    assert text == "0 0.2109375 0.46875 0.203125 0.3125\n"
 
 
 @pytest.mark.parametrize(

@@ -181,6 +181,10 @@ def test_labels_are_of_images_and_replace_nothing(photos, folder, tmp_path):
     printed = run_script("detect.py", *flags, code=2, cwd=tmp_path)
     assert printed == "error: --labels is for images: save the frames of a video as images first\n"
     assert list(tmp_path.iterdir()) == [photos]
+    write_coco(tmp_path, [[(10, 20, 30, 40, 1)]])
+    flags = (folder / "best.pth", "--root", tmp_path, "--labels", "yolo")
+    printed = run_script("detect.py", *flags, "--output", tmp_path / "new", code=2)
+    assert "new lies in the dataset" in printed and not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from data.text import UserError
 from tests.conftest import write_coco, write_image
 from tests.scripts import run_script
-from utils.files import latest_name, must_be_new, new_name, write
+from utils.files import latest_name, must_be_new, new_name, write, write_new
 
 
 def test_a_file_that_exists_is_kept_unless_it_is_ours(tmp_path):
@@ -17,6 +17,16 @@ def test_a_file_that_exists_is_kept_unless_it_is_ours(tmp_path):
     assert (tmp_path / "new/a.txt").read_text() == "one"
     write(tmp_path / "new/a.txt", "two", replace=True)
     assert (tmp_path / "new/a.txt").read_text() == "two"
+
+
+def test_ctrl_c_leaves_no_half_of_a_new_file(tmp_path):
+    def save(file):
+        file.write(b"half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_new(tmp_path / "a.txt", save)
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_exists_is_refused_before_any_work(tmp_path):

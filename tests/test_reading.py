@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import train
+from data.formats.voc import CLASSES
 from data.reading import read_records, read_source
 from data.text import UserError
 from data.transforms import RetinaNetAugmentation, SSDAugmentation
@@ -119,3 +120,34 @@ def test_a_training_says_which_pictures_of_both_splits_look_alike(tmp_path):
     recipe = RECIPES["retinanet_custom"] | dict(dataset="coco", root=str(tmp_path))
     (note,) = (note for note in read_records(recipe)[1].notes if "look alike" in note)
     assert ": 1, of " in note and "val2017/0.jpg and " in note and "train2017/3.jpg" in note
+
+
+@pytest.mark.parametrize("stored", ((), ("cat", "dog")))
+def test_classes_of_a_checkpoint_may_have_lost_their_objects_but_not_their_names(tmp_path, stored):
+    recipe = RECIPES["shapes"] | dict(dataset="coco", root=str(tmp_path), classes=stored)
+    for listed in (("cat", "dog"), ("cat",)):
+        write_coco(tmp_path, [[(10, 20, 30, 40, 0)]] * 6, names=listed)
+        classes, records, _ = read_records(recipe, ["cat", "dog"])
+        assert classes == ["cat", "dog"] and set(records.labels.tolist()) == {0}
+        assert not any("without any object" in note for note in records.notes)
+    write_coco(tmp_path, [[(10, 20, 30, 40, 0)]] * 6, names=("hound",))
+    with pytest.raises(UserError, match="hound; it knows cat, dog|no object of any class"):
+        read_records(recipe, ["cat", "dog"])
+
+
+def test_a_checkpoint_need_not_know_classes_of_voc_that_no_object_has(tmp_path):
+    for i, name in enumerate(CLASSES[:15]):
+        write_image(tmp_path / f"{i}.jpg", seed=i)
+        box = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>30</xmax><ymax>30</ymax></bndbox>"
+        item = f"<object><name>{name}</name>{box}</object>"
+        (tmp_path / f"{i}.xml").write_text(f"<annotation>{item}</annotation>")
+    recipe = RECIPES["shapes"] | dict(dataset="voc", root=str(tmp_path))
+    assert read_records(recipe)[0] == list(CLASSES)
+    assert read_records(recipe, list(CLASSES[:15]))[0] == list(CLASSES[:15])
+
+
+def test_detections_of_a_class_that_the_data_do_not_list_are_left_out_whatever_was_typed(tmp_path):
+    write_coco(tmp_path, [[(10, 20, 30, 40, 0)]] * 6, names=("cat",), ids=(1,))
+    for typed in ((), ("cat",), ("cat", "dog")):
+        recipe = RECIPES["shapes"] | dict(dataset="coco", root=str(tmp_path), classes=typed)
+        assert eval_dataset(recipe, "all", ["cat", "dog"]).records.ignored_labels == (1,)

@@ -7,7 +7,7 @@ from data.transforms import Resize, Stretch
 from layers.boxes import iou
 from layers.priors import pyramid_priors
 from retinanet import prior_levels
-from tests.conftest import read_split, write_coco
+from tests.conftest import make_records, read_split, write_coco
 
 OBJECTS = [[(10, 20, 30, 40, 1)], [], [(0, 0, 50, 50, 0), (5, 5, 9, 9, 1)]]
 LEVELS = prior_levels()
@@ -28,6 +28,15 @@ def test_the_summary_counts_and_advises(tmp_path):
     text = "\n".join(summary.summary(dataset, LEVELS))
     assert text.startswith("3 images, 3 objects of 2 classes; at most 2 in an image, none in 1\n")
     assert "cat 1  dog 2" in text and "3 to 17, have gaps" in text and "advice" in text
+
+
+def test_objects_to_ignore_are_not_counted_in_their_images():
+    crowd = (1, 1, 30, 30, "cat", True)
+    cat = (1, 1, 30, 30, "cat")
+    records = make_records([((64, 96), [crowd, (9, *crowd[1:])]), ((64, 96), [cat])])
+    first = next(summary.summary(Dataset(["cat"], records, Resize(64, 96)), LEVELS))
+    expected = "2 images, 1 object of 1 class, 2 to ignore; at most 1 in an image, none in 1"
+    assert first == expected
 
 
 def test_classes_without_objects_are_counted_and_many_classes_take_short_lines(tmp_path):

@@ -240,6 +240,16 @@ def test_a_box_of_a_pixel_is_still_there(form, tmp_path):
     assert len(pack(again.splits["all"], ["dot"]).boxes) == 5
 
 
+def test_no_box_of_a_pixel_is_lost_in_yolo_s_format(tmp_path):
+    for width in (333, 640, 1920):
+        write_image(tmp_path / f"{width}.png", height=64, width=width)
+        objects = [Object(x, 10, x + 1, 60, "line") for x in range(5, width, 7)]
+        records = pack([Entry(str(tmp_path / f"{width}.png"), (64, width), 0, objects)], ["line"])
+        again = write_and_read(tmp_path / f"{width}", "yolo", ["line"], dict(all=records))
+        again = pack(again.splits["all"], ["line"])
+        np.testing.assert_array_equal(again.boxes, records.boxes)
+
+
 @formats
 def test_a_missing_image_is_one_error_and_leaves_nothing(form, tmp_path):
     records = make_records([((64, 96), [(1, 2, 30, 40, "cat")])])

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from data.checks import examine
+from data.checks import examine, unreadable_images
 from data.dataset import Dataset
-from data.reading import read_source, select_classes, without_objects
+from data.reading import must_be_outside, read_source, select_classes, without_objects
 from data.records import pack
 from data.splits import choose_splits
 from data.summary import summary
@@ -33,6 +33,7 @@ def main():
     must_be_new(flags.sheet)
     device = parallel.start(flags.device)
     asked = asked_recipe(flags)
+    must_be_outside(flags.sheet, asked)
     # The priors of COCO's weights are those of the recipes, so there is no need to fetch them now.
     weights = Weights({}) if asked.weights == "coco" else find_weights(asked)
     source = read_source(asked)
@@ -43,7 +44,7 @@ def main():
     useless = options.without_effect(flags, recipe)
     print(reason, *useless, describe_recipe(recipe), *source.notes, *notes, sep="\n")
 
-    problems = list(source.problems)
+    problems = [*source.problems, *problems_elsewhere(source, splits)]
     pictures = {}
     sheet_dataset = None
     for split in ("train", "val"):
@@ -51,10 +52,11 @@ def main():
         if not len(records):
             print(f"\n{split}\nno images")
             continue
-        plain = Dataset(classes, records, build_transform(recipe))
+        is_augmented = recipe.augment and split == "train"
+        dataset = Dataset(classes, records, build_transform(recipe, is_augmented))
         unreadable, notes = examine(records, pictures)
         problems += [*records.problems, *unreadable.values()]
-        print(f"\n{split}", *summary(plain, build_levels(recipe)), *notes, sep="\n")
+        print(f"\n{split}", *summary(dataset, build_levels(recipe)), *notes, sep="\n")
         if split == "train" and flags.sheet:
             readable = [i for i in range(len(records)) if i not in unreadable]
             sheet_dataset, _ = make_datasets(recipe, classes, records.subset(readable), None)
@@ -64,12 +66,20 @@ def main():
         if problem:
             problems.append(f"train: {problem}")
         else:
-            print(fitted_recipe(recipe, plain, bool(weights.classes))[1])
+            print(fitted_recipe(recipe, dataset, bool(weights.classes))[1])
     # Drawing can take long or fail, so the problems are listed before.
     print("", *problems, counted(len(problems), "problem"), sep="\n")
     if sheet_dataset:
         draw.save_picture(flags.sheet, training_sheet(sheet_dataset))
     return 1 if problems else 0
+
+
+def problems_elsewhere(source, splits):
+    """The problems of images that are neither in train nor in val: training refuses those, too."""
+    examined = {str(entry.path) for split in ("train", "val") for entry in splits[split]}
+    entries = [entry for part in source.splits.values() for entry in part]
+    sizes = {str(entry.path): entry.size for entry in entries if str(entry.path) not in examined}
+    return unreadable_images(sizes, decode=True).values()
 
 
 def parse_flags():

@@ -13,7 +13,7 @@ The images of a dataset are copied, and each stays in its split.
 from dataclasses import fields
 from pathlib import Path
 
-from data.reading import place, select_classes, usable_source
+from data.reading import must_be_outside, place, select_classes, usable_source
 from data.records import pack
 from data.splits import disjoint, merge_repeated
 from data.text import UserError
@@ -77,8 +77,7 @@ def show_checkpoint(flags):
 def convert_dataset(flags):
     """Write a dataset of any format that is read in the format that was asked for."""
     recipe = with_flags(Recipe(), flags)
-    if flags.output.resolve().is_relative_to(place(recipe).resolve()):
-        raise UserError(f"{flags.output} lies in the dataset, of which it would become a part")
+    must_be_outside(flags.output, recipe)
     source = usable_source(recipe)
     classes = select_classes(source, recipe.classes) if recipe.classes else source.classes
     merged, merge_notes = merge_repeated(source.splits)

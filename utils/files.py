@@ -42,14 +42,15 @@ def replace_file(path, save):
 
 
 def write_new(path, save):
-    """Let save(file) write a file that does not exist, to the disk; none is left if it cannot."""
+    """Let save(file) write a file that does not exist, to the disk; none is left if it cannot,
+    or is stopped."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "xb") as file:
         try:
             save(file)
             file.flush()
             os.fsync(file.fileno())
-        except (OSError, RuntimeError):
+        except BaseException:
             with suppress(OSError):
                 path.unlink()
             raise
