@@ -223,6 +223,7 @@ def test_metadata_tell_what_a_program_needs(folder):
     texts = load_detector(folder / "best.onnx").model.session.get_modelmeta().custom_metadata_map
     known = {name: json.loads(text) for name, text in texts.items()}
     assert known["classes"] == ["cat", "dog"] and known["score_threshold"] == 0.0
+    assert known["show_threshold"] == 0.5, "as in detect.py, where the checkpoint stores none"
     assert set(known["resize"]) == {"size", "short_side", "max_size", "divisor", "padding"}
 
 
