@@ -125,10 +125,11 @@ def truth_of(dataset):
     if dataset is None:
         return {}
     records = dataset.records
-    return {
-        path: (records.sizes[i].tolist(), records.boxes[records.objects(i)])
-        for path, i in image_numbers(records).items()
-    }
+    truth = {}
+    for path, i in image_numbers(records).items():
+        rows = records.objects(i)
+        truth[path] = records.sizes[i].tolist(), records.boxes[rows][~records.ignore[rows]]
+    return truth
 
 
 def parse_flags():

@@ -31,6 +31,8 @@ def main():
     must_be_new(flags.output)
     if flags.output.suffix != ".onnx":
         raise UserError(f"{flags.output}: the name of an ONNX file must end with .onnx")
+    if flags.checkpoint.suffix == ".onnx":
+        raise UserError(f"{flags.checkpoint} is an ONNX file already: name its checkpoint")
     if flags.images and not flags.int8:
         raise UserError("--images names the photos for --int8, which is not asked for")
     loaded = load_detector(flags.checkpoint)

@@ -25,8 +25,9 @@ class Detector:
     """detector(image) -> dict of boxes [D, 4], scores [D], labels [D] and names, best first.
 
     An image is a path, a Pillow image, an array [H, W, 3] or a tensor [3, H, W], both RGB of uint8;
-    a list of images gives a list of dicts. Boxes are xyxy in the image's own pixels. names is a
-    list, the others are NumPy arrays.
+    a list of images gives a list of dicts. Boxes are xyxy in the image's own pixels; a file or
+    Pillow image with an EXIF rotation is rotated first. names is a list, the others are NumPy
+    arrays.
 
     path: a checkpoint of any program, or an ONNX file.
     score_threshold: by default, the score with the best F1 on the validation images. A call may

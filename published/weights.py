@@ -42,6 +42,7 @@ class Weights(NamedTuple):
     changes: dict  # the fields of a recipe that they decide
     state: dict = None
     classes: list = None  # that its heads have learned; without heads, None
+    resize: int = None  # the short side of the images that ours were trained on
 
 
 def find_weights(recipe):
@@ -52,7 +53,7 @@ def find_weights(recipe):
     content = checkpoint.read(path)
     if family_of(content) is None and BASE_TENSORS & set(content):
         return Weights({})
-    content, _ = open_checkpoint(path, content)
+    content, family = open_checkpoint(path, content)
     learned = checkpoint.recipe_of(content, path)
     names = BASE_FIELDS if recipe.only_base else DETECTOR_FIELDS
     changes = {name: getattr(learned, name) for name in names}
@@ -64,7 +65,8 @@ def find_weights(recipe):
     if recipe.only_base:
         base = {n: value for n, value in content["model"].items() if n.startswith("base.")}
         return Weights(changes, base)
-    return Weights(changes, content["model"], content["classes"])
+    resize = learned.resize if family == "ours" else None
+    return Weights(changes, content["model"], content["classes"], resize)
 
 
 def load_weights(model, dataset, recipe, weights):

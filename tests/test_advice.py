@@ -123,6 +123,13 @@ def test_the_costliest_errors_are_named(keep, guesses, kind):
     assert f"kind {kind!r} cost most" in sentences([guesses] * 9, keep=keep)[-1]
 
 
+def test_a_larger_box_weight_than_the_run_s_is_advised():
+    evaluation = evaluated([RIGHT] * 9, moved=(8, 8))[1]
+    for weight in (1, 4):
+        sentence = advice_on_errors(evaluation, RECIPE | dict(box_weight=weight))
+        assert f"try --box-weight {2 * weight}, " in sentence
+
+
 def test_only_flags_that_have_an_effect_on_the_detector_are_advised():
     for name, flags in (
         ("retinanet_custom", "try --resize 1280 --max-size 2134, or --finest-stride 4"),

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 import detect
+from data.dataset import Dataset
 from data.reading import read_folder
 from data.write import WRITERS
-from tests.conftest import write_coco, write_image
+from tests.conftest import read_split, write_coco, write_image
 from tests.scripts import run_script
 from tests.test_detector import save_random_detector
 from tests.test_media import write_video
@@ -68,6 +69,14 @@ def test_the_truth_is_drawn_in_white(folder, tmp_path, monkeypatch):
     plain = cv2.imread(str(folder / "set/val2017/0.jpg")).astype(int)
     assert drawn[10, 12:28].min() > 200, "the upper side of the first object"
     assert np.abs(drawn[40:, :40] - plain[40:, :40]).mean() < 10
+
+
+def test_ignored_objects_are_no_truth(tmp_path):
+    write_coco(tmp_path, [[(10, 10, 20, 20, 0), (50, 20, 30, 30, 1)]])
+    dataset = Dataset(*read_split("coco", tmp_path), None)
+    dataset.records.ignore[0] = True
+    ((_, boxes),) = detect.truth_of(dataset).values()
+    assert boxes.tolist() == [[50, 20, 80, 50]]
 
 
 def test_labels_and_truth_of_a_photo_that_was_annotated_before_rotation_fit(tmp_path, monkeypatch):

@@ -213,10 +213,17 @@ def test_int8_is_scaled_to_training_images_as_the_detector_sees_them(tmp_path, m
     assert len(export.calibration_batches(loaded, tmp_path / "train2017")) == 2
 
 
+def test_an_onnx_file_is_not_exported_again(folder, tmp_path):
+    printed = run_script("export.py", folder / "best.onnx", tmp_path / "again.onnx", code=2)
+    assert printed.count("\n") == 1 and "best.onnx is an ONNX file already" in printed
+    assert not (tmp_path / "again.onnx").exists()
+
+
 def test_metadata_tell_what_a_program_needs(folder):
     texts = load_detector(folder / "best.onnx").model.session.get_modelmeta().custom_metadata_map
     known = {name: json.loads(text) for name, text in texts.items()}
     assert known["classes"] == ["cat", "dog"] and known["score_threshold"] == 0.0
+    assert known["show_threshold"] == 0.5, "as in detect.py, where the checkpoint stores none"
     assert set(known["resize"]) == {"size", "short_side", "max_size", "divisor", "padding"}
 
 

@@ -18,6 +18,17 @@ def dataset_of(folder):
     return Dataset(*read_split("coco", folder), None)
 
 
+def test_ignored_objects_are_not_drawn_as_truth(tmp_path):
+    dataset = dataset_of(tmp_path)
+    detections = {image: detected() for image in range(3)}
+    sheet = pictures.prediction_sheet(dataset, detections, 0.5)
+    dataset.records.ignore[0] = True
+    without = pictures.prediction_sheet(dataset, detections, 0.5)
+    dataset.records.boxes[0] = 0
+    assert (sheet != without).any()
+    assert (without == pictures.prediction_sheet(dataset, detections, 0.5)).all()
+
+
 def test_the_most_certain_come_first_and_one_of_an_image(tmp_path):
     dataset = dataset_of(tmp_path)
     alarms = detected((70, 2, 90, 12, 0.9, 0), (2, 50, 12, 60, 0.8, 0))

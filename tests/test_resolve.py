@@ -20,11 +20,13 @@ from utils.recipes import RECIPES
 COCO = ["person", "toothbrush", "hair drier", *(f"class {i}" for i in range(77))]
 
 
-def fitted(*arguments, classes=("a", "b"), images=300, learned=None, known=None, has_gpu=True):
+def fitted(
+    *arguments, classes=("a", "b"), images=300, learned=None, known=None, side=None, has_gpu=True
+):
     flags = options.train_parser("").parse(arguments)
     device = torch.device("cuda" if has_gpu else "cpu")
     asked = resolve.asked_recipe(flags)
-    weights = Weights(learned or {}, None, known)
+    weights = Weights(learned or {}, None, known, side)
     return resolve.resolve_recipe(flags, asked, list(classes), images, device, weights)
 
 
@@ -158,6 +160,14 @@ def test_priors_of_a_detector_are_fitted_where_its_classes_are_others_or_if_aske
     assert not fitted(*loaded, "--no-fit-priors", **others)[0].fit_priors
     assert not fitted(*loaded, **same)[0].fit_priors
     assert fitted(*loaded, "--fit-priors", **same)[0].fit_priors
+
+
+def test_priors_of_a_run_with_images_of_another_size_are_fitted():
+    loaded = ("--root", "mine", "--weights", "w.pth")
+    ours = dict(learned=dict(model="retinanet"), known=["a", "b"], side=640)
+    assert not fitted(*loaded, **ours)[0].fit_priors
+    assert fitted(*loaded, "--resize", "960", **ours)[0].fit_priors
+    assert not fitted(*loaded, "--resize", "960", "--no-fit-priors", **ours)[0].fit_priors
 
 
 def test_a_file_of_a_base_alone_has_no_priors_so_they_are_fitted(monkeypatch):

@@ -1,9 +1,9 @@
 import pytest
 
 from data.dataset import Dataset
-from tests.conftest import make_records
+from tests.conftest import make_records, read_split, write_coco
 from tests.test_metrics import detected
-from utils.evaluation.suspects import find_suspects
+from utils.evaluation.suspects import Suspect, find_suspects, suspect_cell
 
 CAT, DOG = (0, 0, 40, 40, "cat"), (50, 50, 90, 90, "dog")
 
@@ -50,3 +50,14 @@ def test_forgotten_and_wrong_boxes_take_turns():
 
 def test_an_image_without_boxes_and_detections_has_no_suspect():
     assert suspects([]) == [] and suspects([], (0, 0, 9, 9, 0.2, 0)) == []
+
+
+def test_ignored_objects_are_not_drawn_among_the_annotated(tmp_path):
+    write_coco(tmp_path, [[(5, 5, 20, 20, 0), (50, 20, 30, 30, 1)]])
+    dataset = Dataset(*read_split("coco", tmp_path), None)
+    suspect = Suspect(0, dataset.records.boxes[0], "cat", "nothing", 1.0)
+    before = suspect_cell(dataset, suspect)
+    dataset.records.boxes[1] = (0, 0, 30, 30)
+    assert (suspect_cell(dataset, suspect) != before).any()
+    dataset.records.ignore[1] = True
+    assert (suspect_cell(dataset, suspect) == before).all()

@@ -2,9 +2,11 @@
 
 import torch
 
-from published.weights import load_matching
+from published.weights import find_weights, load_matching
 from retinanet import RetinaNet, prior_levels
 from ssd import SSD
+from tests.test_detector import save_random_detector
+from utils.recipes import RECIPES
 
 EIGHTY = [f"class {i}" for i in range(80)]
 
@@ -17,6 +19,12 @@ def rows(model, classes, name):
     """The weights of one class: [S, channels, 3, 3]."""
     weight = model.class_head.last.weight
     return weight.view(-1, len(classes), *weight.shape[1:])[:, classes.index(name)]
+
+
+def test_a_checkpoint_of_ours_tells_the_size_of_its_images(tmp_path):
+    save_random_detector(tmp_path / "best.pth", resize=96)
+    recipe = RECIPES["retinanet_custom"] | dict(weights=str(tmp_path / "best.pth"))
+    assert find_weights(recipe).resize == 96
 
 
 def test_the_same_classes_take_everything():

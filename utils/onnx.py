@@ -106,7 +106,7 @@ def metadata(loaded):
         classes=loaded.classes,
         resize=resize,
         score_threshold=recipe.score_threshold,
-        show_threshold=loaded.show_threshold,
+        show_threshold=loaded.show_threshold or 0.5,
         recipe=asdict(recipe | dict(precision="float32")),
         iteration=loaded.iteration,
     )

@@ -56,8 +56,10 @@ def resolve_recipe(flags, asked, classes, num_images, device, weights):
         base, reason = recipe_by_data(base, classes, num_images, device)
         recipe = with_flags(base, flags)
     if weights.classes and flags.fit_priors is None and not flags.recipe:
-        # For the classes that it has learned, a detector needs no other priors.
-        recipe |= dict(fit_priors=not set(classes) <= set(weights.classes))
+        # For classes and sizes that it has learned, a detector needs no other priors.
+        is_learned = set(classes) <= set(weights.classes)
+        is_learned = is_learned and weights.resize in (None, recipe.resize)
+        recipe |= dict(fit_priors=not is_learned)
     recipe = in_iterations(recipe | learned, num_images, flags.warmup)
     return with_whole_paths(recipe), reason
 

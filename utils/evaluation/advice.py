@@ -189,7 +189,7 @@ WHAT_HELPS = {
     "class": "the wrong classes in mistakes.jpg show whether the annotations are right; if they "
     "are, more images of these classes or a longer run would help",
     "box": "the poor boxes in mistakes.jpg show whether the annotated ones are tight; if they are, "
-    "try --box-weight 4, {larger}",
+    "try --box-weight {box_weight:g}, {larger}",
     "duplicate": "try a smaller nms_iou in a recipe of your own",
     "background": "the false alarms in mistakes.jpg show whether the annotations are complete; if "
     "they are, images without objects would help",
@@ -203,5 +203,7 @@ def advice_on_errors(evaluation, recipe):
     kind = max(WHAT_HELPS, key=costs.get)
     if costs[kind] <= COSTLY:
         return None
-    what_helps = WHAT_HELPS[kind].format(larger=larger_view(recipe))
+    what_helps = WHAT_HELPS[kind].format(
+        larger=larger_view(recipe), box_weight=2 * recipe.box_weight
+    )
     return f"errors of the kind {kind!r} cost most, {costs[kind]:.2f} of AP50; {what_helps}"

@@ -40,7 +40,8 @@ def prediction_sheet(dataset, detections, threshold, count=16):
         boxes, labels, scores = (
             detections[index][name][is_shown] for name in ("boxes", "labels", "scores")
         )
-        picture = draw.draw(image, boxes, labels, dataset.classes, scores, target["boxes"])
+        truth = target["boxes"][~target["ignore"]]
+        picture = draw.draw(image, boxes, labels, dataset.classes, scores, truth)
         pictures.append(picture)
     caption = f"white: truth; coloured: detections with a score of at least {threshold:.2f}"
     return draw.sheet(pictures, caption)

@@ -110,7 +110,7 @@ def save_suspects(folder, dataset, evaluation):
 def suspect_cell(dataset, suspect):
     """The picture of a suspect, with the annotated boxes around it in white."""
     image, target = dataset.read(suspect.image)
-    boxes = [(box, draw.WHITE) for box in target["boxes"]]
+    boxes = [(box, draw.WHITE) for box in target["boxes"][~target["ignore"]]]
     boxes.append((suspect.box, draw.colour(0)))
     text = f"{suspect.annotated}; detected: {suspect.detected}"
     return cell(image, suspect.box, boxes, name_of(dataset, suspect.image), text)
