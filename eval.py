@@ -8,7 +8,6 @@ python eval.py best.pth --split train --suspects                 # are the label
 
 from pathlib import Path
 
-from data.reading import place, read_source
 from published.load import load_detector
 from published.weights import checkpoint_path
 from utils import options, parallel
@@ -31,10 +30,9 @@ def main():
     device = parallel.start(flags.device)
     detector = load_detector(flags.checkpoint)
     recipe = with_flags(detector.recipe, flags)
+    # A file of annotations that the user names is evaluated whole.
+    split = flags.split or ("all" if flags.annotations else "val")
     with parallel.rank0_first():
-        # A file of annotations that the user names is evaluated whole.
-        default = "all" if flags.annotations else default_split(recipe, detector.recipe)
-        split = flags.split or default
         dataset = eval_dataset(recipe, split, detector.classes)
     described = conditions(flags.checkpoint, dataset, split, recipe, device, detector.iteration)
     described["notes"] += options.without_effect(flags, recipe)
@@ -52,13 +50,6 @@ def main():
             print(f"{path.stem:16} {path}")
 
 
-def default_split(recipe, trained):
-    """val; all images of other data than those of the training, if they have no val or test."""
-    if place(recipe).resolve() == place(trained).resolve():
-        return "val"
-    return "val" if {"val", "test"} & set(read_source(recipe).splits) else "all"
-
-
 def parse_flags():
     parser = Parser(__doc__)
     parser.add_argument(
@@ -66,7 +57,7 @@ def parse_flags():
     )
     options.add_flags(parser, "data")
     add = parser.add_argument_group("evaluation").add_argument
-    add("--split", help="train, val, test or all (default: val, or all of new data without splits)")
+    add("--split", help="train, val, test or all (default: val, or all with --annotations)")
     add("--batch", "--batch-size", type=int, metavar="N", help="number of images at a time")
     add("--suspects", action="store_true",
         help="also list annotations that look wrong, the strangest first")  # fmt: skip

@@ -6,10 +6,8 @@ import re
 import pytest
 
 from data import shapes
-from eval import default_split
 from tests.conftest import write_coco
 from tests.scripts import run_script
-from utils.recipes import RECIPES
 
 FLAGS = "--resize 64 --batch 4 --workers 0 --iters 30 --eval-every 30 --no-augment --warmup 5"
 
@@ -146,20 +144,3 @@ def test_suspects_are_a_list_and_a_picture(trained, tmp_path):
     assert "not overwritten" in run_script(
         "eval.py", trained, "--suspects", "--output", tmp_path / "out", code=2
     )
-
-
-def test_another_folder_without_splits_is_evaluated_whole(trained, tmp_path):
-    write_coco(tmp_path, [[(10, 10, 20, 20, 0)]] * 10, names=("rectangle", "ellipse"))
-    words, _ = evaluated(trained, "--root", tmp_path)
-    assert (words["split"], words["images"]) == ("all", "10")
-    words, _ = evaluated(trained, "--root", trained.parents[1] / "data")
-    assert (words["split"], words["images"]) == ("val", "12")
-
-
-def test_images_that_were_trained_on_are_not_evaluated_if_their_folder_is_typed_again(tmp_path):
-    write_coco(tmp_path, [[(10, 10, 20, 20, 0)]] * 10)
-    write_coco(tmp_path / "other", [[(10, 10, 20, 20, 0)]] * 10)
-    recipe = RECIPES["shapes"] | dict(dataset="coco", root=str(tmp_path))
-    for root, split in ((tmp_path, "val"), (tmp_path / "annotations/..", "val")):
-        assert default_split(recipe | dict(root=str(root)), recipe) == split
-    assert default_split(recipe | dict(root=str(tmp_path / "other")), recipe) == "all"
