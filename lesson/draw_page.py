@@ -38,7 +38,7 @@ STEPS = dict(
     loss="criterion",
     backward="backward",
     clip="clip_grad_norm_",
-    step="optimizer.step",
+    step="scaler.step",
 )
 
 

@@ -112,7 +112,7 @@ def test_a_step_of_the_iteration_is_a_statement_of_train():
     steps = quote_steps()
     assert list(steps) == ["lr", "zero_grad", "forward", "loss", "backward", "clip", "step"]
     assert steps["clip"].startswith("grad_norm = clip_grad_norm_(")
-    assert "network(images)" in steps["forward"] and steps["step"] == "optimizer.step()"
+    assert "network(images)" in steps["forward"] and steps["step"] == "scaler.step(optimizer)"
 
 
 BOXES, OTHERS = random_boxes(40, seed=0), random_boxes(40, seed=1)
