@@ -46,8 +46,8 @@ def main():
         flags.max_detections,
         changes,
     )
-    dataset = annotated_dataset(flags, detector)
     output = flags.output or new_name(Path("detections"))
+    dataset = annotated_dataset(flags, detector, output)
     if not files and dataset is None:
         raise UserError("name images, folders, videos or the number of a camera")
     files = files or named_files(dataset.records.path(i) for i in range(len(dataset)))
@@ -110,12 +110,12 @@ def draw_and_save(detector, frame, detections):
     frame.save(detector.draw(frame.image, detections, frame.truth))
 
 
-def annotated_dataset(flags, detector):
+def annotated_dataset(flags, detector, output):
     """The dataset whose objects are drawn with the detections, or None if the user names none."""
     if not (flags.dataset or flags.root or flags.annotations):
         return None
     recipe = with_flags(detector.recipe, flags)
-    must_be_outside(flags.output if flags.labels else None, recipe)
+    must_be_outside(output if flags.labels else None, recipe)
     return eval_dataset(recipe, flags.split or "all", detector.classes)
 
 

@@ -81,7 +81,7 @@ def resumed_run(flags, device):
     content = checkpoint.load_training(path)
     before = checkpoint.recipe_of(content, path)
     stored = resolve.resumed_recipe(flags, before)
-    print(f"{path}: goes on after iteration {content['iteration']}")
+    print(f"{path} is of iteration {content['iteration']}")
     with parallel.rank0_first():
         classes, train_records, val_records = read_records(stored, content["classes"])
     recipe = resolve.in_iterations(stored, len(train_records), flags.warmup)
@@ -96,7 +96,7 @@ def resumed_run(flags, device):
     has_best = parallel.broadcast_from_rank0((folder / "best.pth").exists)
     is_comparable = has_best and not resolve.changes_results(before, stored)
     if content["best"] >= 0 and not is_comparable:
-        print("the best result starts anew: none here was measured in the same way")
+        print("no best.pth here was measured in the same way, so the next evaluation is the best")
         content |= dict(best=-1.0, stale=0)
     return recipe, folder, datasets, dict(resumed=content)
 

@@ -48,8 +48,8 @@ DATASETS = ("shapes", *FORMATS, "auto")
 def read_records(recipe, classes=None):
     """The classes, the training records, and the validation records or None.
 
-    Give the classes of a detector, in its order, if it has been trained already; none of them has
-    to be there.
+    Give the classes of a detector, in its order, if it has been trained already; some may have no
+    objects in these data.
     """
     source = usable_source(recipe)
     splits, notes = choose_splits(source.splits, recipe.val_share)
@@ -66,6 +66,9 @@ def read_records(recipe, classes=None):
                 f"{place(recipe)} has classes that the checkpoint does not know: "
                 f"{', '.join(unknown)}; it knows {', '.join(classes)}"
             )
+    absent = [name for name in classes if name not in {*source.classes, *source.other_classes}]
+    if absent:
+        source.notes.append(f"classes that the data do not have: {', '.join(absent)}")
     train_records = pack(splits["train"], classes, source.category_ids, source.notes)
     problem = without_objects(train_records)
     if problem:
@@ -146,8 +149,12 @@ def place(recipe):
 
 
 def must_be_outside(path, recipe):
-    """An error where a file or folder that would be written lies in the dataset; None is none."""
-    if path is not None and Path(path).resolve().is_relative_to(place(recipe).resolve()):
+    """An error where a file or folder that would be written lies in the dataset. path is None where
+    nothing is written."""
+    folder = place(recipe)
+    if folder.is_file() and not recipe.annotations:
+        folder = folder.parent
+    if path is not None and Path(path).resolve().is_relative_to(folder.resolve()):
         raise UserError(f"{path} lies in the dataset, of which it would become a part")
 
 

@@ -148,6 +148,10 @@ def test_a_run_goes_on_in_its_own_folder_unless_another_is_asked_for(saver, tmp_
     path = saver.folder / "last.pth"
     for parent, name in ((SAVE_FOLDER, None), (tmp_path, None), (tmp_path, "run")):
         assert folder_to_resume(path, parent, name, "default") == saver.folder
+    nested = tmp_path / "a/run"
+    nested.mkdir(parents=True)
+    Saver(nested, saver.recipe, ["cat"])
+    assert folder_to_resume(nested / "last.pth", tmp_path, "a/run", "default") == nested
     assert folder_to_resume(path, tmp_path, "second", "default") == tmp_path / "second"
     other = tmp_path / "other"
     assert folder_to_resume(path, other, None, "default") == other / "default"

@@ -2,8 +2,8 @@
 
     python -m tools.check --root my/folder --sheet sheet.jpg
 
-Takes all flags of train.py. The exit code is 1 if there are problems with which training would
-refuse to start.
+Takes all flags of train.py. The exit code is 1 if there are problems; with most of them, training
+would refuse to start.
 """
 
 import argparse
@@ -75,7 +75,8 @@ def main():
 
 
 def problems_elsewhere(source, splits):
-    """The problems of images that are neither in train nor in val: training refuses those, too."""
+    """The problems of images that are neither in train nor in val; training looks at their files,
+    too."""
     examined = {str(entry.path) for split in ("train", "val") for entry in splits[split]}
     entries = [entry for part in source.splits.values() for entry in part]
     sizes = {str(entry.path): entry.size for entry in entries if str(entry.path) not in examined}

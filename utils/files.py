@@ -45,15 +45,17 @@ def write_new(path, save):
     """Let save(file) write a file that does not exist, to the disk; none is left if it cannot,
     or is stopped."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "xb") as file:
-        try:
+    file = open(path, "xb")
+    try:
+        with file:
             save(file)
             file.flush()
             os.fsync(file.fileno())
-        except BaseException:
-            with suppress(OSError):
-                path.unlink()
-            raise
+    except BaseException:
+        # It is closed by now, for Windows deletes no file that is open.
+        with suppress(OSError):
+            path.unlink()
+        raise
 
 
 def no_link(path, flags):

@@ -33,7 +33,8 @@ def precision_of(precision, device):
     if device.type != "cpu" or not torch.cpu._is_avx512_bf16_supported():
         return torch.float32
     # AMD's processors take half as long in bfloat16 as in float32. Intel's need AMX for that, and
-    # take 1.4 to 1.7 times as long without. Older versions of PyTorch do not tell whose it is.
+    # take 1.4 to 1.7 times as long without. Older versions of PyTorch, which do not tell whose it
+    # is, get bfloat16.
     names = getattr(torch.cpu, "get_capabilities", dict)()
     is_intel = "Intel" in names.get("cpu_name", "")
     is_slow = is_intel and not torch.cpu._is_amx_tile_supported()

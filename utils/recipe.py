@@ -252,7 +252,7 @@ def checked(recipe, origin=""):
     if max(recipe.pixel_mean, default=0) > 255:
         raise UserError(f"{label(origin, 'pixel_mean')} {recipe.pixel_mean}: must be at most 255")
     # Each of GroupNorm's 32 groups needs two values, also of a map of a single cell.
-    if recipe.head_norm == "group" and recipe.channels not in range(64, 1 << 14, 32):
+    if recipe.head_norm == "group" and (recipe.channels < 64 or recipe.channels % 32):
         raise UserError(f"{label(origin, 'channels')} {recipe.channels}: must be 64, 96, 128, ...")
     if recipe.batch % recipe.accumulate:
         raise UserError(

@@ -78,8 +78,10 @@ def folder_to_resume(path, parent, name, default):
     """The folder in which a run goes on: that of its checkpoint; or a new one, if another was asked
     for, or if the checkpoint was copied elsewhere, where the other files may be the user's."""
     before = path.parent.resolve()
-    is_same_parent = parent == SAVE_FOLDER or parent.resolve() == before.parent
-    if (before / LOCK).is_file() and is_same_parent and name in (None, before.name):
+    # --save-folder has a default, which says nothing about a checkpoint elsewhere.
+    is_default = parent == SAVE_FOLDER and name in (None, before.name)
+    is_asked_for = is_default or (parent / (name or before.name)).resolve() == before
+    if is_asked_for and (before / LOCK).is_file():
         return path.parent
     folder = new_folder(parent, name, default)
     print(f"{path.parent} stays as it is, and the run goes on in {folder}")

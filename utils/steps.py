@@ -59,8 +59,8 @@ class Plateau:
 
 
 class FiniteCheck:
-    """Notices gradients that are not finite, a few iterations late: to look at those of each would
-    make the program wait for the device.
+    """Notices gradients that are not finite: on a CPU at once, on a GPU some iterations later, for
+    a look at those of each would make the program wait for it.
 
     path(index) names an image's file. scaler is the GradScaler, which leaves out steps in float16.
     """
@@ -82,8 +82,8 @@ class FiniteCheck:
         norms = [values["grad_norm"] for _, _, values in recent]
         if not norms or torch.stack(norms).isfinite().all():
             return
-        # While float16's scale finds its way down, some steps are left out. Gradients that are
-        # infinite at a scale below 1 are not so because of the scale.
+        # While float16's scale finds its way down, some steps are left out. Where it is below 1,
+        # gradients were infinite at a scale of 1, and so not because of the scale.
         if self.scaler.is_enabled() and self.scaler.get_scale() >= 1:
             return
         iteration, indices, values = next(
@@ -112,7 +112,7 @@ def relative_step(optimizer):
     if not steps:
         return torch.zeros(())
     step = torch.stack(steps).norm() / torch.stack(weights).norm()
-    # It is not finite only where the first step was skipped.
+    # It is not finite where a gradient was not, which FiniteCheck reports.
     return step.where(step.isfinite(), 0)
 
 
