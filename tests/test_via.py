@@ -26,7 +26,9 @@ def write(root, *images):
     root.joinpath("via.json").write_text(json.dumps({str(i): x for i, x in enumerate(images)}))
 
 
-@pytest.mark.parametrize("shape, box", zip(SHAPES, BOXES), ids=[shape["name"] for shape in SHAPES])
+@pytest.mark.parametrize(
+    "shape, box", [*zip(SHAPES, BOXES)], ids=[shape["name"] for shape in SHAPES]
+)
 def test_boxes_lie_around_all_shapes(tmp_path, shape, box):
     write(tmp_path, image((shape, dict(kind="cell"))))
     classes, records = read_split("auto", tmp_path)
