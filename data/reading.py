@@ -66,7 +66,8 @@ def read_records(recipe, classes=None):
                 f"{place(recipe)} has classes that the checkpoint does not know: "
                 f"{', '.join(unknown)}; it knows {', '.join(classes)}"
             )
-    absent = [name for name in classes if name not in {*source.classes, *source.other_classes}]
+    annotated = source.annotated_classes()
+    absent = [name for name in classes if name not in annotated]
     if absent:
         source.notes.append(f"classes that the data do not have: {', '.join(absent)}")
     train_records = pack(splits["train"], classes, source.category_ids, source.notes)
@@ -81,7 +82,7 @@ def read_eval_records(recipe, split, classes):
     """The records of one split, for the evaluation of a detector with these classes."""
     source = usable_source(recipe)
     if split == "all":
-        splits = dict(all=unique([entry for part in source.splits.values() for entry in part]))
+        splits = dict(all=unique(source.entries()))
     else:
         splits, notes = choose_splits(source.splits, recipe.val_share)
         source.notes += notes
@@ -91,7 +92,7 @@ def read_eval_records(recipe, split, classes):
         raise UserError(f"no split {split!r} in {place(recipe)}; there are {', '.join(there)}, all")
     entries = of_classes(entries, match_classes(source, recipe, list(classes)))
     # Objects of a class that the dataset does not list may be there without being annotated.
-    listed = {*source.classes, *source.other_classes} & {*(recipe.classes or source.classes)}
+    listed = set(source.annotated_classes()) & set(recipe.classes or source.classes)
     ignored = tuple(label for label, name in enumerate(classes) if name not in listed)
     notes = list(source.notes)
     if ignored:
@@ -106,7 +107,7 @@ def usable_source(recipe):
     With skip_bad, what cannot be read is left out; otherwise it is an error.
     """
     source = read_source(recipe)
-    entries = [entry for part in source.splits.values() for entry in part]
+    entries = source.entries()
     sizes = {str(entry.path): entry.size for entry in entries}
     unreadable = unreadable_images(sizes, decode=recipe.skip_bad)
     source.problems += unreadable.values()
@@ -216,7 +217,7 @@ def select_classes(source, names=None):
     a well-known one.
     """
     if names:
-        known = [*source.classes, *source.other_classes]
+        known = source.annotated_classes()
         unknown = [name for name in names if name not in known]
         if unknown:
             counted = " (--classes takes the names of classes, not their number)"

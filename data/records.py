@@ -54,6 +54,14 @@ class Source:
     notes: list = field(default_factory=list)  # sentences that the user should read
     problems: list = field(default_factory=list)  # a line for each thing that could not be read
 
+    def entries(self):
+        """Those of all splits; an image in two of them is there twice."""
+        return [entry for part in self.splits.values() for entry in part]
+
+    def annotated_classes(self):
+        """All classes that the user may ask for."""
+        return [*self.classes, *self.other_classes]
+
 
 def box_around(x, y):
     """The corners (left, top, right, bottom) of the box around points."""

@@ -78,8 +78,8 @@ def problems_elsewhere(source, splits):
     """The problems of images that are neither in train nor in val; training looks at their files,
     too."""
     examined = {str(entry.path) for split in ("train", "val") for entry in splits[split]}
-    entries = [entry for part in source.splits.values() for entry in part]
-    sizes = {str(entry.path): entry.size for entry in entries if str(entry.path) not in examined}
+    sizes = {str(entry.path): entry.size for entry in source.entries()}
+    sizes = {path: size for path, size in sizes.items() if path not in examined}
     return unreadable_images(sizes, decode=True).values()
 
 
