@@ -18,7 +18,7 @@ from lesson.runs import DATA, RECIPES
 from utils.build import build_collate, build_levels, build_transform
 
 IMAGE = 66  # the example among the validation images
-EXAMPLE = 6  # the example among the objects of that image: a blue ellipse
+EXAMPLE = 6  # the example among the objects of that image: a turquoise ellipse
 NAMES = dict(ssd="SSD300", retinanet="RetinaNet")
 
 

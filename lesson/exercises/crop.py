@@ -16,6 +16,6 @@ def has_overlap(part, boxes, min_iou):
 def keep_objects(part, boxes, labels):
     """The objects whose centre is within the part -> boxes [K, 4], labels [K].
 
-    The boxes are measured from the part's left top corner now, and end at its border.
+    The boxes are measured from the part's top left corner now, and end at its border.
     """
     raise NotImplementedError

@@ -1,4 +1,4 @@
-"""How is a box told relative to a prior, and read back?
+"""How is a box described relative to a prior, and read back?
 
 python -m lesson exercises deltas
 """

@@ -20,7 +20,7 @@ def predict(feature_maps, box_head, class_head, num_classes):
     """Apply both heads to all maps -> box_deltas [B, A, 4], class_logits [B, A, num_classes].
 
     feature_maps is a list of maps [B, channels, H, W], the finest first, as the priors are. A head
-    is a function: it makes [B, S * 4, H, W] or [B, S * num_classes, H, W] of a map.
+    is a function of a map that returns [B, S * 4, H, W] or [B, S * num_classes, H, W].
     """
     raise NotImplementedError
 

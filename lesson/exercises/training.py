@@ -7,8 +7,8 @@ python -m lesson exercises training
 def train(model, criterion, optimizer, batches, learning_rates, max_grad_norm):
     """Train for an iteration with each of the batches -> the list of their losses, as numbers.
 
-    A batch is (images, targets). The model makes box_deltas and class_logits of the images, and
-    criterion(box_deltas, class_logits, targets) makes box_loss and class_loss of them; their sum is
+    A batch is (images, targets). model(images) returns box_deltas and class_logits, and
+    criterion(box_deltas, class_logits, targets) returns box_loss and class_loss; their sum is
     the loss. Each batch has a learning rate for all param_groups of the optimizer. Its gradients,
     and no others, are clipped to the norm max_grad_norm, all of them together, before the step.
 

@@ -1,12 +1,12 @@
 """How do images of different sizes become one tensor?
 
 The largest height and the largest width are rounded up to a multiple of the divisor, so that no
-level of the network has to cut a cell in two. Round up by adding divisor - 1 before whole division:
-what is a multiple already stays as it is. Every image is then written into a corner of its canvas.
+map of the base has to cut a cell in two. Round up by adding divisor - 1 before the integer
+division: what is a multiple already stays as it is. Every image is then written into a corner of its canvas.
 It must be the corner at the top left, for boxes are measured from there. Images have their channels
 last in files and in NumPy, but first in PyTorch; permute moves a dimension, while reshape would
-only cut the same numbers differently. The targets stay a list, since every image has another number
-of objects, often 0.
+only cut the same numbers differently. The targets stay a list, since every image has a different
+number of objects, often 0.
 """
 
 import numpy as np

@@ -5,7 +5,7 @@ object that overlaps it enough will do: if all had to, crowded images would hard
 An object stays if its centre does, which is a compromise: with fewer, half visible objects would be
 learned as background; with more, a few pixels at the border would be called an object. The boxes
 that stay are cut at the part's border and moved, both corners by the same amount, because the new
-image begins at the part's left top corner. The labels go through the same mask, or all names after
+image begins at the part's top left corner. The labels go through the same mask, or all names after
 the first lost object would be wrong.
 """
 

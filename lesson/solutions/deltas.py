@@ -1,4 +1,4 @@
-"""How is a box told relative to a prior, and read back?
+"""How is a box described relative to a prior, and read back?
 
 Both functions begin with centre and size instead of corners. A shift counts in units of the prior's
 size, and a change of size as a logarithm, so that twice as wide and half as wide are equally far

@@ -3,8 +3,8 @@
 The order says it all. backward() adds its gradients to what is there, so zero_grad() must have come
 since the last step. Clipping needs the gradients of all losses, and must come before the step that
 uses them: after backward(), before step(). It measures the norm of all gradients together, so that
-their direction does not change. The learning rate is read by step(), from every group. item() makes
-a number of the loss; with the tensor itself, a list of all losses would keep the memory of all
+their direction does not change. The learning rate is read by step(), from every group. item() turns
+the loss into a number; with the tensor itself, a list of all losses would keep the memory of all
 iterations.
 """
 

@@ -20,7 +20,7 @@ BACKGROUND = -1
 MAX_DETECTIONS = 100  # of an image
 WIDTH, BATCH, LR = 48, 16, 4e-3
 PICTURE = __file__.replace(".py", ".jpg")
-COLOURS = ((60, 180, 255), (200, 200, 40), (220, 80, 220))  # of the classes, blue first
+COLOURS = ((60, 180, 255), (200, 200, 40), (220, 80, 220))  # of the classes; blue, green, red
 
 
 def draw(count, seed, max_objects=8):

@@ -23,7 +23,7 @@ ALPHA, GAMMA, PRIOR_PROBABILITY = 0.25, 2.0, 0.01
 MAX_DETECTIONS, NMS_IOU = 100, 0.5
 WIDTH, BATCH, LR = 48, 16, 4e-3
 PICTURE = __file__.replace(".py", ".jpg")
-COLOURS = ((60, 180, 255), (200, 200, 40), (220, 80, 220))  # of the classes, blue first
+COLOURS = ((60, 180, 255), (200, 200, 40), (220, 80, 220))  # of the classes; blue, green, red
 
 
 def draw(count, seed, max_objects=8):
