@@ -38,6 +38,12 @@ def prior_levels(sizes=(), scales=(), ratios=(), finest=8):
     return tuple(levels)
 
 
+def group_norm(channels):
+    """GroupNorm (Wu & He, 2018, arXiv:1803.08494) of 32 groups, or of fewer, since each needs two
+    values even where a map has a single cell."""
+    return nn.GroupNorm(min(32, channels // 2), channels)
+
+
 class Head(nn.Module):
     """3x3 convolutions, then one that predicts. The same head serves every level (Fig. 3)."""
 
@@ -48,7 +54,7 @@ class Head(nn.Module):
             # A norm has a bias, so a convolution before it needs none.
             conv = nn.Conv2d(channels, channels, 3, padding=1, bias=norm == "none")
             self.convs.append(conv)
-            self.norms.append(nn.GroupNorm(32, channels) if norm == "group" else nn.Identity())
+            self.norms.append(group_norm(channels) if norm == "group" else nn.Identity())
         self.last = nn.Conv2d(channels, out_channels, 3, padding=1)
         for conv in (*self.convs, self.last):
             nn.init.normal_(conv.weight, std=0.01)
@@ -67,6 +73,7 @@ class RetinaNet(nn.Module):
 
     levels are those of layers/priors.py, from stride 8 on as in the paper, or from 4. channels are
     those of the pyramid and the heads, and head_convs the convolutions of a head before the last.
+    base_width is the width of the ResNet.
     norm, which follows each of them, is "none" or "group". p6_from and p7_relu are FPN's.
     prior_probability is what an untrained class head predicts for each class.
     """
@@ -76,6 +83,7 @@ class RetinaNet(nn.Module):
         num_classes,
         depth=50,
         levels=(),
+        base_width=64,
         channels=256,
         head_convs=4,
         norm="none",
@@ -91,7 +99,7 @@ class RetinaNet(nn.Module):
         # mean and std follow from the recipe, so checkpoints need not hold them.
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
-        self.base = ResNet(depth)
+        self.base = ResNet(depth, base_width)
         # How many of the base's maps the pyramid begins with; it adds two.
         self.num_base_maps = len(self.levels) - 2
         base_channels = self.base.channels[-self.num_base_maps :]

@@ -76,10 +76,10 @@ class SSD(nn.Module):
     """VGG-16, a few smaller feature maps after it, and a pair of heads for every map.
 
     num_classes excludes the background. Images are 300 or 512 pixels wide and high: side. levels
-    are Levels of layers/priors.py, by default the paper's. norm is VGG's: "none" or "batch".
+    are Levels of layers/priors.py, by default the paper's. norm and base_width are VGG's.
     """
 
-    def __init__(self, num_classes, side=300, levels=(), norm="none"):
+    def __init__(self, num_classes, side=300, levels=(), norm="none", base_width=64):
         super().__init__()
         self.num_classes = num_classes
         self.levels = levels or prior_levels(side)
@@ -87,11 +87,11 @@ class SSD(nn.Module):
         # mean and std follow from the recipe, so checkpoints need not hold them.
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
-        self.base = VGG(norm)
+        self.base = VGG(norm, base_width)
         # conv4 (conv4_3 in the paper) has larger values than the other maps, so each cell's are
         # normalised to length 1 and multiplied by a learned scale, 20 at first (Sec. 3.1).
-        self.scale = nn.Parameter(torch.full((512,), 20.0))
         channels = [*self.base.channels]
+        self.scale = nn.Parameter(torch.full((channels[0],), 20.0))
         self.extras = nn.ModuleList()
         for out_channels, conv in EXTRAS[side]:
             self.extras.append(extra_layers(channels[-1], out_channels, **conv))

@@ -41,19 +41,28 @@ DEPTHS = {
 
 
 class ResNet(nn.Module):
-    """torchvision's ResNet, with its names, so that its ImageNet weights load as they are.
+    """ResNet with torchvision's names, so that its ImageNet weights load as they are.
 
-    It is v1.5: bottlenecks halve the map in the 3x3 convolution, the authors' in the first 1x1.
+    As there, bottlenecks halve the map in the 3x3 convolution, the authors' in the first 1x1.
+    width is the channels of the first layer, 64 in the paper: all others follow it.
     """
 
-    def __init__(self, depth):
+    def __init__(self, depth, width=64):
         super().__init__()
-        resnet = models.ResNet(*DEPTHS[depth])
-        self.conv1, self.bn1, self.maxpool = resnet.conv1, resnet.bn1, resnet.maxpool
-        self.layer1, self.layer2 = resnet.layer1, resnet.layer2
-        self.layer3, self.layer4 = resnet.layer3, resnet.layer4
+        block, num_blocks = DEPTHS[depth]
+        self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         # Each of c2 to c5 has twice the channels of the one before.
-        self.channels = [resnet.fc.in_features // n for n in (8, 4, 2, 1)]
+        widths = [width, 2 * width, 4 * width, 8 * width]
+        self.channels = [block.expansion * n for n in widths]
+        self.layer1 = make_stage(block, width, widths[0], num_blocks[0], stride=1)
+        self.layer2 = make_stage(block, self.channels[0], widths[1], num_blocks[1], stride=2)
+        self.layer3 = make_stage(block, self.channels[1], widths[2], num_blocks[2], stride=2)
+        self.layer4 = make_stage(block, self.channels[2], widths[3], num_blocks[3], stride=2)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
 
     def stages(self):
         """Its stages, from the pixels on; train.py can freeze the first ones."""
@@ -72,6 +81,18 @@ class ResNet(nn.Module):
         c4 = self.layer3(c3)
         c5 = self.layer4(c4)
         return c2, c3, c4, c5
+
+
+def make_stage(block, in_channels, width, num_blocks, stride):
+    """The blocks of one stage, of which the first divides the size of the map by stride."""
+    out_channels = block.expansion * width
+    shortcut = None
+    if stride > 1 or in_channels != out_channels:
+        # What is added to the first block's result must have its shape.
+        conv = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
+        shortcut = nn.Sequential(conv, nn.BatchNorm2d(out_channels))
+    first = block(in_channels, width, stride, shortcut)
+    return nn.Sequential(first, *[block(out_channels, width) for _ in range(num_blocks - 1)])
 
 
 def freeze_batch_norm(module):

@@ -7,8 +7,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 import ssd
 from data.text import UserError
+from layers.resnet import DEPTHS
 from layers.vgg import VGG
 from published.families import delta_scale, retinanet_names, ssd_names
+from retinanet import group_norm
 from utils.build import SSD_SIDES, build_levels
 
 RETINANET_CODE = """\
@@ -16,16 +18,24 @@ from functools import partial
 
 import torch
 from torch import nn
-from torchvision.models import resnet{depth}
+from torchvision.models import resnet
 from torchvision.models.detection import RetinaNet
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.detection.retinanet import RetinaNetHead
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
-resnet = resnet{depth}(norm_layer=partial(nn.BatchNorm2d, eps={epsilon}))
+norm_layer = partial(nn.BatchNorm2d, eps={epsilon})
+base = resnet.ResNet(resnet.{block}, {blocks}, norm_layer=norm_layer)
+# The channels are torchvision's where the first layer has 64 of them.
+base.inplanes = {width}
+base.conv1 = nn.Conv2d(3, {width}, 7, stride=2, padding=3, bias=False)
+base.bn1 = norm_layer({width})
+for i, blocks in enumerate({blocks}):
+    stage = base._make_layer(resnet.{block}, {width} << i, blocks, stride=2 if i else 1)
+    setattr(base, f"layer{{i + 1}}", stage)
 coarser = LastLevelP6P7({p6_channels}, {channels})
-backbone = BackboneWithFPN(resnet, {layers}, {base_channels}, {channels}, coarser)
+backbone = BackboneWithFPN(base, {layers}, {base_channels}, {channels}, coarser)
 priors = {priors}
 strides = {strides}  # pixels from cell to cell; None: the image's side // its cells
 
@@ -99,11 +109,15 @@ def retinanet_code(loaded, common):
     recipe = loaded.recipe
     model = loaded.model
     levels = build_levels(recipe)
+    groups = group_norm(recipe.channels).num_groups
+    block, blocks = DEPTHS[recipe.depth]
     first = 6 - model.num_base_maps  # of the ResNet's feature maps that the pyramid takes
     base_channels = model.base.channels[-model.num_base_maps :]
     strides = [[level.stride, level.stride] for level in levels]  # y, x
     return RETINANET_CODE.format(
-        depth=recipe.depth,
+        block=block.__name__,
+        blocks=list(blocks),
+        width=recipe.base_width,
         epsilon=recipe.norm_epsilon,
         channels=recipe.channels,
         p6_channels=base_channels[-1] if recipe.p6_from == "c5" else recipe.channels,
@@ -113,7 +127,7 @@ def retinanet_code(loaded, common):
         strides=None if recipe.fitted_stride else strides,
         shapes=len(levels[0].base_priors),
         classes=len(loaded.classes),
-        norm="partial(nn.GroupNorm, 32)" if recipe.head_norm == "group" else None,
+        norm=f"partial(nn.GroupNorm, {groups})" if recipe.head_norm == "group" else None,
         head_convs=recipe.head_convs,
         resize=f"{recipe.resize}, {recipe.max_size}",
         **common,
@@ -127,6 +141,8 @@ def refuse_what_differs(model, recipe):
         reason = "it has no SSD512"
     elif recipe.model == "ssd300" and (recipe.prior_ratios or recipe.base_priors):
         reason = "its SSD300 has the paper's ratios"
+    elif recipe.model == "ssd300" and recipe.base_width != 64:
+        reason = "the first layer of its VGG has 64 channels"
     elif recipe.prior_clamp == "centres":
         reason = "it does not move priors at the border, as ssd.pytorch does"
     elif not recipe.p7_relu:

@@ -22,7 +22,7 @@ FOLDER = Path("weights")  # where fetched files are kept
 TORCH_HUB = "https://download.pytorch.org/"
 # The fields of a recipe that the weights of a base decide, and those of a whole detector. How its
 # program resized and padded images is not among them, since our own way is faster.
-BASE_FIELDS = ("model", "depth", "vgg_norm", "pixel_mean", "norm_epsilon")
+BASE_FIELDS = ("model", "depth", "base_width", "vgg_norm", "pixel_mean", "norm_epsilon")
 DETECTOR_FIELDS = (
     *BASE_FIELDS, "finest_stride", "channels", "head_convs", "head_norm", "p6_from", "p7_relu",
     "prior_sizes", "prior_scales", "prior_ratios", "base_priors", "fitted_stride", "prior_clamp",
@@ -30,7 +30,7 @@ DETECTOR_FIELDS = (
 # A smaller epsilon shows that batch norm was frozen when the weights were trained. It must stay so:
 # a channel that is always 0 has variance 0, by which its gradient would be divided.
 MIN_LIVE_EPSILON = 1e-6
-# The first tensor of a ResNet or a VGG.
+# The first tensor of a ResNet or a VGG, whose length is the base's width.
 BASE_TENSORS = {"conv1.weight", "features.0.weight", "0.weight"}
 # torchvision's detectors that were trained on COCO.
 COCO_DETECTORS = {"retinanet": "retinanet_resnet50_fpn_v2", "ssd300": "ssd300_vgg16"}
@@ -47,12 +47,14 @@ class Weights(NamedTuple):
 
 def find_weights(recipe):
     """The Weights that a recipe names; a file is recognised by the names of its tensors."""
-    if recipe.weights in ("none", "imagenet", "imagenet_v2"):
+    if recipe.weights == "none":
         return Weights({})
+    if recipe.weights in ("imagenet", "imagenet_v2"):
+        return Weights(dict(base_width=64))
     path = locate(recipe)
     content = checkpoint.read(path)
     if family_of(content) is None and BASE_TENSORS & set(content):
-        return Weights({})
+        return Weights(dict(base_width=len(content[min(BASE_TENSORS & set(content))])))
     content, family = open_checkpoint(path, content)
     learned = checkpoint.recipe_of(content, path)
     names = BASE_FIELDS if recipe.only_base else DETECTOR_FIELDS

@@ -84,7 +84,7 @@ SPEEDS = ("images_per_second", "data_wait")
 class TinyResNet(ResNet):
     """A network with the names and strides of a ResNet, and few weights."""
 
-    def __init__(self, depth):
+    def __init__(self, depth, width):
         nn.Module.__init__(self)
         self.conv1, self.bn1 = nn.Conv2d(3, 4, 3, 2, 1), nn.BatchNorm2d(4)
         self.relu, self.maxpool = nn.ReLU(), nn.MaxPool2d(3, 2, 1)

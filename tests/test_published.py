@@ -89,7 +89,7 @@ def test_a_base_s_file_is_taken_for_the_base(tmp_path):
     recipe = RECIPES["retinanet_coco"] | dict(
         depth=18, weights=str(tmp_path / "resnet18-f37072fd.pth")
     )
-    assert pretrained.find_weights(recipe) == pretrained.Weights({})
+    assert pretrained.find_weights(recipe) == pretrained.Weights(dict(base_width=64))
     model = RetinaNet(2, 18)
     assert (
         "in the base" in pretrained.load_weights(model, Noise(), recipe, pretrained.Weights({}))[0]
@@ -118,7 +118,7 @@ def test_vgg_s_file_is_taken_for_the_base_by_order(tmp_path, prefix):
     }
     torch.save(state, tmp_path / "vgg.pth")
     recipe = RECIPES["ssd300_coco"] | dict(weights=str(tmp_path / "vgg.pth"))
-    assert pretrained.find_weights(recipe) == pretrained.Weights({})
+    assert pretrained.find_weights(recipe) == pretrained.Weights(dict(base_width=64))
     model = SSD(2)
     pretrained.load_weights(model, Noise(), recipe, pretrained.Weights({}))
     torch.testing.assert_close(model.base.conv1[0].weight, state[prefix + "0.weight"] * model.std)

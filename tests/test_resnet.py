@@ -80,6 +80,25 @@ def test_its_maps_are_those_of_torchvision(depth):
         assert torch.equal(our_map, x)
 
 
+@pytest.mark.parametrize("depth", (18, 50))
+def test_random_weights_are_as_large_as_torchvision_s(depth):
+    theirs = getattr(torchvision.models, f"resnet{depth}")(weights=None).state_dict()
+    for name, value in ResNet(depth).state_dict().items():
+        if value.dim() == 4:
+            torch.testing.assert_close(value.std(), theirs[name].std(), rtol=0.1, atol=0)
+        else:
+            assert torch.equal(value, theirs[name])
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_a_base_of_half_the_width_has_half_the_channels_everywhere(depth):
+    whole, half = ResNet(depth).state_dict(), ResNet(depth, width=32)
+    for name, value in half.state_dict().items():
+        halved = [n if n in (1, 3, 7) else n // 2 for n in whole[name].shape]
+        assert list(value.shape) == halved
+    assert [one.shape[1] for one in half(torch.zeros(1, 3, 64, 64))] == half.channels
+
+
 @pytest.mark.parametrize("dtype", (torch.float32, torch.bfloat16))
 def test_a_frozen_norm_becomes_part_of_its_convolution(dtype):
     conv, norm = nn.Conv2d(3, 5, 3, stride=2, padding=1, bias=False), FrozenBatchNorm2d(5)

@@ -73,6 +73,21 @@ def test_without_a_gpu_own_data_start_smaller_unless_said_otherwise():
     assert fitted("--root", "mine", "--depth", "50", has_gpu=False)[0].depth == 50
 
 
+def test_without_a_gpu_the_base_is_narrow_unless_its_weights_are_wide():
+    widths = [
+        fitted("--root", "mine", *flags, learned=learned, has_gpu=False)[0].base_width
+        for flags, learned in (
+            (("--weights", "none"), {}),
+            (("--weights", "none", "--base-width", "64"), {}),
+            ((), dict(base_width=64)),
+            (("--weights", "w.pth"), dict(base_width=16)),
+        )
+    ]
+    assert widths == [32, 64, 64, 16]
+    with pytest.raises(UserError, match="--base-width 32: imagenet was made with --base-width 64"):
+        fitted("--root", "mine", "--base-width", "32", learned=dict(base_width=64))
+
+
 @pytest.mark.parametrize("has_gpu", (True, False))
 def test_own_data_are_learned_alike_from_random_and_from_loaded_weights(has_gpu):
     recipe, reason = fitted("--root", "mine", "--weights", "none", images=300, has_gpu=has_gpu)

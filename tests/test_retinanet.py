@@ -11,6 +11,14 @@ def tiny(**options):
     return RetinaNet(3, **(dict(depth=18, channels=32, head_convs=1) | options))
 
 
+@pytest.mark.parametrize("channels, groups", ((32, 16), (64, 32), (256, 32)))
+def test_a_group_of_a_norm_has_two_values_even_in_a_single_cell(channels, groups):
+    norm = tiny(channels=channels, norm="group").box_head.norms[0]
+    assert norm.num_groups == groups
+    cell = torch.arange(channels * 1.0).view(1, channels, 1, 1)
+    assert norm(cell).abs().min() > 0.1
+
+
 def test_800_by_1344_pixels_have_201600_priors():
     assert tiny().priors((800, 1344)).shape == (201_600, 4)
 

@@ -35,6 +35,15 @@ def test_batch_norm_stands_behind_every_convolution_where_asked_for():
     torch.testing.assert_close(first.mean(dim=(0, 2, 3)), torch.zeros(64), atol=1e-5, rtol=0)
 
 
+def test_a_base_of_half_the_width_has_half_the_channels_everywhere():
+    whole, half = VGG("batch").state_dict(), VGG("batch", width=32)
+    for name, value in half.state_dict().items():
+        halved = [n if n in (1, 3) else n // 2 for n in whole[name].shape]
+        assert list(value.shape) == halved
+    conv4, fc7 = half(torch.zeros(1, 3, 32, 32))
+    assert (conv4.shape[1], fc7.shape[1]) == half.channels == (256, 512)
+
+
 def test_300_pixels_give_maps_of_38_and_19():
     with torch.no_grad():
         conv4, fc7 = VGG()(torch.zeros(1, 3, 300, 300))

@@ -36,13 +36,16 @@ def build_detector(recipe, num_classes):
         box_weight=recipe.box_weight,
     )
     if recipe.model in SSD_SIDES:
-        model = ssd.SSD(num_classes, SSD_SIDES[recipe.model], levels, recipe.vgg_norm)
+        model = ssd.SSD(
+            num_classes, SSD_SIDES[recipe.model], levels, recipe.vgg_norm, recipe.base_width
+        )
         criterion = MultiBoxLoss(**options, negatives_per_positive=recipe.negatives_per_positive)
     else:
         model = retinanet.RetinaNet(
             num_classes,
             recipe.depth,
             levels,
+            recipe.base_width,
             recipe.channels,
             recipe.head_convs,
             recipe.head_norm,

@@ -52,6 +52,9 @@ class Recipe:
     # The network: a base that was made to classify images, and what turns it into a detector.
     model: str = option("retinanet", "the detector (default: retinanet)", choices=MODELS)
     depth: int = option(50, "layers of the ResNet", choices=DEPTHS, only="RetinaNet")
+    base_width: int = option(
+        64, "channels of the base's first layer, which others follow", at_least=1, at_most=1024
+    )
     finest_stride: int = option(
         8, "4 adds a finer level, for small objects", choices=retinanet.STRIDES, only="RetinaNet"
     )
@@ -81,9 +84,7 @@ class Recipe:
         "imagenet", "imagenet, imagenet_v2, coco, none (random), or a file", aliases=["--fine-tune"]
     )
     only_base: bool = option(False, "load only the base of a detector's weights")
-    frozen_norm: bool = setting(
-        True, "keep the ResNet's batch norm as loaded; never if random", only="RetinaNet"
-    )
+    frozen_norm: bool = setting(True, "keep the ResNet's batch norm as loaded", only="RetinaNet")
     frozen_stages: int = option(0, "first stages of the base with fixed weights; 0 if random")
     prior_probability: float = option(
         0.01, "score of every prior before training", over=0, below=1, only="RetinaNet"
@@ -179,9 +180,7 @@ class Recipe:
     compile: bool = option(False, "compile network and loss, which takes minutes")
 
     # Which priors learn which objects, and how much their errors count.
-    positive_iou: float = option(
-        0.5, "from this IoU on, a prior is matched to an object", at_most=1
-    )
+    positive_iou: float = option(0.5, "from this IoU on, a prior is matched", at_most=1)
     negative_iou: float = option(0.4, "below this IoU, a prior is background; in between, ignored")
     force_match: bool = setting(True, "every object keeps its best prior, however small their IoU")
     box_loss: str = option(
@@ -251,9 +250,8 @@ def checked(recipe, origin=""):
         raise UserError(f"{shown}: {recipe.model} needs {needed}")
     if max(recipe.pixel_mean, default=0) > 255:
         raise UserError(f"{label(origin, 'pixel_mean')} {recipe.pixel_mean}: must be at most 255")
-    # Each of GroupNorm's 32 groups needs two values, also of a map of a single cell.
-    if recipe.head_norm == "group" and (recipe.channels < 64 or recipe.channels % 32):
-        raise UserError(f"{label(origin, 'channels')} {recipe.channels}: must be 64, 96, 128, ...")
+    if recipe.head_norm == "group" and recipe.channels % 32:
+        raise UserError(f"{label(origin, 'channels')} {recipe.channels}: must be 32, 64, 96, ...")
     if recipe.batch % recipe.accumulate:
         raise UserError(
             f"--batch {recipe.batch} is no multiple of --accumulate {recipe.accumulate}"

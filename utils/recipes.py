@@ -165,7 +165,7 @@ ssd512_scratch = ssd512_custom | dict(weights="none")
 # Drawn shapes, from random weights: AP 0.86, AP50 0.98 in 7 minutes on two CPU cores (float32).
 shapes = Recipe(
     dataset="shapes", weights="none", resize=128, max_size=160,
-    depth=18, finest_stride=4, channels=64, head_convs=2, head_norm="group",
+    depth=18, base_width=32, finest_stride=4, channels=32, head_convs=2, head_norm="group",
     prior_sizes=(12, 24, 48, 96, 192, 384), prior_ratios=(1.0,), box_loss="giou", box_weight=4.0,
     batch=8, iterations=650, optimizer="adamw", lr=2e-3, weight_decay=0.05, lr_schedule="cosine",
     warmup=50, eval_every=325, save_every=200, workers=1,
@@ -195,7 +195,7 @@ ssd512_shapes = ssd300_shapes | dict(model="ssd512")
 # What differs for own data where there is no GPU. RetinaNet is smaller. SSD has time for few passes
 # only; with as many images, twice as many steps of half the batch learn far more.
 WITHOUT_GPU = dict(
-    retinanet=dict(depth=18, resize=320, jitter=(256, 320), max_size=534),
+    retinanet=dict(depth=18, base_width=32, resize=320, jitter=(256, 320), max_size=534),
     ssd300=dict(batch=4),
     ssd512=dict(batch=4),
 )

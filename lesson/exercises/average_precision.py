@@ -12,8 +12,8 @@ def average_precision(hits, num_objects):
 
         precision = hits so far / k        recall = hits so far / num_objects
 
-    At every recall, take the best precision that is reached at this recall or a larger one, and then
-    the area below it.
+    At every recall, take the best precision that is reached at this recall or a larger one, and
+    then the area below it.
 
     Hint: np.cumsum, and np.maximum.accumulate on the reversed precision.
     """

@@ -2,11 +2,11 @@
 
 The largest height and the largest width are rounded up to a multiple of the divisor, so that no
 map of the base has to cut a cell in two. Round up by adding divisor - 1 before the integer
-division: what is a multiple already stays as it is. Every image is then written into a corner of its canvas.
-It must be the corner at the top left, for boxes are measured from there. Images have their channels
-last in files and in NumPy, but first in PyTorch; permute moves a dimension, while reshape would
-only cut the same numbers differently. The targets stay a list, since every image has a different
-number of objects, often 0.
+division: what is a multiple already stays as it is. Every image is then written into a corner of
+its canvas. It must be the corner at the top left, for boxes are measured from there. Images have
+their channels last in files and in NumPy, but first in PyTorch; permute moves a dimension, while
+reshape would only cut the same numbers differently. The targets stay a list, since every image has
+a different number of objects, often 0.
 """
 
 import numpy as np
