@@ -66,6 +66,9 @@ def show_checkpoint(flags):
     content, family = open_checkpoint(
         flags.file, classes=flags.classes, prior_sizes=flags.prior_sizes or ()
     )
+    sizes = tuple(flags.prior_sizes or ())
+    if sizes and sizes != tuple(checkpoint.recipe_of(content, flags.file).prior_sizes):
+        raise UserError(f"--prior-sizes: only for an SSD of another program, not {family}")
     print(*describe(content, family, flags.file), sep="\n")
     if flags.to == "torchvision":
         save_for_torchvision(checkpoint.build_model(content, flags.file), flags.output)
