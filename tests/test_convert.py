@@ -7,6 +7,7 @@ from tests.conftest import write_coco
 from tests.scripts import run_script
 from tests.test_detector import save_random_detector
 from tests.test_kitti import write_label
+from tools.convert import CHECKPOINTS
 from utils import checkpoint
 
 BOX = "0.00 0 -1.5 10.5 20.0 30.0 40.0 1 1 1 1 1 1 1"
@@ -88,6 +89,14 @@ def test_classes_of_a_checkpoint_of_ours_get_other_names(tmp_path):
     assert "classes      2: Katze, Hund" in convert(tmp_path / "best.pth", *flags)
     content = checkpoint.load(tmp_path / "new.pth")
     assert content["classes"] == ["Katze", "Hund"] and not content["recipe"]["classes"]
+
+
+@pytest.mark.parametrize("program", CHECKPOINTS)
+def test_a_file_that_cannot_be_written_is_one_line(program, tmp_path):
+    save_random_detector(tmp_path / "best.pth")
+    name = "n" * 250  # to which .unfinished is added
+    printed = convert(tmp_path / "best.pth", "--to", program, "--output", name, code=2)
+    assert f"error: {name}: cannot be written (" in printed and "Traceback" not in printed
 
 
 @pytest.mark.parametrize(
