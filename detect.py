@@ -24,7 +24,8 @@ from utils.files import mark_as_own, must_be_new, new_name, write
 from utils.media import Background, ImageInput, batches, named_files, open_inputs, read_ahead
 from utils.options import Parser, given_fields
 from utils.predict import coco_results, detected_records, image_numbers, plain_results
-from utils.resolve import with_flags
+from utils.recipe import label
+from utils.resolve import SOURCE, with_flags
 from utils.stop import run_script
 
 CHANGES = ("resize", "max_size")  # fields of the recipe that a flag may change
@@ -113,6 +114,9 @@ def draw_and_save(detector, frame, detections):
 def annotated_dataset(flags, detector, output):
     """The dataset whose objects are drawn with the detections, or None if the user names none."""
     if not (flags.dataset or flags.root or flags.annotations):
+        for name in (*SOURCE, "val_share", "skip_bad", "split"):
+            if getattr(flags, name) is not None:
+                raise UserError(f"{label('', name)}: name its dataset by --root or --annotations")
         return None
     recipe = with_flags(detector.recipe, flags)
     must_be_outside(output if flags.labels else None, recipe)

@@ -68,7 +68,7 @@ def diagnose(name, folder=FOLDER / "exercises"):
     path = folder / f"{name}.py"
     if not path.exists():
         return Verdict(f"there is no file {path}")
-    answer = attempt(run_source, read_text(path), path)
+    answer = attempt(lambda: run_source(read_text(path), path))
     if isinstance(answer, BaseException):
         return Verdict(f"{path.name} cannot be imported: {describe_error(answer, path)}")
     functions = dict.fromkeys(probe.function for probe in mistakes_of(name).PROBES)
@@ -186,7 +186,10 @@ def observe(function, arguments):
         # With 0 times it, there is a gradient even if the result does not depend on the argument.
         total = result.sum() + sum(0 * value.sum() for value in wanted)
         outcome["the gradient"] = torch.autograd.grad(total, wanted)[0]
-    return outcome | {f"after the call, {name}": value for name, value in arguments.items()}
+    outcome |= {f"after the call, {name}": value for name, value in arguments.items()}
+    # What NumPy cannot hold can be neither compared nor shown: here it is an error of the call.
+    describe(outcome)
+    return outcome
 
 
 def requires_grad(value):

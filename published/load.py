@@ -59,16 +59,29 @@ def load_detector(path):
 def open_checkpoint(path, content=None, classes=None, prior_sizes=()):
     """Any program's checkpoint -> the content of one of ours, and its family, which may be "ours".
 
-    content: what was read from the file, if it was read already. classes and prior_sizes: those of
-    the detector, if the file does not tell them.
+    content: what was read from the file, if it was read already. classes and prior_sizes: in place
+    of those that the file tells; sizes only for an SSD of another program.
     """
     content = checkpoint.read(path) if content is None else content
-    if checkpoint.is_ours(content):
-        return content, "ours"
     try:
+        if checkpoint.is_ours(content):
+            return renamed(content, classes) if classes else content, "ours"
         return convert_checkpoint(content, classes, prior_sizes)
     except UserError as mistake:
         raise UserError(f"{path}: {mistake}") from None
+
+
+def renamed(content, classes):
+    """The content of a checkpoint of ours with other names of its classes."""
+    check_count(classes, len(content["classes"]))
+    # The recipe may list the classes that were learned, by their old names.
+    return content | dict(classes=list(classes), recipe=content["recipe"] | dict(classes=()))
+
+
+def check_count(classes, count):
+    """An error unless there are as many names as classes."""
+    if len(classes) != count:
+        raise UserError(f"--classes names {len(classes)} classes, but it detects {count}")
 
 
 def convert_checkpoint(content, classes=None, prior_sizes=()):
@@ -121,8 +134,8 @@ def with_names(state, family, meta, classes=None):
     background = int("class_heads.0.bias" in heads)
     name, shapes = next(iter(heads.items()))
     count = len(state[name]) // shapes - background
-    if classes and len(classes) != count:
-        raise UserError(f"--classes names {len(classes)} classes, but it detects {count}")
+    if classes:
+        check_count(classes, count)
     dataset_meta = meta.get("dataset_meta") if isinstance(meta.get("dataset_meta"), dict) else {}
     stored = [dataset_meta.get(key) for key in ("classes", "CLASSES")]
     for names in (classes, meta.get("CLASSES"), *stored):

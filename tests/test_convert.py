@@ -5,7 +5,10 @@ import pytest
 from data.reading import read_folder
 from tests.conftest import write_coco
 from tests.scripts import run_script
+from tests.test_detector import save_random_detector
 from tests.test_kitti import write_label
+from tools.convert import CHECKPOINTS
+from utils import checkpoint
 
 BOX = "0.00 0 -1.5 10.5 20.0 30.0 40.0 1 1 1 1 1 1 1"
 
@@ -78,3 +81,33 @@ def test_a_mistake_is_one_line_and_nothing_is_written(changes, message, root, tm
     printed = run_script("tools/convert.py", *words, code=2, cwd=tmp_path)
     assert printed.startswith("error: ") and message in printed and printed.count("\n") == 1
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_classes_of_a_checkpoint_of_ours_get_other_names(tmp_path):
+    save_random_detector(tmp_path / "best.pth", classes=("cat", "dog"))
+    flags = ("--classes", "Katze", "Hund", "--output", tmp_path / "new.pth")
+    assert "classes      2: Katze, Hund" in convert(tmp_path / "best.pth", *flags)
+    content = checkpoint.load(tmp_path / "new.pth")
+    assert content["classes"] == ["Katze", "Hund"] and not content["recipe"]["classes"]
+
+
+@pytest.mark.parametrize("program", CHECKPOINTS)
+def test_a_file_that_cannot_be_written_is_one_line(program, tmp_path):
+    save_random_detector(tmp_path / "best.pth")
+    name = "n" * 250  # to which .unfinished is added
+    printed = convert(tmp_path / "best.pth", "--to", program, "--output", name, code=2)
+    assert f"error: {name}: cannot be written (" in printed and "Traceback" not in printed
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    (
+        (("--classes", "cat"), "--classes names 1 classes, but it detects 2"),
+        (("--prior-sizes", "30", "60"), "--prior-sizes: only for an SSD of another program"),
+    ),
+)
+def test_what_cannot_be_changed_in_a_checkpoint_is_one_line(flags, message, tmp_path):
+    save_random_detector(tmp_path / "best.pth")
+    printed = convert(tmp_path / "best.pth", *flags, "--output", tmp_path / "new.pth", code=2)
+    assert message in printed and printed.count("\n") == 1
+    assert not (tmp_path / "new.pth").exists()

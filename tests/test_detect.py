@@ -205,6 +205,9 @@ def test_labels_are_of_images_and_replace_nothing(photos, folder, tmp_path):
         (("clip.mp4", "--every", "0"), "--every 0: must be at least 1"),
         (("clip.mp4", "--batch", "-1"), "--batch -1: must be at least 1"),
         (("clip.mp4", "--resize", "0"), "--resize 0: must be at least 1"),
+        (("clip.mp4", "--split", "val"), "--split: name its dataset by --root or --annotations"),
+        (("clip.mp4", "--val-share", "0"), "--val-share: name its dataset by --root or"),
+        (("clip.mp4", "--images", "abc"), "--images: name its dataset by --root or --annotations"),
         (("nothing.jpg",), "nothing.jpg: no such file or folder"),
     ),
 )

@@ -126,6 +126,8 @@ def test_of_two_functions_the_wrong_one_is_named(tmp_path):
         ("def iou(boxes, others): return boxes", "should have the shape [1, 1], but has [1, 4]"),
         ("def iou(boxes): return boxes", "TypeError: iou() takes 1 positional argument but 2"),
         ("def iou(a, b):\n    return 1 / 0", "line 2: ZeroDivisionError: division by zero"),
+        ("def iou(a, b): return a.bfloat16()", "TypeError: Got unsupported ScalarType BFloat16"),
+        ("def iou(a, b): return [a.to_sparse()]", "TypeError: can't convert Sparse layout"),
         ("def iou(a, b):\n    while True: pass", "it has not ended after 0.5 seconds"),
     ],
 )
@@ -133,6 +135,12 @@ def test_what_keeps_a_program_from_working_is_said_in_a_line(source, line, tmp_p
     monkeypatch.setattr(engine, "SECONDS", 0.5)
     found = verdict(tmp_path, "iou", source).line
     assert line in found and "\n" not in found
+
+
+def test_a_file_of_another_encoding_is_said_to_be_so(tmp_path):
+    (tmp_path / "iou.py").write_bytes("# é".encode("latin-1"))
+    assert "iou.py cannot be imported" in diagnose("iou", tmp_path).line
+    assert "not UTF-8 at byte 2" in exercises(folder=tmp_path)[NAMES.index("iou")]
 
 
 @pytest.mark.parametrize("name", NAMES)

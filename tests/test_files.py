@@ -14,6 +14,8 @@ def test_a_file_that_exists_is_kept_unless_it_is_ours(tmp_path):
     write(tmp_path / "new/a.txt", "one")
     with pytest.raises(UserError, match="a.txt exists already, and is not overwritten"):
         write(tmp_path / "new/a.txt", b"two")
+    with pytest.raises(UserError, match="a.txt exists already, and is not overwritten"):
+        write(tmp_path / "new/a.txt/b.txt", "two")
     assert (tmp_path / "new/a.txt").read_text() == "one"
     write(tmp_path / "new/a.txt", "two", replace=True)
     assert (tmp_path / "new/a.txt").read_text() == "two"
@@ -34,6 +36,17 @@ def test_what_exists_is_refused_before_any_work(tmp_path):
     must_be_new(None, tmp_path / "b")
     with pytest.raises(UserError, match="a exists already"):
         must_be_new(tmp_path / "b", tmp_path / "a")
+
+
+def test_what_cannot_be_made_in_its_folder_is_refused_before_any_work(tmp_path, monkeypatch):
+    (tmp_path / "a").touch()
+    must_be_new(tmp_path / "new/b/c")
+    for path in ("a/b", "a/b/c"):
+        with pytest.raises(UserError, match="a is not a folder"):
+            must_be_new(tmp_path / path)
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(UserError, match="b: .* may not write into"):
+        must_be_new(tmp_path / "b")
 
 
 def test_names_are_numbered_until_one_is_new(tmp_path):

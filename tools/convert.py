@@ -66,11 +66,14 @@ def show_checkpoint(flags):
     content, family = open_checkpoint(
         flags.file, classes=flags.classes, prior_sizes=flags.prior_sizes or ()
     )
+    sizes = tuple(flags.prior_sizes or ())
+    if sizes and sizes != tuple(checkpoint.recipe_of(content, flags.file).prior_sizes):
+        raise UserError(f"--prior-sizes: only for an SSD of another program, not {family}")
     print(*describe(content, family, flags.file), sep="\n")
     if flags.to == "torchvision":
         save_for_torchvision(checkpoint.build_model(content, flags.file), flags.output)
     elif flags.output:
-        checkpoint.save(flags.output, content)
+        save(flags.output, content)
         print(f"saved        {flags.output}")
 
 
@@ -100,8 +103,16 @@ def save_for_torchvision(loaded, output):
     name = output or "theirs.pth"
     print(f"\n{code}model.load_state_dict(torch.load({str(name)!r}))\nmodel.eval()\n")
     if output:
-        checkpoint.save(output, torchvision_state(loaded, code))
+        save(output, torchvision_state(loaded, code))
         print(f"saved        {output}; the lines above build the model that loads it")
+
+
+def save(path, content):
+    """Save a checkpoint; if it cannot be written, that is a UserError."""
+    try:
+        checkpoint.save(path, content)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from None
 
 
 def describe(content, family, path):

@@ -21,8 +21,8 @@ def write(path, content, replace=False):
     try:
         save = replace_file if replace else write_new
         save(path, lambda file: file.write(data))
-    except FileExistsError:
-        raise UserError(exists_message(path)) from None
+    except FileExistsError as error:
+        raise UserError(exists_message(error.filename)) from None
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror})") from None
 
@@ -81,11 +81,19 @@ def mark_as_own(folder):
 
 
 def must_be_new(*paths):
-    """An error, before any work is done, where a file that would be written exists; None
-    is none."""
-    for path in paths:
-        if path is not None and Path(path).exists():
+    """An error, before any work is done, where a file that would be written exists, or cannot be
+    made in its folder; None is none."""
+    for path in (Path(path) for path in paths if path is not None):
+        # Where the user may not look, Path.exists raises an error and os.path.exists is False.
+        if os.path.exists(path):
             raise UserError(exists_message(path))
+        folder = path.absolute().parent
+        while not os.path.exists(folder) and folder != folder.parent:
+            folder = folder.parent
+        if not folder.is_dir():
+            raise UserError(f"{path}: {folder} is not a folder")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise UserError(f"{path}: {folder} is a folder that you may not write into")
 
 
 def numbered_paths(path):
