@@ -82,7 +82,7 @@ def mark_as_own(folder):
 
 def must_be_new(*paths):
     """An error, before any work is done, where a file that would be written exists, or cannot be
-    made in its folder; None is none."""
+    made in its folder. None stands for no file."""
     for path in (Path(path) for path in paths if path is not None):
         # Where the user may not look, Path.exists raises an error and os.path.exists is False.
         if os.path.exists(path):
