@@ -258,7 +258,7 @@ PARTS = dict(
 def main():
     parser = Parser(__doc__)
     parts = [*PARTS, "all"]
-    parser.add_argument("parts", nargs="*", choices=parts, default=["all"], help="which parts: all")
+    parser.add_argument("parts", nargs="*", choices=parts, default="all", help="which parts: all")
     parser.add_argument("--device", help="cpu or cuda; a GPU where there is one")
     parser.add_argument("--seconds", type=float, default=15, help="least time of a comparison: 15")
     parser.add_argument("--json", type=Path, help="write all figures to this new file")

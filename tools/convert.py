@@ -73,7 +73,7 @@ def show_checkpoint(flags):
     if flags.to == "torchvision":
         save_for_torchvision(checkpoint.build_model(content, flags.file), flags.output)
     elif flags.output:
-        save(flags.output, content)
+        save_or_refuse(flags.output, content)
         print(f"saved        {flags.output}")
 
 
@@ -103,11 +103,11 @@ def save_for_torchvision(loaded, output):
     name = output or "theirs.pth"
     print(f"\n{code}model.load_state_dict(torch.load({str(name)!r}))\nmodel.eval()\n")
     if output:
-        save(output, torchvision_state(loaded, code))
+        save_or_refuse(output, torchvision_state(loaded, code))
         print(f"saved        {output}; the lines above build the model that loads it")
 
 
-def save(path, content):
+def save_or_refuse(path, content):
     """Save a checkpoint; if it cannot be written, that is a UserError."""
     try:
         checkpoint.save(path, content)
