@@ -14,7 +14,7 @@ from data.summary import resized_boxes
 from data.text import UserError, counted
 from utils.build import with_sides
 from utils.fit_priors import fit_priors, proposal_line
-from utils.options import given_fields, has_effect
+from utils.options import dataset_of, given_fields, has_effect
 from utils.recipe import Recipe, checked, label
 from utils.recipes import RECIPES, WITHOUT_GPU
 
@@ -125,15 +125,6 @@ def base_recipe(flags, model=None):
 def recipe_name(model, dataset):
     """The name that a model's recipe for a dataset has, if there is one."""
     return "shapes" if (model, dataset) == ("retinanet", "shapes") else f"{model}_{dataset}"
-
-
-def dataset_of(flags):
-    """The format of the data that the flags name; None if they name none."""
-    if flags.dataset and not (flags.dataset == "auto" and flags.annotations):
-        return flags.dataset
-    if flags.annotations:
-        return "csv" if str(flags.annotations).endswith(".csv") else "coco"
-    return "auto" if flags.root else None
 
 
 def recipe_by_data(recipe, classes, num_images, device):
