@@ -96,7 +96,8 @@ def resumed_run(flags, device):
     has_best = parallel.broadcast_from_rank0((folder / "best.pth").exists)
     is_comparable = has_best and not resolve.changes_results(before, stored)
     if content["best"] >= 0 and not is_comparable:
-        print("no best.pth here was measured in the same way, so the next evaluation is the best")
+        if datasets[1] is not None:
+            print("no comparable best.pth is here, so the next evaluation is the best")
         content |= dict(best=-1.0, stale=0)
     return recipe, folder, datasets, dict(resumed=content)
 

@@ -225,7 +225,7 @@ def select_classes(source, names=None):
                 f"no class {', '.join(map(repr, unknown))}; there are {', '.join(known)}"
                 + (counted if unknown[0].isdecimal() else "")
             )
-        return list(names)
+        return list(dict.fromkeys(names))
     alike = Counter(map(str.lower, source.classes))
     for name in source.classes:
         if alike[name.lower()] > 1:

@@ -103,6 +103,11 @@ def test_other_classes_than_asked_for_are_left_out(recipe):
         read_records(recipe | dict(classes=("dgo",)))
 
 
+def test_a_class_that_is_asked_for_twice_is_one(recipe):
+    recipe |= dict(classes=("cat", "cat"))
+    assert read_records(recipe)[0] == ["cat"]
+
+
 @pytest.mark.parametrize("name", ("data.yaml", "all.json"))
 def test_a_file_of_a_dataset_stands_for_its_folder(tmp_path, name):
     write_coco(tmp_path, OBJECTS)

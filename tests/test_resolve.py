@@ -243,6 +243,13 @@ def test_what_is_typed_of_the_data_replaces_all_that_was_stored():
         ("--root d --iters 50 --epochs 2", "--iters and --epochs both say how long"),
         ("--root d --iters 0", "--iterations 0: must be at least 1"),
         ("--root d --recipe retinanet_coco --epochs 0", "--epochs 0: must be at least 1"),
+        ("--root d --schedule 0", "--schedule 0: must be over 0 and below 1e+12"),
+        ("--root d --schedule nan", "--schedule nan: must be over 0"),
+        ("--root d --schedule inf", "--schedule inf: must be over 0"),
+        ("--root d --iters 4 --schedule 0.1", "--schedule 0.1: 0 iterations; must be at least 1"),
+        ("--recipe retinanet_adam --schedule 0.001", "--schedule 0.001: 0 iterations"),
+        ("--root=", "--root '': must not be empty"),
+        ("--annotations=", "--annotations '': must not be empty"),
         ("--root d --gamma 0.5", "--gamma 0.5: name --milestones, at which lr is to fall, too"),
         ("--root d --basenet a --weights b", "--basenet and --weights say the same"),
     ),
@@ -277,6 +284,8 @@ def test_flags_of_another_detector_or_optimizer_are_said_to_have_no_effect(typed
     (
         ("--recipe mine.py", "--recipe: the checkpoint has its own"),
         ("--fit-priors", "--fit-priors: the checkpoint has its own"),
+        ("--base-width 8", "--base-width 8: the checkpoint has 64"),
+        ("--finest-stride 4", "--finest-stride 4: the checkpoint has 8"),
         ("--classes cat", "--classes ('cat',): the checkpoint has ()"),
         ("--ema 0.9", "--ema 0.9: the checkpoint has no averaged weights"),
         ("--schedule 0.5", "--schedule: the checkpoint has its own"),
@@ -386,6 +395,21 @@ def test_a_recipe_of_no_iterations_may_get_some():
     assert recipe.iterations == 7
 
 
+def test_a_recipe_file_of_no_iterations_is_one_line(tmp_path):
+    path = tmp_path / "my.py"
+    path.write_text("from utils.recipe import Recipe\nrecipe = Recipe(iterations=0)")
+    with pytest.raises(UserError, match="my.py: 0 iterations; must be at least 1"):
+        fitted("--recipe", str(path))
+
+
+@pytest.mark.parametrize("typed", ("--finest-stride 8", "--dataset widerface --finest-stride 4"))
+def test_sizes_that_are_listed_for_other_levels_are_dropped(typed):
+    flags = options.train_parser("").parse(typed.split())
+    assert resolve.asked_recipe(flags).prior_sizes == ()
+    flags.model, flags.dataset = "ssd300", "yolo"
+    assert resolve.asked_recipe(flags).prior_sizes == RECIPES["ssd300_custom"].prior_sizes
+
+
 # What a run says of its recipe.
 
 
@@ -422,6 +446,7 @@ def test_a_range_of_no_sides_is_named_as_it_was_typed():
         ("retinanet_coco", dict(resize=400), True),
         ("ssd300_coco", dict(resize=400), False),
         ("ssd300_coco", dict(metric="voc12"), True),
+        ("ssd300_coco", dict(root="other"), True),
         ("retinanet_coco", dict(lr=1.0), False),
     ),
 )

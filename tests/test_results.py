@@ -10,6 +10,7 @@ import numpy as np
 
 from tests.conftest import make_records
 from tests.test_metrics import detected
+from utils.evaluation import results
 from utils.evaluation.errors import find_errors
 from utils.evaluation.evaluate import OperatingPoint
 from utils.evaluation.results import detection_rows, image_table, json_value, report_page
@@ -56,3 +57,9 @@ def test_true_false_and_missed_are_counted_for_each_image_from_the_score_on():
     rows = list(csv.DictReader(io.StringIO(image_table(records, find_errors(records, found), 0.5))))
     counts = [[int(row[name]) for name in ("true", "false", "missed")] for row in rows]
     assert counts == [[1, 0, 1], [0, 1, 0]] and rows[0]["image"] == "folder/0.jpg"
+
+
+def test_without_validation_the_checkpoint_of_a_run_is_its_last(tmp_path, capsys):
+    (tmp_path / "best.pth").touch()
+    results.report_training(None, tmp_path, None, None, None)
+    assert f"checkpoint   {tmp_path / 'last.pth'}" in capsys.readouterr().out

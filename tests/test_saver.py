@@ -10,7 +10,7 @@ import torch
 from data.text import UserError
 from utils import checkpoint
 from utils.recipes import RECIPES
-from utils.saver import SAVE_FOLDER, Saver, checkpoint_to_resume, folder_to_resume
+from utils.saver import SAVE_FOLDER, Saver, checkpoint_to_resume, folder_to_resume, new_folder
 
 
 @pytest.fixture
@@ -164,3 +164,8 @@ def test_a_name_is_no_pattern(tmp_path, name):
     path.parent.mkdir(parents=True)
     path.touch()
     assert checkpoint_to_resume(tmp_path, name, "") == path
+
+
+def test_a_new_run_has_a_name_and_not_a_path(tmp_path):
+    with pytest.raises(UserError, match="--name a/b: must be a name alone"):
+        new_folder(tmp_path, "a/b", "default")

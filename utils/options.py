@@ -240,6 +240,15 @@ def given_fields(flags):
     }
 
 
+def dataset_of(flags):
+    """The format of the data that the flags name; None if they name none."""
+    if flags.dataset and not (flags.dataset == "auto" and flags.annotations):
+        return flags.dataset
+    if flags.annotations:
+        return "csv" if str(flags.annotations).endswith(".csv") else "coco"
+    return "auto" if flags.root else None
+
+
 def without_effect(flags, recipe):
     """A line for each option that was typed, but does nothing with this recipe."""
     given = given_fields(flags)

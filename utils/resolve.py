@@ -14,14 +14,14 @@ from data.summary import resized_boxes
 from data.text import UserError, counted
 from utils.build import with_sides
 from utils.fit_priors import fit_priors, proposal_line
-from utils.options import given_fields, has_effect
-from utils.recipe import Recipe, checked, label
+from utils.options import dataset_of, given_fields, has_effect
+from utils.recipe import MAX_NUMBER, Recipe, checked, label
 from utils.recipes import RECIPES, WITHOUT_GPU
 
 # Where the data are: a flag that names one of these replaces them all.
 SOURCE = ("dataset", "root", "images", "annotations", "val_images", "val_annotations", "class_list")
-# What decides how a result is measured, besides the images themselves.
-RESULT_FIELDS = {"metric", "resize", "max_size", "val_share"}
+# What decides how a result is measured, and on which images.
+RESULT_FIELDS = {"metric", "resize", "max_size", "val_share", *SOURCE}
 # With fewer images, even data of COCO's format and classes are somebody's own, not COCO.
 MIN_PUBLISHED_IMAGES = 1000
 
@@ -61,6 +61,10 @@ def resolve_recipe(flags, asked, classes, num_images, device, weights):
         is_learned = is_learned and weights.resize in (None, recipe.resize)
         recipe |= dict(fit_priors=not is_learned)
     recipe = in_iterations(recipe | learned, num_images, flags.warmup)
+    if recipe.iterations < 1:
+        factor = flags.schedule_factor
+        cause = f"--schedule {factor:g}" if factor else f"--recipe {flags.recipe}"
+        raise UserError(f"{cause}: 0 iterations; must be at least 1")
     return with_whole_paths(recipe), reason
 
 
@@ -85,7 +89,8 @@ def resumed_recipe(flags, stored):
     if flags.ema and not stored.ema:
         raise UserError(f"--resume with --ema {flags.ema}: the checkpoint has no averaged weights")
     given = given_fields(flags)
-    for name in ("model", "depth", "optimizer", "frozen_stages", "weights", "classes"):
+    network = ("model", "depth", "base_width", "finest_stride")
+    for name in (*network, "optimizer", "frozen_stages", "weights", "classes"):
         if name in given and given[name] != getattr(stored, name):
             raise UserError(
                 f"--resume with {label('', name)} {given[name]}: the checkpoint has "
@@ -125,15 +130,6 @@ def base_recipe(flags, model=None):
 def recipe_name(model, dataset):
     """The name that a model's recipe for a dataset has, if there is one."""
     return "shapes" if (model, dataset) == ("retinanet", "shapes") else f"{model}_{dataset}"
-
-
-def dataset_of(flags):
-    """The format of the data that the flags name; None if they name none."""
-    if flags.dataset and not (flags.dataset == "auto" and flags.annotations):
-        return flags.dataset
-    if flags.annotations:
-        return "csv" if str(flags.annotations).endswith(".csv") else "coco"
-    return "auto" if flags.root else None
 
 
 def recipe_by_data(recipe, classes, num_images, device):
@@ -204,7 +200,12 @@ def with_flags(recipe, flags):
     if "batch" in given and "lr" not in given and hasattr(flags, "lr"):
         # The learning rate of a training follows the batch (Goyal et al., 2017).
         changes["lr"] = recipe.lr * given["batch"] / recipe.batch
-    changes |= schedule_changes(given, recipe, getattr(flags, "schedule_factor", None) or 1)
+    stride = given.get("finest_stride", recipe.finest_stride)
+    if recipe.model == "retinanet" and stride != recipe.finest_stride:
+        # Priors that are listed for other levels do not fit.
+        changes |= dict(prior_sizes=(), base_priors=())
+    factor = getattr(flags, "schedule_factor", None)
+    changes |= schedule_changes(given, recipe, 1 if factor is None else factor)
     return checked(recipe | changes)
 
 
@@ -221,6 +222,9 @@ def source_changes(flags, given):
         raise UserError(f"--root {typed['root']}: with --annotations, the folder is --images")
     if "class_list" in typed and dataset != "csv":
         raise UserError(f"--class-list {typed['class_list']}: only for csv files of annotations")
+    if dataset is None:
+        empty = next(name for name, value in typed.items() if not value)
+        raise UserError(f"{label('', empty)} '': must not be empty")
     return {name: getattr(Recipe(), name) for name in SOURCE} | typed | dict(dataset=dataset)
 
 
@@ -232,6 +236,8 @@ def schedule_changes(given, recipe, factor):
     for name in ("iterations", "epochs"):
         if given.get(name) == 0:
             raise UserError(f"{label('', name)} 0: must be at least 1")
+    if not 0 < factor < MAX_NUMBER:
+        raise UserError(f"--schedule {factor:g}: must be over 0 and below {MAX_NUMBER:g}")
     if factor == 1 and not {"iterations", "epochs"} & set(given):
         return {}
     in_epochs = "epochs" in given or recipe.epochs and "iterations" not in given
@@ -244,7 +250,7 @@ def schedule_changes(given, recipe, factor):
         milestones = tuple(round(milestone * factor) for milestone in given["milestones"])
         scaled = ()
     if in_epochs:
-        return dict(epochs=length, milestone_epochs=scaled, milestones=milestones)
+        return dict(epochs=length, iterations=0, milestone_epochs=scaled, milestones=milestones)
     warmup = given.get("warmup", min(recipe.warmup, length // 10))
     return dict(
         iterations=length, epochs=0, milestone_epochs=(), milestones=milestones, warmup=warmup

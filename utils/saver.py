@@ -31,6 +31,8 @@ def new_folder(parent, name, default):
     name is the user's. Without it, the folder is default, or default-2, default-3, ... if that
     exists.
     """
+    if name and Path(name).name != name:
+        raise UserError(f"--name {name}: must be a name alone; a folder is for --save-folder")
     folder, number = parent / (name or default), 2
     while True:
         try:

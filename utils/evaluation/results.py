@@ -152,7 +152,7 @@ def report_training(recipe, folder, device, train_dataset, val_dataset, evaluati
     path = folder / "best.pth"
     with parallel.rank0_first():
         # The first process has written it by now; there is none if no evaluation ever ended.
-        path = path if path.exists() else folder / "last.pth"
+        path = path if val_dataset is not None and path.exists() else folder / "last.pth"
     if val_dataset is not None:
         report_best(path, recipe, folder, device, train_dataset, val_dataset, evaluation)
     print(f"curves       {folder / 'curves.png'}")
