@@ -172,8 +172,8 @@ shapes = Recipe(
     batch=8, iterations=1100, optimizer="adamw", lr=2e-3, weight_decay=0.05, lr_schedule="cosine",
     warmup=50, eval_every=550, save_every=220, workers=1,
 )  # fmt: skip
-# The same for SSD: AP 0.83, AP50 0.99 in a quarter of an hour of one CPU core. Without batch norm, a
-# random VGG hardly learns.
+# The same for SSD: AP 0.83, AP50 0.99 in a quarter of an hour of one CPU core. Without batch norm,
+# a random VGG hardly learns.
 ssd300_shapes = shapes | dict(
     model="ssd300",
     base_width=16,
