@@ -60,6 +60,9 @@ class ResNet(nn.Module):
         self.layer2 = make_stage(block, self.channels[0], widths[1], num_blocks[1], stride=2)
         self.layer3 = make_stage(block, self.channels[1], widths[2], num_blocks[2], stride=2)
         self.layer4 = make_stage(block, self.channels[2], widths[3], num_blocks[3], stride=2)
+        # A detector needs no classifier. But torchvision draws random numbers for it here, and so
+        # the same seed gives the same weights.
+        nn.Linear(self.channels[3], 1000)
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
