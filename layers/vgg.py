@@ -63,10 +63,7 @@ class VGG(nn.Module):
         return [layer for layer in self.modules() if isinstance(layer, nn.Conv2d)]
 
     def forward(self, images):
-        """[B, 3, H, W] -> conv4 [B, 512, H / 8, W / 8], fc7 [B, 1024, H / 16, W / 16].
-
-        That many channels if width is 64.
-        """
+        """[B, 3, H, W] -> conv4 [B, 8 width, H / 8, W / 8], fc7 [B, 16 width, H / 16, W / 16]."""
         # The paper has ReLU before pooling. The result is the same, and ReLU reads less.
         x = self.relu(self.pool(self.conv1(images)))
         x = self.relu(self.pool(self.conv2(x)))

@@ -114,8 +114,8 @@ BUGS = {
     ),
     9: Bug(
         "utils/recipes.py",
-        'iterations=1100, optimizer="adamw", lr=2e-3',
-        'iterations=1100, optimizer="adamw", lr=2e-2',
+        'iterations=1400, optimizer="adamw", lr=2e-3',
+        'iterations=1400, optimizer="adamw", lr=2e-2',
         """The first iteration is the healthy one to the last digit, so images, priors, matching,
         loss and first weights are right, and what differs is the step that follows. In the warm-up
         the class loss even falls faster than the healthy one. When the warm-up ends, it rises

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 SAVE_FOLDER = ROOT / "weights"
 DATA = ROOT / "data/shapes"
 # Those of `python train.py` and `python train.py --model ssd300`, with the weights on the way.
-RETINANET = shapes | dict(save_every=220, keep_checkpoints=5)
+RETINANET = shapes | dict(save_every=280, keep_checkpoints=5)
 SSD = ssd300_shapes | dict(save_every=200, keep_checkpoints=5)
 RECIPES = dict(retinanet=RETINANET, ssd=SSD)
 QUICK = 10  # times as short are the runs for those who will not wait

@@ -15,6 +15,7 @@ from data.text import UserError
 from layers.boxes import DELTA_SCALE
 from published.conventions import CONVENTIONS, retinanet_priors, ssd_sizes
 from ssd import STD
+from utils.recipe import MAX_WIDTH
 
 # A tensor that only this family has. torchvision and MMDetection have two kinds of detectors.
 MARKS = {
@@ -27,6 +28,8 @@ MARKS = {
     "bbox_head.retina_cls.weight": "mmdetection",
     "bbox_head.cls_convs.0.0.weight": "mmdetection",
 }
+# The first tensor of a ResNet or a VGG, whose length is the base's width.
+BASE_TENSORS = {"conv1.weight", "features.0.weight", "0.weight"}
 # A ResNet's depth by the blocks in its third stage, and whether they are bottlenecks.
 DEPTH_OF_BLOCKS = {(2, False): 18, (6, False): 34, (6, True): 50, (23, True): 101, (36, True): 152}
 SHAPES_PER_CELL = 9  # of RetinaNet's priors: three ratios of three scales
@@ -153,6 +156,17 @@ def convert(state, dated=True, prior_sizes=()):
     return ours, changes, family
 
 
+def width_of_base(content, path):
+    """The width of the base whose weights are all that a file holds; None if it holds others."""
+    first = min(BASE_TENSORS & set(content), default=None)
+    if first is None or family_of(content) is not None:
+        return None
+    weight = content[first]
+    if not torch.is_tensor(weight) or weight.ndim != 4 or not 0 < len(weight) <= MAX_WIDTH:
+        raise UserError(f"{path}: not the weights of a detector's base: {first} does not fit")
+    return len(weight)
+
+
 def retinanet_state(state, family):
     """A RetinaNet's state dict -> ours, and the fields of a recipe that it decides.
 
@@ -184,6 +198,7 @@ def retinanet_state(state, family):
     return ours, dict(
         model="retinanet",
         depth=DEPTH_OF_BLOCKS[len(blocks), "base.layer3.0.conv3.weight" in ours],
+        base_width=len(ours["base.conv1.weight"]),
         finest_stride=8,
         channels=len(ours["pyramid.lateral.0.bias"]),
         head_convs=4,

@@ -59,8 +59,8 @@ def load_detector(path):
 def open_checkpoint(path, content=None, classes=None, prior_sizes=()):
     """Any program's checkpoint -> the content of one of ours, and its family, which may be "ours".
 
-    content: what was read from the file, if it was read already. classes and prior_sizes: in place
-    of those that the file tells; sizes only for an SSD of another program.
+    content: what was read from the file, if it was read already. classes and prior_sizes: used
+    instead of what the file tells; prior_sizes are for another program's SSD only.
     """
     content = checkpoint.read(path) if content is None else content
     try:

@@ -27,7 +27,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 norm_layer = partial(nn.BatchNorm2d, eps={epsilon})
 base = resnet.ResNet(resnet.{block}, {blocks}, norm_layer=norm_layer)
-# The channels are torchvision's where the first layer has 64 of them.
+# With 64 channels in the first layer, these lines change nothing.
 base.inplanes = {width}
 base.conv1 = nn.Conv2d(3, {width}, 7, stride=2, padding=3, bias=False)
 base.bn1 = norm_layer({width})

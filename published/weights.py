@@ -12,7 +12,7 @@ from torchvision.models import get_model_weights
 
 from data.text import UserError, some
 from layers.vgg import VGG
-from published.families import family_of
+from published.families import width_of_base
 from published.fetch import fetch, short_hash
 from published.load import open_checkpoint
 from utils import checkpoint
@@ -30,8 +30,6 @@ DETECTOR_FIELDS = (
 # A smaller epsilon shows that batch norm was frozen when the weights were trained. It must stay so:
 # a channel that is always 0 has variance 0, by which its gradient would be divided.
 MIN_LIVE_EPSILON = 1e-6
-# The first tensor of a ResNet or a VGG, whose length is the base's width.
-BASE_TENSORS = {"conv1.weight", "features.0.weight", "0.weight"}
 # torchvision's detectors that were trained on COCO.
 COCO_DETECTORS = {"retinanet": "retinanet_resnet50_fpn_v2", "ssd300": "ssd300_vgg16"}
 
@@ -53,8 +51,9 @@ def find_weights(recipe):
         return Weights(dict(base_width=64))
     path = locate(recipe)
     content = checkpoint.read(path)
-    if family_of(content) is None and BASE_TENSORS & set(content):
-        return Weights(dict(base_width=len(content[min(BASE_TENSORS & set(content))])))
+    width = width_of_base(content, path)
+    if width:
+        return Weights(dict(base_width=width))
     content, family = open_checkpoint(path, content)
     learned = checkpoint.recipe_of(content, path)
     names = BASE_FIELDS if recipe.only_base else DETECTOR_FIELDS

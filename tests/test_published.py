@@ -14,6 +14,8 @@ from data.dataset import collate
 from data.reading import read_records
 from data.text import UserError
 from detect import Detector
+from layers.resnet import ResNet
+from layers.vgg import VGG
 from published import weights as pretrained
 from published.conventions import CONVENTIONS, TORCHVISION_IMAGES
 from published.load import load_detector, open_checkpoint
@@ -105,6 +107,24 @@ def test_a_base_s_file_is_taken_for_the_base(tmp_path):
         pretrained.load_weights(
             SSD(2), Noise(), recipe | dict(model="ssd300"), pretrained.Weights({})
         )
+
+
+@pytest.mark.parametrize("base, model", ((ResNet(18, 16), "retinanet"), (VGG(width=16), "ssd300")))
+def test_the_width_of_a_base_is_read_from_its_file(tmp_path, base, model):
+    state = base.state_dict()
+    if model == "ssd300":
+        state = {f"{i}.weight": layer.weight for i, layer in enumerate(base.convolutions())}
+    torch.save(state, tmp_path / "base.pth")
+    recipe = RECIPES[f"{model}_coco"] | dict(weights=str(tmp_path / "base.pth"))
+    assert pretrained.find_weights(recipe) == pretrained.Weights(dict(base_width=16))
+
+
+@pytest.mark.parametrize("weight", (3, torch.tensor(3.0), torch.zeros(4096, 784)))
+def test_what_is_no_base_is_refused_before_one_is_built(tmp_path, weight):
+    torch.save({"conv1.weight": weight}, tmp_path / "a.pth")
+    recipe = RECIPES["retinanet_coco"] | dict(weights=str(tmp_path / "a.pth"))
+    with pytest.raises(UserError, match="a.pth: not the weights of a detector's base"):
+        pretrained.find_weights(recipe)
 
 
 @pytest.mark.parametrize("prefix", ("", "features."))

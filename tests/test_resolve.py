@@ -402,10 +402,16 @@ def test_a_recipe_file_of_no_iterations_is_one_line(tmp_path):
         fitted("--recipe", str(path))
 
 
-@pytest.mark.parametrize("typed", ("--finest-stride 8", "--dataset widerface --finest-stride 4"))
-def test_sizes_that_are_listed_for_other_levels_are_dropped(typed):
+@pytest.mark.parametrize(
+    "typed, sizes",
+    (
+        ("--finest-stride 8", RECIPES["shapes"].prior_sizes[1:]),
+        ("--dataset widerface --finest-stride 4", ()),
+    ),
+)
+def test_sizes_that_are_listed_for_a_level_left_out_are_dropped(typed, sizes):
     flags = options.train_parser("").parse(typed.split())
-    assert resolve.asked_recipe(flags).prior_sizes == ()
+    assert resolve.asked_recipe(flags).prior_sizes == sizes
     flags.model, flags.dataset = "ssd300", "yolo"
     assert resolve.asked_recipe(flags).prior_sizes == RECIPES["ssd300_custom"].prior_sizes
 

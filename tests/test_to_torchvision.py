@@ -24,6 +24,7 @@ RECIPE = {
     "demo": RECIPES["shapes"] | EVAL,
     "paper": RECIPES["retinanet_coco"] | EVAL | SHORT | dict(depth=18),
     "strong": RECIPES["retinanet_strong"] | EVAL | SHORT | dict(finest_stride=4, depth=50),
+    "narrow": RECIPES["retinanet_coco"] | EVAL | SHORT | dict(depth=18, base_width=16, channels=32),
     "p5": RECIPES["retinanet_coco"] | EVAL | SHORT | dict(depth=18) | CONVENTIONS["torchvision v1"],
     "ssd": RECIPES["ssd300_voc"] | EVAL,
     "ssd, coco's sizes": RECIPES["ssd300_coco"] | EVAL,
@@ -96,7 +97,8 @@ def test_its_tensors_come_back_bit_for_bit(detector):
         pytest.skip("torchvision's own RetinaNet has nine priors in a cell and begins at stride 8")
     state = torchvision_state(detector, torchvision_code(detector))
     back = ssd_state if recipe.model == "ssd300" else retinanet_state
-    ours = back(state, "torchvision")[0]
+    ours, changes, *_ = back(state, "torchvision")
+    assert recipe.model == "ssd300" or changes["base_width"] == recipe.base_width
     expected = detector.model.state_dict()
     assert set(ours) == set(expected)
     for name, value in expected.items():
@@ -128,6 +130,7 @@ def test_batch_norm_in_a_vgg_becomes_part_of_its_convolutions():
         (RECIPES["ssd512_voc"], "no SSD512"),
         (RECIPES["retinanet_coco"] | CONVENTIONS["mmdetection"], "ReLU before"),
         (RECIPES["ssd300_voc"] | CONVENTIONS["lufficc"], "move priors"),
+        (RECIPES["ssd300_voc"] | dict(base_width=16), "its VGG has 64 channels"),
         (RECIPES["retinanet_coco"] | dict(head_convs=5), "four convolutions"),
         (RECIPES["retinanet_coco"] | dict(channels=512, head_convs=1), "as many channels, 512"),
     ),

@@ -1,5 +1,6 @@
 """Fine-tuning: what is taken over from a model of other classes."""
 
+import pytest
 import torch
 
 from published.weights import find_weights, load_matching
@@ -25,6 +26,14 @@ def test_a_checkpoint_of_ours_tells_the_size_of_its_images(tmp_path):
     save_random_detector(tmp_path / "best.pth", resize=96)
     recipe = RECIPES["retinanet_custom"] | dict(weights=str(tmp_path / "best.pth"))
     assert find_weights(recipe).resize == 96
+
+
+@pytest.mark.parametrize("only_base", (False, True))
+def test_the_file_of_a_detector_decides_the_width_of_its_base(tmp_path, only_base):
+    save_random_detector(tmp_path / "best.pth", base_width=16)
+    path = str(tmp_path / "best.pth")
+    recipe = RECIPES["retinanet_custom"] | dict(weights=path, only_base=only_base)
+    assert find_weights(recipe).changes["base_width"] == 16
 
 
 def test_the_same_classes_take_everything():

@@ -15,6 +15,7 @@ from utils.evaluation.metrics import METRICS
 from utils.parallel import PRECISIONS
 
 Box = tuple[float, float, float, float]
+MAX_WIDTH = 256  # of a base: four times that of the papers
 MAX_NUMBER = 1e12  # in a tuple, much more than any run has
 # The kinds of limits that a number may have, and how it must compare with them.
 LIMITS = dict(over=operator.gt, at_least=operator.ge, below=operator.lt, at_most=operator.le)
@@ -53,7 +54,7 @@ class Recipe:
     model: str = option("retinanet", "the detector (default: retinanet)", choices=MODELS)
     depth: int = option(50, "layers of the ResNet", choices=DEPTHS, only="RetinaNet")
     base_width: int = option(
-        64, "channels of the base's first layer, which others follow", at_least=1, at_most=1024
+        64, "channels of the base's first layer, which others follow", at_least=1, at_most=MAX_WIDTH
     )
     finest_stride: int = option(
         8, "4 adds a finer level, for small objects", choices=retinanet.STRIDES, only="RetinaNet"

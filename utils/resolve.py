@@ -21,7 +21,7 @@ from utils.recipes import RECIPES, WITHOUT_GPU
 # Where the data are: a flag that names one of these replaces them all.
 SOURCE = ("dataset", "root", "images", "annotations", "val_images", "val_annotations", "class_list")
 # What decides how a result is measured, and on which images.
-RESULT_FIELDS = {"metric", "resize", "max_size", "val_share", *SOURCE}
+RESULT_FIELDS = {"metric", "resize", "max_size", "val_share", "skip_bad", *SOURCE}
 # With fewer images, even data of COCO's format and classes are somebody's own, not COCO.
 MIN_PUBLISHED_IMAGES = 1000
 
@@ -202,8 +202,9 @@ def with_flags(recipe, flags):
         changes["lr"] = recipe.lr * given["batch"] / recipe.batch
     stride = given.get("finest_stride", recipe.finest_stride)
     if recipe.model == "retinanet" and stride != recipe.finest_stride:
-        # Priors that are listed for other levels do not fit.
-        changes |= dict(prior_sizes=(), base_priors=())
+        # Levels begin one later, or one earlier, for which no priors are listed.
+        later = recipe.prior_sizes[1:] if stride > recipe.finest_stride else ()
+        changes |= dict(prior_sizes=later, base_priors=())
     factor = getattr(flags, "schedule_factor", None)
     changes |= schedule_changes(given, recipe, 1 if factor is None else factor)
     return checked(recipe | changes)
