@@ -162,9 +162,9 @@ ssd512_custom = ssd300_custom | dict(model="ssd512", prior_sizes=ssd512_coco.pri
 ssd300_scratch = ssd300_custom | dict(weights="none")
 ssd512_scratch = ssd512_custom | dict(weights="none")
 
-# Drawn shapes, from random weights: AP 0.87, AP50 0.99 in three minutes on two CPU cores (float32).
-# A base of full width and heads of 64 channels come as far in 650 iterations, which take twice the
-# time.
+# Drawn shapes, from random weights: AP 0.87, AP50 0.99 in five minutes of one CPU core (float32). A
+# base of full width and heads of 64 channels come as far in 650 iterations, which take 1.4 times as
+# long.
 shapes = Recipe(
     dataset="shapes", weights="none", resize=128, max_size=160,
     depth=18, base_width=32, finest_stride=4, channels=32, head_convs=2, head_norm="group",
