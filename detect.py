@@ -22,7 +22,7 @@ from utils import options
 from utils.build import eval_dataset
 from utils.files import mark_as_own, must_be_new, new_name, write
 from utils.media import Background, ImageInput, batches, named_files, open_inputs, read_ahead
-from utils.options import Parser, given_fields
+from utils.options import Parser, dataset_of, given_fields
 from utils.predict import coco_results, detected_records, image_numbers, plain_results
 from utils.recipe import label
 from utils.resolve import SOURCE, with_flags
@@ -113,7 +113,7 @@ def draw_and_save(detector, frame, detections):
 
 def annotated_dataset(flags, detector, output):
     """The dataset whose objects are drawn with the detections, or None if the user names none."""
-    if not (flags.dataset or flags.root or flags.annotations):
+    if dataset_of(flags) is None:
         for name in (*SOURCE, "val_share", "skip_bad", "split"):
             if getattr(flags, name) is not None:
                 raise UserError(f"{label('', name)}: name its dataset by --root or --annotations")

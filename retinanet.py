@@ -73,9 +73,9 @@ class RetinaNet(nn.Module):
 
     levels are those of layers/priors.py, from stride 8 on as in the paper, or from 4. base_width is
     the ResNet's width. channels are those of the pyramid and the heads, and head_convs the
-    convolutions of a head before the last.
-    norm, which follows each of them, is "none" or "group". p6_from and p7_relu are FPN's.
-    prior_probability is what an untrained class head predicts for each class.
+    convolutions of a head before the last. norm, which follows each of them, is "none" or "group".
+    p6_from and p7_relu are FPN's. prior_probability is what an untrained class head predicts for
+    each class.
     """
 
     def __init__(

@@ -1,5 +1,5 @@
-"""RetinaNet in the clinic: that of `python train.py`, on smaller images, with the paper's box loss
-and a ResNet-18 of full width, for three hundred iterations."""
+"""RetinaNet in the clinic: that of `python train.py`, but wider, on smaller images and with the
+paper's box loss, for three hundred iterations."""
 
 from utils.recipes import shapes
 

@@ -48,6 +48,7 @@ def find_weights(recipe):
     if recipe.weights == "none":
         return Weights({})
     if recipe.weights in ("imagenet", "imagenet_v2"):
+        # Known before anything is fetched: torchvision's bases are as wide as the papers'.
         return Weights(dict(base_width=64))
     path = locate(recipe)
     content = checkpoint.read(path)

@@ -123,9 +123,10 @@ def test_the_limits_of_a_gpu_are_told(report, monkeypatch, capsys):
     modes = []
     monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", modes.append)
     monkeypatch.setattr(bench, "matrix_flops", partial(bench.matrix_flops, "cpu", side=64))
-    bare, step = workloads.training_step(shapes, *workloads.random_batch(2, (64, 64), CPU))
+    recipe = shapes | dict(base_width=64, channels=64)
+    bare, step = workloads.training_step(recipe, *workloads.random_batch(2, (64, 64), CPU))
     bench.add_gpu_limits(report, "limits", dict(floor=bare, ours=step), dict(ours=1))
-    assert report.rows[0]["flops"] > 5e8 and report.rows[0]["matrix_flops"] > 0
+    assert report.rows[0]["flops"] > 1e9 and report.rows[0]["matrix_flops"] > 0
     assert "1.0 GiB; no synchronisation" in capsys.readouterr().out
 
     def waiting():

@@ -196,8 +196,8 @@ ssd512_shapes = ssd300_shapes | dict(model="ssd512")
 
 # What differs for own data where there is no GPU. The base has half of the channels, or a quarter
 # for SSD: the passes over the images that this leaves time for are worth more (docs/results.md).
-# Loaded weights keep their width. For SSD, twice as many steps of half the batch learn far
-# more from as many images.
+# Loaded weights keep their width. For SSD, twice as many steps of half the batch learn far more
+# from as many images.
 WITHOUT_GPU = dict(
     retinanet=dict(depth=18, base_width=32, resize=320, jitter=(256, 320), max_size=534),
     ssd300=dict(base_width=16, batch=4),
