@@ -19,7 +19,7 @@ from data.images import (
     size_and_orientation,
     size_message,
 )
-from data.text import UserError, with_progress
+from data.text import UserError, file_errors, with_progress
 
 # The bytes that a file begins with -> those that stand near its end if it is whole.
 END_MARKS = {JPEG: b"\xff\xd9", PNG: b"IEND"}
@@ -58,14 +58,11 @@ def check_image(path, annotated, decode):
 
 def may_be_cut_short(path):
     """Whether the end of an image file lacks the mark that a whole file of its kind has there."""
-    try:
-        with open_image(path) as file:
-            head = file.read(4)
-            file.seek(0, os.SEEK_END)
-            file.seek(max(file.tell() - TAIL_SIZE, 0))
-            tail = file.read()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    with file_errors(path), open_image(path) as file:
+        head = file.read(4)
+        file.seek(0, os.SEEK_END)
+        file.seek(max(file.tell() - TAIL_SIZE, 0))
+        tail = file.read()
     return any(head.startswith(start) and end not in tail for start, end in END_MARKS.items())
 
 

@@ -4,6 +4,7 @@ import codecs
 import json
 import os
 import re
+from contextlib import contextmanager
 from pathlib import Path
 
 from tqdm import tqdm
@@ -21,13 +22,19 @@ class MissingFile(UserError, FileNotFoundError):
     """A UserError about a missing file, which may be caught as a FileNotFoundError, too."""
 
 
+@contextmanager
+def file_errors(path, action="read"):
+    """Turns an OSError into a UserError: path cannot be read, or written, and why."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{path}: cannot be {action} ({error.strerror})") from None
+
+
 def read_text(path):
     """The text of a file in UTF-8 or UTF-16, without its byte order mark."""
-    try:
-        with open(path, "rb") as file:
-            data = file.read()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    with file_errors(path), open(path, "rb") as file:
+        data = file.read()
     # Without a byte order mark, UTF-16 cannot be told from UTF-8 with certainty.
     is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:

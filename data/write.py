@@ -14,7 +14,7 @@ import yaml
 from data.folder import PHOTO_FOLDERS
 from data.images import PNG, SIDEWAYS, open_image, size_and_orientation
 from data.records import ANY_CLASS
-from data.text import UserError
+from data.text import file_errors
 
 
 def write_dataset(folder, name, classes, splits):
@@ -42,11 +42,10 @@ def write_dataset(folder, name, classes, splits):
     # A folder that is renamed when it is complete is never taken for complete when it is not.
     unfinished = folder.with_name(f"{folder.name}.unfinished-{os.getpid()}")
     try:
-        unfinished.mkdir(parents=True)
-        WRITERS[name](unfinished, classes, parts)
-        unfinished.rename(folder)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({error.strerror})") from None
+        with file_errors(folder, "written"):
+            unfinished.mkdir(parents=True)
+            WRITERS[name](unfinished, classes, parts)
+            unfinished.rename(folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     what = "objects or areas that are to be ignored, for which the format has no place"

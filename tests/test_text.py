@@ -1,9 +1,11 @@
 import codecs
+import re
 
 import pytest
 
 from data.text import (
     UserError,
+    file_errors,
     first_lines,
     is_set,
     read_json,
@@ -44,6 +46,13 @@ def test_the_first_lines_of_any_file_can_be_looked_at(tmp_path):
         assert first_lines(tmp_path / "a.txt") == ["one"] + ["two"] * 19
     (tmp_path / "a.txt").write_bytes(b"\x89PNG\xff\nx")
     assert len(first_lines(tmp_path / "a.txt")) == 2 and first_lines(tmp_path / "none") == []
+
+
+@pytest.mark.parametrize("action, mode", (("read", "rb"), ("written", "wb")))
+def test_what_the_system_refuses_is_one_line(tmp_path, action, mode):
+    line = re.escape(f"{tmp_path}: cannot be {action} (")
+    with pytest.raises(UserError, match=line), file_errors(tmp_path, action):
+        open(tmp_path, mode)
 
 
 def test_blank_lines_are_left_out_and_the_others_keep_their_numbers(tmp_path):

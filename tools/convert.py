@@ -16,7 +16,7 @@ from pathlib import Path
 from data.reading import must_be_outside, place, select_classes, usable_source
 from data.records import pack
 from data.splits import disjoint, merge_repeated
-from data.text import UserError
+from data.text import UserError, file_errors
 from data.write import WRITERS, write_dataset
 from published.conventions import CONVENTIONS
 from published.load import UNLIMITED, open_checkpoint
@@ -73,7 +73,8 @@ def show_checkpoint(flags):
     if flags.to == "torchvision":
         save_for_torchvision(checkpoint.build_model(content, flags.file), flags.output)
     elif flags.output:
-        save_or_refuse(flags.output, content)
+        with file_errors(flags.output, "written"):
+            checkpoint.save(flags.output, content)
         print(f"saved        {flags.output}")
 
 
@@ -103,16 +104,9 @@ def save_for_torchvision(loaded, output):
     name = output or "theirs.pth"
     print(f"\n{code}model.load_state_dict(torch.load({str(name)!r}))\nmodel.eval()\n")
     if output:
-        save_or_refuse(output, torchvision_state(loaded, code))
+        with file_errors(output, "written"):
+            checkpoint.save(output, torchvision_state(loaded, code))
         print(f"saved        {output}; the lines above build the model that loads it")
-
-
-def save_or_refuse(path, content):
-    """Save a checkpoint; if it cannot be written, that is a UserError."""
-    try:
-        checkpoint.save(path, content)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror})") from None
 
 
 def describe(content, family, path):

@@ -18,8 +18,8 @@ def write(path, content, replace=False):
     """
     path = Path(path)
     data = content.encode() if isinstance(content, str) else content
+    save = replace_file if replace else write_new
     try:
-        save = replace_file if replace else write_new
         save(path, lambda file: file.write(data))
     except FileExistsError as error:
         raise UserError(exists_message(error.filename)) from None

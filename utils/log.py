@@ -11,7 +11,7 @@ import torch
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from data.text import UserError
+from data.text import UserError, file_errors
 from utils import parallel
 from utils.draw import write_figure
 from utils.evaluation.pictures import prediction_sheet
@@ -172,22 +172,16 @@ class Log(AbstractContextManager):
 
 def append_entry(path, entry):
     """Append an entry to a log, as a line of JSON."""
-    try:
+    with file_errors(path, "written"):
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "a", encoding="utf-8", opener=no_link) as file:
             file.write(json.dumps(entry) + "\n")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror})") from None
 
 
 def read_log(path):
     """The entries of a log, without lines that are broken; [] if there is no log."""
-    try:
-        lines = path.read_bytes().splitlines(keepends=True)
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    with file_errors(path):
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
     entries = []
     for line in lines:
         try:

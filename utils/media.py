@@ -17,7 +17,7 @@ import numpy as np
 
 from data.folder import list_files
 from data.images import EXTENSIONS, read_image
-from data.text import UserError
+from data.text import UserError, file_errors
 from utils import draw
 
 # FFmpeg writes many lines about a broken file, where we write one. It looks here for each video.
@@ -211,10 +211,8 @@ class VideoWriter:
     def write(self, image):
         """Append an image [H, W, 3] RGB of the same size as the first one."""
         if self.writer is None:
-            try:
+            with file_errors(self.path, "written"):
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise UserError(f"{self.path}: cannot be written ({error.strerror})") from None
             codec = cv2.VideoWriter.fourcc(*CODECS[self.path.suffix.lower()])
             size = image.shape[1::-1]
             self.writer = cv2.VideoWriter(str(self.path), codec, self.fps, size)

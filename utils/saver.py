@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from data.folder import OWN_MARK
-from data.text import UserError
+from data.text import UserError, file_errors
 from utils import checkpoint, parallel
 from utils.files import no_link, write
 
@@ -192,10 +192,8 @@ def own_files(folder, pattern):
 
 def claim(folder):
     """Keep other runs out of a folder as long as the returned lock is open."""
-    try:
+    with file_errors(folder, "written"):
         lock = open(folder / LOCK, "w", opener=no_link)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({error.strerror})") from None
     try:
         if fcntl:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from data.text import UserError
+from data.text import UserError, file_errors
 from utils.draw import embedded, encode_picture
 from utils.files import latest_name, new_name
 
@@ -115,10 +115,8 @@ class TensorBoard:
         from torch.utils.tensorboard import SummaryWriter
 
         path = Path(folder, name)
-        try:
+        with file_errors(f"--logdir {folder}", "written"):
             self.writer = SummaryWriter(str(latest_name(path) if resumed else new_name(path)))
-        except OSError as error:
-            raise UserError(f"--logdir {folder}: cannot be written ({error.strerror})") from None
 
     def points(self, split, iteration, values):
         """Add a point to the curve of each value, name -> number, under the name of its split."""

@@ -6,7 +6,7 @@ from collections import defaultdict
 
 from data.folder import base_name, by_split, folder_split, grouped, parent_of, stem_key, stem_of
 from data.records import Entry, Object, Source, box_around_rotated, object_names, read_entries
-from data.text import UserError, count_note, is_set, read_head, read_lines, to_number
+from data.text import UserError, count_note, file_errors, is_set, read_head, read_lines, to_number
 
 CLASSES = (
     "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike "
@@ -119,11 +119,10 @@ def parse_annotation(folder, file, problems):
     """
     path = folder.path(file)
     try:
-        root = ElementTree.parse(path).getroot()
+        with file_errors(path):
+            root = ElementTree.parse(path).getroot()
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise UserError(f"{path}: not valid xml ({error})") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     objects = []
     for number, item in enumerate(root.iter("object"), start=1):
         # The parts of a person, such as a head, have a name and a bndbox one element deeper.
