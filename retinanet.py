@@ -9,15 +9,16 @@ from layers.fpn import FPN
 from layers.priors import apply_heads, make_level, pyramid_priors
 from layers.resnet import ResNet, conv_norm_relu
 
-# The stride of each level, by that of the finest: 8 in the paper (Sec. 4), 4 for small objects.
+# The stride of each level. The keys are that of the finest: 8 in the paper (Sec. 4), 4 for small
+# objects.
 STRIDES = {8: (8, 16, 32, 64, 128), 4: (4, 8, 16, 32, 64, 128)}
-# The side of each level's smallest square prior in pixels, and the scales and ratios,
-# width / height, that make further priors of it.
+# The side of each level's smallest square prior in pixels. A level has priors of this side times
+# each of the SCALES, in each of the RATIOS, width / height.
 SIZES = {8: (32, 64, 128, 256, 512), 4: (16, 32, 64, 128, 256, 512)}
 SCALES = (2**0, 2 ** (1 / 3), 2 ** (2 / 3))
 RATIOS = (2.0, 1.0, 0.5)
 PRIOR_PROBABILITY = 0.01  # of each class, before training (Sec. 4.1); unrelated to prior boxes
-# Of ImageNet's pixels, RGB, 0 to 255.
+# Mean and standard deviation of ImageNet's pixels, RGB, 0 to 255.
 MEAN = (123.675, 116.28, 103.53)
 STD = (58.395, 57.12, 57.375)
 
@@ -39,13 +40,13 @@ def prior_levels(sizes=(), scales=(), ratios=(), finest=8):
 
 
 def group_norm(channels):
-    """GroupNorm (Wu & He, 2018, arXiv:1803.08494) of 32 groups, or of fewer, since each needs two
-    values even where a map has a single cell."""
+    """GroupNorm (Wu & He, 2018, arXiv:1803.08494) of 32 groups, or of fewer: in a map of one cell,
+    a group of one channel would be a single value, which says nothing once it is normalised."""
     return nn.GroupNorm(min(32, channels // 2), channels)
 
 
 class Head(nn.Module):
-    """3x3 convolutions, then one that predicts. The same head serves every level (Fig. 3)."""
+    """3x3 convolutions with ReLU, then one that predicts (Fig. 3)."""
 
     def __init__(self, channels, out_channels, num_convs, norm):
         super().__init__()
@@ -69,13 +70,13 @@ class Head(nn.Module):
 
 
 class RetinaNet(nn.Module):
-    """ResNet, a feature pyramid, and two heads that every level of it goes through.
+    """ResNet, a feature pyramid, and two heads, one for boxes and one for classes, for all levels.
 
-    levels are those of layers/priors.py, from stride 8 on as in the paper, or from 4. base_width is
-    the ResNet's width. channels are those of the pyramid and the heads, and head_convs the
-    convolutions of a head before the last. norm, which follows each of them, is "none" or "group".
-    p6_from and p7_relu are FPN's. prior_probability is what an untrained class head predicts for
-    each class.
+    levels are Levels of layers/priors.py, from stride 8 on as in the paper, or from 4; all have as
+    many priors in a cell. base_width is the ResNet's width. channels are those of the pyramid and
+    the heads. A head has head_convs convolutions before the last, each followed by a norm, "none"
+    or "group". p6_from and p7_relu are FPN's. prior_probability is what an untrained class head
+    predicts for each class.
     """
 
     def __init__(
@@ -100,12 +101,13 @@ class RetinaNet(nn.Module):
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
         self.base = ResNet(depth, base_width)
-        # How many of the base's maps the pyramid begins with; it adds two.
+        # The pyramid adds P6 and P7 to the base's maps: c3 to c5 for five levels, c2 to c5 for six.
         self.num_base_maps = len(self.levels) - 2
         base_channels = self.base.channels[-self.num_base_maps :]
         self.pyramid = FPN(base_channels, channels, p6_from, p7_relu)
         self.box_head = Head(channels, num_shapes * 4, head_convs, norm)
         self.class_head = Head(channels, num_shapes * num_classes, head_convs, norm)
+        # Scores begin low, or the many background priors would dominate the first steps (Sec. 4.1).
         bias = log(prior_probability / (1 - prior_probability))  # its sigmoid is prior_probability
         nn.init.constant_(self.class_head.last.bias, bias)
 

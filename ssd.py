@@ -12,16 +12,16 @@ from torch.nn import functional as F
 from layers.priors import apply_heads, make_level, pyramid_priors
 from layers.vgg import VGG
 
-# One value per feature map, for images of 300 and of 512 pixels (Eq. 4 and Sec. 3.1, as in the
-# authors' release for VOC). STRIDES are the pixels between neighbouring cells of a map.
+# For images of 300 and of 512 pixels, one value per feature map, finest first (Eq. 4 and Sec. 3.1,
+# as in the authors' release for VOC). STRIDES are the pixels between neighbouring cells of a map.
 STRIDES = {300: (8, 16, 32, 64, 100, 300), 512: (8, 16, 32, 64, 128, 256, 512)}
 # SIZES are the sides of the square priors in pixels. There is one more than there are maps, because
-# the larger square prior of a map lies between its size and the next.
+# the side of a map's larger square prior is the geometric mean of its size and the next.
 SIZES = {
     300: (30, 60, 111, 162, 213, 264, 315),
     512: (35.84, 76.8, 153.6, 230.4, 307.2, 384, 460.8, 537.6),
 }
-# RATIOS are those of the other priors, which are wide and tall: width / height.
+# RATIOS are width / height of the priors that are not square.
 TWO_RATIOS = (2, 1 / 2)
 FOUR_RATIOS = (2, 1 / 2, 3, 1 / 3)
 RATIOS = {
@@ -73,10 +73,10 @@ def extra_layers(in_channels, out_channels, kernel=3, stride=1, padding=0):
 
 
 class SSD(nn.Module):
-    """VGG-16, a few smaller feature maps after it, and a pair of heads for every map.
+    """VGG-16, a few smaller feature maps after it, and two heads for every map, a convolution each.
 
-    num_classes excludes the background. Images are 300 or 512 pixels wide and high: side. levels
-    are Levels of layers/priors.py, by default the paper's. norm and base_width are VGG's.
+    num_classes excludes the background. side is that of the images, 300 or 512 pixels. levels are
+    Levels of layers/priors.py, by default the paper's. norm and base_width are VGG's.
     """
 
     def __init__(self, num_classes, side=300, levels=(), norm="none", base_width=64):
@@ -88,8 +88,9 @@ class SSD(nn.Module):
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
         self.base = VGG(norm, base_width)
-        # conv4 (conv4_3 in the paper) has larger values than the other maps, so each cell's are
-        # normalised to length 1 and multiplied by a learned scale, 20 at first (Sec. 3.1).
+        # conv4 (conv4_3 in the paper) has larger values than the other maps, so the channels of
+        # each cell are normalised to length 1 and multiplied by a learned scale, 20 at first (Sec.
+        # 3.1).
         channels = [*self.base.channels]
         self.scale = nn.Parameter(torch.full((channels[0],), 20.0))
         self.extras = nn.ModuleList()
@@ -107,7 +108,7 @@ class SSD(nn.Module):
 
     def initialize(self):
         """Use He initialisation. With Xavier's, as the paper has for new layers, a random VGG does
-        not learn."""
+        not learn at all; with He's, it learns well if it has batch norm."""
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
@@ -136,7 +137,8 @@ class SSD(nn.Module):
         return box_deltas, class_logits
 
     def class_layers(self):
-        """The layers that predict classes, and the column of the first class, after background."""
+        """The layers that predict classes, and the column of the first class, after background:
+        load_weights keeps the rows of known classes."""
         return [*self.class_heads], 1
 
     def priors(self, image_size):

@@ -54,7 +54,8 @@ def main(arguments=None):
 
 
 def new_run(flags, device):
-    """Prepare a new run. Returns its recipe, folder, datasets, and more arguments for train()."""
+    """Prepare a new run. Returns its recipe, its folder, both datasets, and where training starts,
+    as an argument of train(): dict(weights=...)."""
     # Some settings depend on what is in the data and the weights, so read those first.
     asked = resolve.asked_recipe(flags)
     with parallel.rank0_first():
@@ -76,7 +77,7 @@ def new_run(flags, device):
 
 
 def resumed_run(flags, device):
-    """Prepare to resume a run. Returns what new_run does, with a checkpoint instead of weights."""
+    """Prepare to resume a run. Returns what new_run does, but dict(resumed=...), a checkpoint."""
     path = checkpoint_to_resume(flags.save_folder, flags.name, flags.resume)
     content = checkpoint.load_training(path)
     before = checkpoint.recipe_of(content, path)
@@ -97,25 +98,25 @@ def resumed_run(flags, device):
     is_comparable = has_best and not resolve.changes_results(before, stored)
     if content["best"] >= 0 and not is_comparable:
         if datasets[1] is not None:
-            print("no comparable best.pth is here, so the next evaluation is the best")
+            print("there is no comparable best.pth, so the next evaluation counts as the best")
         content |= dict(best=-1.0, stale=0)
     return recipe, folder, datasets, dict(resumed=content)
 
 
 class Autocast(nn.Module):
-    """A model that computes in number_type, such as torch.bfloat16, and returns float32.
+    """A model that computes in a dtype, such as torch.bfloat16, and returns float32.
 
-    autocast is inside the module because nn.DataParallel runs replicas in threads, which inherit
-    whether autocast is enabled, but not its type.
+    autocast is inside the module because nn.DataParallel calls replicas in threads, and a thread
+    takes over whether autocast is on, but not its dtype.
     """
 
-    def __init__(self, model, number_type):
+    def __init__(self, model, dtype):
         super().__init__()
-        self.model, self.number_type = model, number_type
+        self.model, self.dtype = model, dtype
 
     def forward(self, images):
-        is_half = self.number_type != torch.float32
-        with torch.autocast(images.device.type, self.number_type, enabled=is_half):
+        is_mixed = self.dtype != torch.float32
+        with torch.autocast(images.device.type, self.dtype, enabled=is_mixed):
             box_deltas, class_logits = self.model(images)
         return box_deltas.float(), class_logits.float()
 
@@ -131,25 +132,25 @@ def build(recipe, train_dataset, device, weights=None):
     if weights:
         with parallel.rank0_first():
             print(*load_weights(model, train_dataset, recipe, weights), "", sep="\n")
-    # Pretrained parts may be frozen: a batch of a few images estimates the statistics of batch norm
-    # badly, and the edges and textures that the first stages see occur in every dataset. Random
-    # ones must learn.
+    # Pretrained parts may be frozen; random ones must learn.
     if recipe.weights != "none":
+        # A batch of a few images estimates the statistics of batch norm badly.
         if recipe.frozen_norm and recipe.model == "retinanet":
             freeze_batch_norm(model.base)
+        # The edges and textures that the first stages see occur in every dataset.
         for stage in model.base.stages()[: recipe.frozen_stages]:
             stage.requires_grad_(False)
     model.to(device, memory_format=parallel.training_format(device)).train()
     optimizer = build_optimizer(recipe, model)
 
-    number_type = parallel.precision_of(recipe.precision, device)
+    dtype = parallel.precision_of(recipe.precision, device)
     # In float16, small gradients become 0, so the loss is multiplied by a scale (Micikevicius et
-    # al., 2018, arXiv:1710.03740, Sec. 3.2): raised until some gradient becomes infinite, then
-    # halved. In other types the scaler does nothing.
-    scaler = GradScaler(device.type, enabled=number_type == torch.float16)
-    network = Autocast(model, number_type)
+    # al., 2018, arXiv:1710.03740, Sec. 3.2). It grows until a gradient overflows; then the step is
+    # skipped, and the scale halved. In other types the scaler does nothing.
+    scaler = GradScaler(device.type, enabled=dtype == torch.float16)
+    network = Autocast(model, dtype)
     if recipe.compile:
-        # build_detector compiled the loss; evaluation calls model, which stays as it is.
+        # Only what trains is compiled: the loss by build_detector, and the network here.
         network.compile(dynamic=False)
     if parallel.world_size() > 1:
         device_ids = [device] if device.type == "cuda" else None
@@ -168,8 +169,8 @@ def state_to_resume(parts, best, stale, log):
 
 
 def resume_from(content, model, parts):
-    """Restore everything from the content of a checkpoint. Returns its iteration, its best result,
-    how many evaluations ago that was, and the largest step since the log's last line."""
+    """Load a checkpoint's content into model and parts. Returns iteration, best, stale and
+    largest_step; see train()."""
     with checkpoint.mismatch_is_an_error():
         state = checkpoint.optimizer_state(parts["optimizer"], content["optimizer"])
         content = content | dict(optimizer=state)
@@ -186,21 +187,24 @@ def resume_from(content, model, parts):
 def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resumed=None):
     """Train on train_dataset, validate on val_dataset, keep everything in folder.
 
-    It starts from weights, or from resumed, the content of a checkpoint. Returns the last
-    iteration, a Stop that is true if interrupted, and a new best evaluation, or None without one.
+    Training starts from weights, or from resumed, the content of a checkpoint. Returns the last
+    iteration, a Stop that is true if the run was interrupted, and the evaluation of a new best.pth,
+    or None without one.
     """
     model, network, criterion, optimizer, scaler = build(recipe, train_dataset, device, weights)
     sampler, loader = build_train_loader(train_dataset, recipe, device)
     plateau = Plateau(recipe, sampler.per_epoch)
     parts = dict(optimizer=optimizer, scaler=scaler, plateau=plateau)
-    # With ema, the averaged weights are evaluated and saved; the trained ones are stored with them.
+    # With ema, a moving average of the weights is evaluated and saved. The weights themselves are
+    # saved beside it, to resume from.
     kept_model = model
     if recipe.ema:
         average = build_average(model, recipe.ema)
         parts |= dict(ema=average, training=model)
         kept_model = average.module
 
-    # stale counts the evaluations since the best one. Any result is better than -1.
+    # best is the best result, and stale counts the evaluations since. Any result is better than -1.
+    # largest_step is that of the optimizer since the log's last line.
     iteration, best, stale, largest_step = 0, -1.0, 0, 0.0
     if resumed:
         iteration, best, stale, largest_step = resume_from(resumed, model, parts)
@@ -211,7 +215,8 @@ def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resu
     with Stop() as stop, Log(folder, recipe, sampler.per_epoch, iteration, largest_step) as log:
         batches = log.timed(read_batches(loader, device))
         while iteration < recipe.iterations and stale < patience and not stop:
-            # A second Ctrl-C may interrupt this wait, since no weights change during it.
+            # Ctrl-C lets an iteration finish, and then ends the loop. A second one interrupts what
+            # may take long and changes no weights.
             with stop.interruptible():
                 micro_batches = [next(batches) for _ in range(recipe.accumulate)]
             iteration += 1
@@ -220,7 +225,7 @@ def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resu
                 group["lr"] = lr * group["lr_factor"]
             optimizer.zero_grad()
             # To save memory, a batch may go through the network in parts, whose gradients add up.
-            # Losses are divided by the positive priors of the whole batch, so count those first.
+            # Their losses are divided by the positive priors of the whole batch: count those first.
             num_positives = criterion.count_batch_positives(model, micro_batches)
             losses = torch.zeros(2, device=device)
             for images, targets in micro_batches:
@@ -247,7 +252,7 @@ def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resu
                 plateau.update(iteration, box_loss + class_loss)
             is_due = iteration % recipe.eval_every == 0 or iteration == recipe.iterations
             should_evaluate = is_due and val_dataset is not None
-            # Reading a result waits for the device, so check where that happens anyway.
+            # Reading a result from a GPU makes the program wait, so check where it waits anyway.
             if device.type == "cpu" or should_evaluate or iteration % recipe.log_every == 0:
                 finite.raise_if_nonfinite()
             stop.agree_with_other_processes()

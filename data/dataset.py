@@ -54,13 +54,14 @@ class Dataset(torch.utils.data.Dataset):
         return np.random.default_rng((self.seed, epoch, index))
 
     def output_size(self, epoch, index):
-        """(height, width) of a sample, known without reading its image."""
+        """(height, width) of a sample, known without reading its image: the transform draws it
+        before anything else."""
         height, width = self.records.sizes[index]
         return self.transform.output_size(height, width, self.rng(epoch, index))
 
     def read(self, index):
         """The whole image and its target before any transform."""
-        image = read_image(self.records.path(index), self.records.sizes[index], None)
+        image = read_image(self.records.path(index), self.records.sizes[index])
         return image, self.target(index, image)
 
     def target(self, index, image):
@@ -80,7 +81,7 @@ class TrainBatches(torch.utils.data.Sampler):
     """Micro-batches without end, as lists of keys (epoch, index, pad_to) of a Dataset.
 
     Every epoch has a new permutation of the images, which depends on the seed and the epoch alone.
-    Those that do not fill a batch are left out of that epoch. Wide images go with wide ones and
+    Images that do not fill a batch are left out of that epoch. Wide images go with wide ones and
     tall with tall ones, so that there is little padding.
 
     Each of several processes yields its own part of every batch. All parts are padded to the
@@ -118,8 +119,8 @@ class TrainBatches(torch.utils.data.Sampler):
     def epoch(self, epoch):
         """The batches of one epoch, [per_epoch, batch] image numbers."""
         rng = np.random.default_rng((self.seed, epoch))
-        # resize cuts off what does not fill a batch, before images are grouped, so that every image
-        # has its turn. If there are fewer images than in a batch, it repeats them.
+        # resize cuts off what does not fill a batch; as the permutation changes, every image has
+        # its turn. If there are fewer images than in a batch, it repeats them.
         order = np.resize(rng.permutation(len(self.is_tall)), self.per_epoch * self.batch)
         wide = order[~self.is_tall[order]]
         tall = order[self.is_tall[order]]
@@ -131,8 +132,8 @@ class TrainBatches(torch.utils.data.Sampler):
 
 
 def eval_batches(sizes, batch, rank=0, world_size=1):
-    """Batches of every image once, with those of similar size in one batch, shared among the
-    processes: lists of keys (epoch, index, pad_to) of a Dataset."""
+    """Batches of every image once, with those of similar aspect ratio in one batch, shared among
+    the processes: lists of keys (epoch, index, pad_to) of a Dataset."""
     order = np.lexsort((sizes[:, 1], sizes[:, 0] / sizes[:, 1]))[rank::world_size].tolist()
     keys = [(0, index, (0, 0)) for index in order]
     return [keys[start : start + batch] for start in range(0, len(keys), batch)]
@@ -167,6 +168,6 @@ def collate(samples, colour, size_divisor=1, min_padding=0, exact_colour=False, 
         canvas[:rows, columns:] = colour
         tensors = {name: torch.from_numpy(target[name]) for name in ("boxes", "labels", "ignore")}
         targets.append(tensors | dict(index=target["index"], size=(rows, columns)))
-    # The shape is that of PyTorch, but in memory the channels stay last, as convolutions on GPUs
-    # are fastest.
+    # The shape is that of PyTorch, but in memory the channels stay last, because convolutions on
+    # GPUs are fastest that way.
     return torch.from_numpy(images).permute(0, 3, 1, 2), targets

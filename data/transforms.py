@@ -3,9 +3,12 @@
 A transform takes an image [H, W, 3] uint8, its target (boxes [N, 4], labels [N], ignore [N], as
 arrays) and a random generator, and returns an image and a target. It changes neither in place.
 
-Pixels are interpolated by one of four methods: "bytes" is the fastest, as the image may be decoded
-smaller than it is. The others do as published detectors did: "whole" uses all pixels of the image,
-"float" does not round the result, and "pil" averages pixels where it makes an image smaller.
+Pixels are interpolated by one of four methods:
+
+    bytes   the fastest: a large image is first halved, or decoded smaller, and the result rounded
+    whole   the same of the whole image, as published detectors need
+    float   the same without rounding
+    pil     by Pillow, which averages pixels where it makes an image smaller
 """
 
 import math
@@ -33,7 +36,7 @@ NUM_TRIALS = 50
 
 
 class Resize:
-    """Resizes images as RetinaNet does, keeping their aspect.
+    """Resizes images as RetinaNet does, keeping their aspect ratio.
 
     The short side gets short_side pixels, or fewer if the long side would get more than max_size.
     A (smallest, largest) pair as short_side draws it anew for each image. Sides are rounded to
@@ -66,6 +69,7 @@ class Resize:
         """The size (height, width) that an image is resized to; without a random generator, the
         largest that is possible."""
         short_side = np.max(self.short_side)
+        # The first number that is drawn for a sample: Dataset.output_size draws it, too.
         if rng is not None and not np.isscalar(self.short_side):
             short_side = rng.integers(self.short_side[0], self.short_side[1] + 1)
         scale = min(short_side / min(height, width), self.max_size / max(height, width))
@@ -78,8 +82,8 @@ class Resize:
 
 
 def shrink(image, needed_size):
-    """The image averaged to a half, a quarter and so on, as small as is still large enough: what a
-    JPEG that is decoded smaller becomes, too."""
+    """The image averaged to a half, a quarter and so on, as small as is still large enough: as a
+    JPEG that is decoded smaller."""
     while (factor := reduction(image.shape, needed_size)) > 1:
         part = 1 / factor
         image = cv2.resize(image, None, fx=part, fy=part, interpolation=cv2.INTER_AREA)
@@ -87,7 +91,7 @@ def shrink(image, needed_size):
 
 
 class Stretch(Resize):
-    """Resizes images as SSD does, all to one size (height, width) whatever their aspect."""
+    """Resizes images as SSD does, all to one size (height, width) whatever their shape."""
 
     def __init__(self, size, method="bytes"):
         self.size = size
@@ -119,10 +123,10 @@ class SSDAugmentation(Stretch):
     Expanding, cropping and mirroring only choose a window: a box that may reach beyond the image.
     Then its pixels are interpolated once, at the (height, width) that the network needs, and their
     colours are distorted. The authors distort first, so that the border of an expanded image keeps
-    its colour; here it is distorted as well.
+    its colour; here the border is distorted, too.
 
-    passes are how often the run sees every image. strength, which grows with them, is the
-    probability, for every image, of each of expanding, cropping and distorting.
+    passes: how often the run sees every image. The more passes, the larger is strength, the
+    probability with which an image is expanded, and cropped, and distorted.
     """
 
     def __init__(self, size, colour, passes=math.inf):
@@ -138,20 +142,16 @@ class SSDAugmentation(Stretch):
     def __call__(self, image, target, rng):
         height, width = image.shape[:2]
         window = np.array([0, 0, width, height], np.float32)
-        if self.is_chosen(rng):
+        if rng.random() < self.strength:
             window = expand((height, width), rng)
-        if self.is_chosen(rng):
+        if rng.random() < self.strength:
             window, kept, _ = crop(window, target["boxes"], target["ignore"], rng)
             target = select(target, kept)
         mirrored = rng.random() < 0.5
         image, target = crop_and_resize(window, image, target, self.size, self.colour, mirrored)
-        if self.is_chosen(rng):
+        if rng.random() < self.strength:
             image = distort(image, rng)
         return image, target
-
-    def is_chosen(self, rng):
-        """Whether an image is to be expanded, cropped or distorted; asked anew for each."""
-        return rng.random() < self.strength
 
 
 def select(target, kept):
@@ -175,12 +175,13 @@ def expand(image_size, rng):
 
 
 def crop(window, boxes, ignore, rng):
-    """A part of the window that has a drawn IoU, or more, with some object (SSD, Sec. 2.2).
+    """A part of the window whose IoU with an object is at least a random minimum (SSD, Sec. 2.2).
 
-    Returns the part as xyxy, the mask [N] of what is kept, and the IoU that was drawn. Objects are
-    kept if their centres are in the part; areas to ignore always, as any of their pixels may show.
-    One object with this IoU is enough: if all had to have it, crowded images would hardly ever be
-    cropped. In an image without objects, any part will do.
+    Returns the part as xyxy, the mask [N] of what is kept, and the minimum that was drawn. Objects
+    are kept if their centres are in the part; areas to ignore always, as any of their pixels may
+    show. One object with this IoU is enough: if all had to have it, crowded images would hardly
+    ever be cropped. In an image without objects, any part will do. Where no part is found, another
+    minimum is drawn, in the end None.
     """
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     real = boxes[~ignore]

@@ -4,20 +4,20 @@ xyxy      left, top, right, bottom in pixels. Used unless noted.
 cxcywh    centre x, centre y, width, height in pixels. Used only inside functions, as in encode.
 
 Letters in shapes, here and in all modules: B images, A priors of an image, N objects of one image,
-C classes, S shapes of priors in a cell, H rows, W columns, D detections.
+C classes, S priors of each cell of a feature map, H rows, W columns, D detections.
 """
 
 import math
 
 import torch
 
-# The network predicts deltas divided by these, so that each of the four has about unit variance.
-# SSD's program calls them variances.
+# The network predicts deltas (see encode) divided by these, so that each of the four has about unit
+# variance. SSD's program calls them variances.
 CENTRE_SCALE = 0.1
 SIZE_SCALE = 0.2
 DELTA_SCALE = (CENTRE_SCALE, CENTRE_SCALE, SIZE_SCALE, SIZE_SCALE)
-# A decoded box is at most this many times its prior, as in Detectron, so that exp() of an untrained
-# prediction stays finite.
+# A decoded box is at most this many times as wide and as high as its prior, as in Detectron, so
+# that exp() of an untrained prediction stays finite.
 MAX_SIZE_RATIO = 1000 / 16
 
 
@@ -45,8 +45,8 @@ def intersection(boxes, others):
     The shapes broadcast: boxes [N, 1, 4] and others [M, 4] give every pair, [N, M].
     """
     left, top, right, bottom = boxes.unbind(dim=-1)
-    # Contiguous coordinates are read several times faster than those with a stride of 4. In place,
-    # because there is a result for every pair of a box and a prior.
+    # others are mostly all priors of an image, whose coordinates are read several times faster if
+    # they are contiguous. The results, one for every pair, are large, and so updated in place.
     other_left, other_top, other_right, other_bottom = others.movedim(-1, 0).contiguous()
     width = torch.minimum(right, other_right).sub_(torch.maximum(left, other_left)).clamp_(min=0)
     height = torch.minimum(bottom, other_bottom).sub_(torch.maximum(top, other_top)).clamp_(min=0)
@@ -80,8 +80,8 @@ def giou(boxes, others):
 def encode(boxes, priors):
     """The deltas of each box from its prior (Faster R-CNN, Eq. 2): [..., 4], [..., 4] -> [..., 4].
 
-    Two are the shift of the centre relative to the prior's size, two the logarithm of the ratio of
-    the sizes; all are divided by DELTA_SCALE.
+    The first two are the shift of the centre divided by the prior's size, the others the logarithm
+    of the size divided by the prior's. All are divided by DELTA_SCALE.
     """
     centre, size = xyxy_to_cxcywh(boxes).split(2, dim=-1)
     prior_centre, prior_size = xyxy_to_cxcywh(priors).split(2, dim=-1)
@@ -100,6 +100,6 @@ def decode(deltas, priors):
 
 
 def clip(boxes, image_size):
-    """Cut boxes [..., 4] at the border of an image of (height, width) pixels."""
+    """Clip boxes [..., 4] to an image of (height, width) pixels."""
     height, width = image_size
     return torch.minimum(boxes.clamp(min=0), boxes.new_tensor([width, height, width, height]))

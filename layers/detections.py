@@ -23,12 +23,12 @@ def detections(
     box_deltas [A, 4], class_logits [A, ...], priors [A, 4] -> dict of boxes [D, 4], scores [D],
     labels [D]. The function scores turns logits into probabilities [A, C]. Boxes are in pixels,
     clipped to image_size, (height, width), unless that is None. If priors is None, box_deltas are
-    already boxes.
+    already boxes, as an ONNX file returns them.
 
     Several priors find the same object. Non-maximum suppression (NMS) removes every box that
     overlaps a better one of its class by more than nms_iou. Only the pre_nms_topk best scores take
-    part: those of each level, if level_counts has its number of priors (RetinaNet, Sec. 4.1), else
-    those of each class, as in SSD's release.
+    part: of each level, if level_counts says how many priors each has (RetinaNet, Sec. 4.1), else
+    of each class, as in SSD's release.
     """
     if level_counts:
         prior, label, score = topk_per_level(class_logits, scores, level_counts, pre_nms_topk)
@@ -51,10 +51,10 @@ def detections(
 def best_survivors(boxes, scores, labels, nms_iou, count):
     """The indices of the boxes that NMS keeps, best first, at most count."""
     order = scores.argsort(descending=True, stable=True)
-    # Boxes outside the image have no area left: their IoU is 0 / 0, and none suppresses another.
+    # A box outside the image is clipped to an area of 0. Its IoU would be 0 / 0, and NMS keep it.
     order = order[area(boxes[order]) > 0]
-    # Only a better box can suppress a box, so the best few, 4 x count at first, can be processed
-    # without the rest. If too few of them are kept, repeat with more.
+    # Only a better box can suppress a box, so the best can be processed without the rest: 4 x count
+    # at first and, while NMS keeps too few of them, four times as many.
     num_tried = 4 * count
     while True:
         best = order[:num_tried]

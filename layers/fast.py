@@ -1,14 +1,13 @@
-"""Fast forms of what layers/losses.py and layers/resnet.py write plainly."""
+"""Faster forms of functions in layers/losses.py and layers/resnet.py; skip them at first."""
 
 import torch
 import torch.nn.functional as F
 
 from layers.matching import IGNORED
 
-# Logits to process at a time: on a CPU, as many as its cache holds; on other devices, all.
-CHUNK_SIZE = {"cpu": 1 << 18}
-# Whether this PyTorch was built with cuDNN, as which ROCm presents its own library, and the
-# devices that it is not for.
+# Logits to process at a time on a CPU, as many as its cache holds; on other devices, all.
+CPU_CHUNK_SIZE = 1 << 18
+# ROCm, for AMD's GPUs, reports its own library as cuDNN.
 HAS_CUDNN = torch.backends.cudnn.is_available() and torch.version.hip is None
 WITHOUT_CUDNN = ("cpu", "meta")
 
@@ -18,9 +17,9 @@ def cost_and_slope(logits, gamma):
     p = logits.sigmoid()
     weight = p**gamma
     cost = weight * F.softplus(logits)
-    # The derivative of softplus(x) is p, and that of the cost, p^gamma softplus(x), is
-    # p^gamma p + gamma cost (1 - p). In place, because each tensor is as large as the logits;
-    # weight is multiplied by p before p becomes 1 - p.
+    # The cost is p^gamma softplus(x). The derivative of softplus(x) is p, so that of the cost is
+    # p^gamma p + gamma cost (1 - p). In place, because each tensor is as large as the logits: first
+    # weight becomes p^gamma p, then p becomes 1 - p.
     weight.mul_(p)
     p.neg_().add_(1)
     slope = torch.addcmul(weight, cost, p, value=gamma)
@@ -28,7 +27,7 @@ def cost_and_slope(logits, gamma):
 
 
 class FastFocalLoss(torch.autograd.Function):
-    """focal_loss, with its gradient computed in forward, while the logits are at hand."""
+    """focal_loss. forward computes the gradient too, the only large tensor that is then kept."""
 
     @staticmethod
     def forward(ctx, logits, labels, alpha, gamma):
@@ -38,7 +37,7 @@ class FastFocalLoss(torch.autograd.Function):
         loss = logits.new_zeros(())
         gradient = torch.empty_like(rows)
         row_weights = ((1 - alpha) * (labels != IGNORED)).view(-1, 1)
-        chunk_size = CHUNK_SIZE.get(logits.device.type, logits.numel())
+        chunk_size = CPU_CHUNK_SIZE if logits.device.type == "cpu" else logits.numel()
         chunk_rows = max(chunk_size // num_classes, 1)
         for start in range(0, len(rows), chunk_rows):
             chunk = slice(start, start + chunk_rows)
@@ -46,13 +45,14 @@ class FastFocalLoss(torch.autograd.Function):
             loss += (cost.sum(dim=1, keepdim=True) * row_weights[chunk]).sum()
             torch.mul(slope, row_weights[chunk], out=gradient[chunk])
 
+        # So far, every class counted as absent. Correct that for those that are present.
         column = labels.clamp(min=0)[..., None]
         positive = (labels >= 0)[..., None]
         true_logit = logits.gather(-1, column)
         absent, absent_slope = cost_and_slope(true_logit, gamma)
         present, present_slope = cost_and_slope(-true_logit, gamma)
         loss += ((alpha * present - (1 - alpha) * absent) * positive).sum()
-        # Above, every class counted as absent. By the chain rule, cost(-x) has slope -slope(-x).
+        # By the chain rule, cost(-x) has slope -slope(-x).
         change = -(alpha * present_slope + (1 - alpha) * absent_slope) * positive
         ctx.save_for_backward(gradient.view_as(logits).scatter_add_(-1, column, change))
         return loss
@@ -61,7 +61,7 @@ class FastFocalLoss(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx, outer_gradient):
         (gradient,) = ctx.saved_tensors
-        # In place, for nothing else uses it.
+        # In place, as it is not used again.
         return gradient.mul_(outer_gradient), None, None, None
 
 
@@ -70,7 +70,7 @@ fast_focal_loss = FastFocalLoss.apply
 
 
 def can_fuse(x):
-    """Whether fast_conv_relu can serve x: a network learns in bfloat16, on an NVIDIA GPU."""
+    """Whether fast_conv_relu can take x: on an NVIDIA GPU, in bfloat16, while a network learns."""
     device = x.device.type
     if not HAS_CUDNN or device in WITHOUT_CUDNN or not torch.is_grad_enabled():
         return False
@@ -78,7 +78,8 @@ def can_fuse(x):
 
 
 class ConvReLU(torch.autograd.Function):
-    """relu(conv(x) + residual), where bias, residual and ReLU cost no pass over the result."""
+    """relu(conv(x) + residual): cuDNN adds bias and residual and applies ReLU before it writes the
+    result, so that they cost no further passes over it."""
 
     @staticmethod
     def forward(ctx, x, weight, bias, residual, geometry):

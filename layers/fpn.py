@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 
 class FPN(nn.Module):
-    """Feature maps for all levels: each of the base's, with the coarser ones added to it.
+    """Feature maps for all levels: each of the base's plus the coarser ones, and then P6 and P7.
 
     Coarse maps carry more meaning, fine ones more detail (FPN, Sec. 3, Fig. 3). in_channels are
     the channels of the base's maps, from the finest that is used, c3 in RetinaNet's paper, to the
@@ -25,7 +25,7 @@ class FPN(nn.Module):
         self.p7 = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
-                # As in Detectron. With a=1, the gain is that of a layer without a ReLU after it.
+                # As in Detectron. a=1 stands for a layer without a ReLU after it.
                 nn.init.kaiming_uniform_(layer.weight, a=1)
                 nn.init.zeros_(layer.bias)
 
@@ -34,7 +34,8 @@ class FPN(nn.Module):
         coarser ones: c3, c4, c5 -> p3 to p7."""
         maps = [conv(c) for conv, c in zip(self.lateral, base_maps)]
         for i in reversed(range(len(maps) - 1)):
-            # size, not scale_factor=2: twice the coarser map may be a cell larger than the finer.
+            # From coarse to fine. size, not scale_factor=2: a map of 5 cells becomes one of 3, and
+            # twice that would be 6.
             maps[i] = maps[i] + F.interpolate(maps[i + 1], size=maps[i].shape[-2:])
         maps = [conv(m) for conv, m in zip(self.smooth, maps)]
         p6 = halve(self.p6, base_maps[-1] if self.p6_from == "c5" else maps[-1])

@@ -1,13 +1,13 @@
 """Losses: two answers to one problem, a thousand background priors for every object.
 
 A prior matched to an object is positive; the others are ignored or background, which is mostly easy
-to recognise. SSD leaves most of the background out; RetinaNet keeps all of it, but gives easy
-priors almost no weight.
+to recognise. SSD uses only the hardest background; RetinaNet uses all of it, with almost no weight
+on easy priors.
 
 Both take   box_deltas [B, A, 4], class_logits [B, A, ...], priors [A, 4], targets (B dicts)
 and return  box_loss, class_loss, each a sum over priors, divided by the number of positive ones.
 
-That number is of the whole batch. If the images are only a part of it, the caller counts and passes
+That number is of the whole batch. If the images are only a part of it, the caller passes it as
 num_positives; see count_batch_positives.
 """
 
@@ -22,9 +22,10 @@ from layers.matching import BACKGROUND, IGNORED, assign
 
 
 class DetectionLoss(nn.Module):
-    """What both losses share: match priors to objects, sum the losses by compare(), divide them.
+    """What both losses share: match priors to objects, sum the losses, divide them.
 
-    box_weight multiplies the box loss; SSD's paper calls it alpha.
+    A subclass sums them in compare(). box_weight multiplies the box loss; SSD's paper calls it
+    alpha.
     """
 
     def __init__(self, positive_iou, negative_iou, force_match, box_weight):
@@ -44,9 +45,9 @@ class DetectionLoss(nn.Module):
     def count_batch_positives(self, model, micro_batches):
         """How many priors of a batch have an object; see count_positives.
 
-        micro_batches are the (images, targets) that the batch is cut into. Each loss is divided by
-        the number in all of them, so it must be known before the first, and priors are matched
-        twice. With a single one, this returns None, and forward() counts.
+        micro_batches are the (images, targets) that the batch is cut into. The losses of each are
+        divided by the number in all of them, so priors are matched here and again in forward().
+        With a single one, this returns None, and forward() counts.
         """
         if len(micro_batches) == 1:
             return None
@@ -79,9 +80,10 @@ class MultiBoxLoss(DetectionLoss):
         positive = labels >= 0
 
         box_loss = F.smooth_l1_loss(box_deltas, encode(boxes, priors), reduction="none")
+        # A product: to select the positive priors, a GPU would have to be asked how many there are.
         box_loss = (box_loss.sum(dim=-1) * positive).sum()
 
-        # Ignored priors get column 0 as well, but are not among the negatives that count below.
+        # Ignored priors get column 0 as well, but mine_hard_negatives leaves them out.
         columns = (labels + 1).clamp(min=0)
         class_loss = F.cross_entropy(
             class_logits.flatten(0, 1), columns.flatten(), reduction="none"
@@ -97,7 +99,7 @@ class MultiBoxLoss(DetectionLoss):
 class FocalLoss(DetectionLoss):
     """RetinaNet, Sec. 3.2, Eq. 5: all priors count, the easy ones for almost nothing.
 
-    class_logits [B, A, C]. box_loss is "smooth_l1", with beta 1/9 and the mean of the four deltas,
+    class_logits [B, A, C]. box_loss is "smooth_l1", with beta 1/9 and the mean of four values,
     much as in maskrcnn-benchmark (the paper, Sec. 4.1, only names Fast R-CNN's, which is the sum,
     with beta 1); or "giou", one minus the generalized IoU.
     """
@@ -128,8 +130,8 @@ class FocalLoss(DetectionLoss):
             box_loss = F.smooth_l1_loss(box_deltas, deltas, beta=1 / 9, reduction="none").mean(-1)
         box_loss = (box_loss * positive).sum()
 
-        # Both give the same loss. In focal_loss, autograd keeps several tensors as large as the
-        # logits for the backward pass, unless torch.compile fuses them, which is just as fast.
+        # Both give the same loss. For focal_loss, autograd keeps several tensors as large as the
+        # logits until the backward pass. torch.compile avoids that, and is as fast as the other.
         loss = focal_loss if torch.compiler.is_compiling() else fast_focal_loss
         class_loss = loss(class_logits, labels, self.alpha, self.gamma)
 
@@ -150,7 +152,7 @@ def focal_loss(logits, labels, alpha, gamma):
 
 
 def cost_if_absent(logits, gamma):
-    """p^gamma (-log(1 - p)), p = sigmoid(logit). softplus, as log(1 - p) would fail at p = 1."""
+    """p^gamma (-log(1 - p)), p = sigmoid(logit). softplus(x) is -log(1 - p), finite at p = 1."""
     return logits.sigmoid() ** gamma * F.softplus(logits)
 
 
@@ -169,9 +171,9 @@ def mine_hard_negatives(class_loss, labels, negatives_per_positive):
 
 
 def count_positives(*labels):
-    """How many priors in a whole batch have an object, at least 1, from labels [B, A] of its parts.
+    """How many priors in a whole batch have an object, from labels [B, A] of its parts, at least 1.
 
-    If several processes share the batch, this is the mean per process, because
+    If several processes share the batch, it is divided by their number, because
     DistributedDataParallel averages their gradients.
     """
     count = sum((part >= 0).sum() for part in labels).float()

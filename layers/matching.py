@@ -5,8 +5,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from layers.boxes import area, intersection
 
-# In place of a row of boxes, for priors without an object. An ignored prior adds nothing to the
-# losses.
+# They stand for the row of an object. A prior that is BACKGROUND has none, and one that is IGNORED
+# adds nothing to the losses.
 BACKGROUND, IGNORED = -1, -2
 # Pairs of an object and a prior to compare at a time, to limit memory; one image at least.
 MAX_PAIRS = 1 << 26
@@ -18,9 +18,11 @@ def match(boxes, ignore, priors, positive_iou, negative_iou, force_match=True):
     boxes [B, N, 4], ignore [B, N], priors [A, 4] -> [B, A]: a row of boxes if the IoU is at least
     positive_iou, BACKGROUND below negative_iou, IGNORED in between. ignore marks objects that are
     not learned, such as crowds drawn as one box: no prior is matched to them, and background with
-    more than half of its area in one becomes IGNORED. With force_match, each other object gets a
-    prior of its own, however small their IoU. RetinaNet's paper does not mention this, but names
-    RPN's rule, which does it, as the authors' program does.
+    more than half of its area in one becomes IGNORED.
+
+    With force_match, every other object gets a prior of its own, however small their IoU. SSD does
+    so; RetinaNet's paper refers to the rule of Faster R-CNN's RPN, which does, as the authors'
+    program does.
     """
     num_objects = boxes.shape[1]
     images_at_once = max(MAX_PAIRS // (len(priors) * num_objects), 1)
@@ -37,7 +39,8 @@ def match(boxes, ignore, priors, positive_iou, negative_iou, force_match=True):
         chosen = best_priors(best_overlap, best_prior)
         rows = torch.arange(num_objects, device=ignore.device).where(chosen >= 0, -1)
         chosen = chosen.clamp(min=0)
-        # Objects without a prior write -1 to prior 0; amax keeps what another one writes there.
+        # Write each object's row to its prior. An object without one writes -1 to prior 0, where
+        # amax prefers any row. All shapes are fixed, so the program does not wait for a GPU.
         forced = torch.full_like(matches, -1).scatter_reduce(1, chosen, rows, reduce="amax")
         matches = forced.where(forced >= 0, matches)
     return matches
@@ -61,19 +64,18 @@ def match_by_threshold(boxes, ignore, priors, positive_iou, negative_iou):
 def best_priors(overlap, prior):
     """A prior for every object, a different one for each object of an image -> [B, N].
 
-    overlap [B, N, K], prior [B, N, K]: the K largest IoUs of every object, and the priors they are
-    with. The object with the largest overlap of all takes its prior, then the one with the
-    largest among the remaining objects and priors, and so on, as in SSD's release (the paper, Sec.
-    2.2, leaves open who goes first). Of equal overlaps, the first object goes first. An object
-    whose overlaps are all negative, as those of objects to ignore are, or whose priors are all
-    taken, gets none: -1.
+    overlap [B, N, K], prior [B, N, K]: the K largest IoUs of every object, and which priors have
+    them. The pair with the largest IoU is matched, its object and its prior are crossed out, and so
+    on, as in SSD's release (the paper, Sec. 2.2, leaves the order open). Of equal IoUs, the first
+    object goes first. An object with negative IoUs only, as objects to ignore have, or whose priors
+    are all taken, gets none: -1.
     """
     objects = torch.arange(overlap.shape[1], device=overlap.device)
     chosen = torch.full_like(prior[:, :, 0], -1)
     for _ in range(len(objects)):
         largest, place = overlap.flatten(1).max(dim=1, keepdim=True)
         taken = prior.flatten(1).gather(1, place)
-        is_next = objects == place // overlap.shape[2]  # [B, N]
+        is_next = objects == place // overlap.shape[2]  # [N], [B, 1] -> [B, N]
         chosen = taken.where(is_next & (largest >= 0), chosen)
         # The object has its prior now, and no other may take that.
         crossed_out = is_next[:, :, None] | (prior == taken[:, :, None])
@@ -86,9 +88,10 @@ def assign(targets, priors, positive_iou, negative_iou, force_match=True):
 
     targets are B dicts of boxes [N, 4], labels [N] and ignore [N]; priors [A, 4]. Returns labels
     [B, A], each a class, BACKGROUND or IGNORED; and boxes [B, A, 4], the matched object's or,
-    without one, the prior itself, whose deltas are 0.
+    without one, the prior itself, so that encode() stays finite.
     """
-    # A GPU is fastest with few, large operations; a CPU one image at a time, within its cache.
+    # A GPU is fastest with few, large operations; a CPU one image at a time, whose IoUs then fit
+    # in its cache.
     # Nothing here needs a value from the GPU, so the program never waits for it.
     parts = [[target] for target in targets] if priors.device.type == "cpu" else [targets]
     all_labels, all_boxes = [], []
@@ -109,7 +112,7 @@ def stack_targets(targets):
     N is the largest number of objects, at least 1. Images with fewer get objects to ignore.
     """
     device = targets[0]["boxes"].device
-    # An extra image with one object makes N at least 1; [:-1] drops it again.
+    # match() needs N >= 1: an extra image with one object sees to that, and [:-1] drops it again.
     boxes = [target["boxes"] for target in targets] + [torch.zeros(1, 4, device=device)]
     labels = [target["labels"] for target in targets] + [torch.zeros(1, dtype=int, device=device)]
     ignore = [target["ignore"] for target in targets] + [torch.ones(1, dtype=bool, device=device)]

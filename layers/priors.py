@@ -1,7 +1,7 @@
 """Priors: the boxes that a detector starts from and moves onto objects.
 
-SSD's paper calls them default boxes, RetinaNet's and most others call them anchors. What a network
-predicts for them must be in their order: apply_heads sees to that.
+SSD's paper calls them default boxes, RetinaNet's and most others call them anchors. Priors and
+predictions have the same order: level, row, column, shape. apply_heads ensures it.
 """
 
 import math
@@ -16,9 +16,9 @@ from layers.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 class Level(NamedTuple):
     """One feature map: its stride in pixels, and the priors of its first cell, xyxy in pixels.
 
-    The others only serve checkpoints of other programs. With fitted_stride, the distance between
-    cells is the image's side // the number of cells. clamp="sizes" limits a prior's width and
-    height to those of the image; "centres" limits its centre too.
+    fitted_stride and clamp are for checkpoints of other programs. With fitted_stride, neighbouring
+    cells are the image's side // the number of cells apart. clamp="sizes" limits a prior's width
+    and height to those of the image; "centres" limits its centre too.
     """
 
     stride: int
@@ -39,8 +39,8 @@ def make_level(stride, shapes):
 
 def grid_size(image_size, level):
     """How many cells (rows, columns) a level's feature map has on an image of (height, width)."""
-    # Rounded up, as a padded 3x3 convolution of stride 2 does. -(-side // stride) would be shorter,
-    # but ONNX rounds the quotients of negative numbers differently.
+    # Rounded up, as by a padded 3x3 convolution of stride 2. -(-side // stride) would be shorter,
+    # but export.py traces this, and ONNX rounds negative quotients towards zero.
     height, width = (side + level.stride - 1 for side in image_size)
     return height // level.stride, width // level.stride
 

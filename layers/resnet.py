@@ -10,7 +10,8 @@ from layers.fast import can_fuse, fast_conv_relu
 class BasicBlock(models.resnet.BasicBlock):
     """The block of ResNet-18 and 34 (Fig. 5, left): two 3x3 convolutions, then the input is added.
 
-    The layers are torchvision's; forward() is ours, so that a frozen norm can join its convolution.
+    The layers are torchvision's; forward() is ours, so that a frozen norm can be folded into its
+    convolution.
     """
 
     def forward(self, x):
@@ -43,8 +44,9 @@ DEPTHS = {
 class ResNet(nn.Module):
     """ResNet with torchvision's names, so that its ImageNet weights load as they are.
 
-    As there, bottlenecks halve the map in the 3x3 convolution, the authors' in the first 1x1.
-    width is the channels of the first layer, 64 in the paper: all others follow it.
+    As there, a bottleneck halves the map in its 3x3 convolution; the paper's, in its first 1x1.
+    width is the channels of the first layer, 64 in the paper: those of all others are multiples.
+    layer1 to layer4 are the paper's conv2 to conv5, and return c2 to c5.
     """
 
     def __init__(self, depth, width=64):
@@ -60,8 +62,8 @@ class ResNet(nn.Module):
         self.layer2 = make_stage(block, self.channels[0], widths[1], num_blocks[1], stride=2)
         self.layer3 = make_stage(block, self.channels[1], widths[2], num_blocks[2], stride=2)
         self.layer4 = make_stage(block, self.channels[2], widths[3], num_blocks[3], stride=2)
-        # A detector needs no classifier. But torchvision draws random numbers for it here, and so
-        # the same seed gives the same weights.
+        # A detector needs no classifier. But torchvision draws random numbers for it here: with
+        # this, the same seed gives the weights of torchvision's ResNet.
         nn.Linear(self.channels[3], 1000)
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
@@ -127,7 +129,7 @@ class FrozenBatchNorm2d(nn.BatchNorm2d):
 
 
 def conv_norm(conv, norm, x):
-    """norm(conv(x)). A frozen norm becomes part of the convolution; see fold()."""
+    """norm(conv(x)). A frozen norm is folded into the convolution; see fold()."""
     if isinstance(norm, FrozenBatchNorm2d):
         return F.conv2d(x, *fold(conv, norm), conv.stride, conv.padding)
     return norm(conv(x))
@@ -146,8 +148,8 @@ def conv_norm_relu(conv, norm, x, residual=None):
 def fold(conv, norm):
     """The weight and bias of a single convolution that does what conv and then norm do.
 
-    A frozen norm only scales and shifts, which a convolution can do as well, at hardly any cost.
-    Before a norm, conv has no bias.
+    A frozen norm computes scale * y + shift, which a convolution can do too, at hardly any cost.
+    A conv before a norm has no bias of its own.
     """
     if isinstance(norm, nn.Identity):
         return conv.weight, conv.bias

@@ -23,12 +23,12 @@ def stage(in_channels, out_channels, convs, norm):
 class VGG(nn.Module):
     """VGG-16 as SSD uses it (SSD, Sec. 3).
 
-    pool5 no longer halves the map, so fc6 (in self.fc) is dilated to cover nearly as much as in
-    VGG-16.
+    pool5 no longer halves the map, so fc6 (in self.fc) is dilated to cover nearly as many pixels as
+    in VGG-16.
 
     norm is "none", as in the papers, or "batch", with which random weights come as far as
     ImageNet's (ScratchDet, Zhu et al., 2019, arXiv:1810.08425: mAP 77.8 instead of 77.2 on VOC07).
-    width is the channels of the first layer, 64 in the paper: all others follow it.
+    width is the channels of the first layer, 64 in the paper: those of all others are multiples.
     """
 
     def __init__(self, norm="none", width=64):
@@ -63,8 +63,9 @@ class VGG(nn.Module):
         return [layer for layer in self.modules() if isinstance(layer, nn.Conv2d)]
 
     def forward(self, images):
-        """[B, 3, H, W] -> conv4 [B, 8 width, H / 8, W / 8], fc7 [B, 16 width, H / 16, W / 16]."""
-        # The paper has ReLU before pooling. The result is the same, and ReLU reads less.
+        """[B, 3, H, W] -> conv4 [B, 8 width, H / 8, W / 8], fc7 [B, 16 width, H / 16, W / 16], with
+        sides rounded up."""
+        # The paper has ReLU before pooling. The result is the same, with a quarter of the values.
         x = self.relu(self.pool(self.conv1(images)))
         x = self.relu(self.pool(self.conv2(x)))
         x = self.relu(self.pool(self.conv3(x)))

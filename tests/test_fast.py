@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from layers import fast
-from layers.fast import CHUNK_SIZE, can_fuse, fast_conv_relu, fast_focal_loss
+from layers.fast import can_fuse, fast_conv_relu, fast_focal_loss
 from layers.losses import focal_loss
 from layers.matching import BACKGROUND, IGNORED
 from layers.resnet import BasicBlock, freeze_batch_norm
@@ -25,7 +25,7 @@ def test_the_fast_form_agrees_with_the_plain_one(gamma):
 def test_how_many_logits_are_taken_at_a_time_changes_nothing(monkeypatch):
     logits = torch.randn(2, 5, 3)
     whole = fast_focal_loss(logits, LABELS, 0.25, 2.0)
-    monkeypatch.setitem(CHUNK_SIZE, "cpu", 4)
+    monkeypatch.setattr(fast, "CPU_CHUNK_SIZE", 4)
     torch.testing.assert_close(fast_focal_loss(logits, LABELS, 0.25, 2.0), whole)
 
 

@@ -72,7 +72,8 @@ def test_the_tables_of_both_networks_are_current():
 
 def test_the_results_in_the_text_are_those_of_the_documentation():
     quoted = re.findall(r"<!--results-->\n((?:\|.*\n)+)", TEXT)
-    results = (ROOT / "docs/results.md").read_text().splitlines()
+    pages = [(ROOT / f"docs/{name}.md").read_text() for name in ("results", "trials")]
+    results = "".join(pages).splitlines()
     assert len(quoted) == 2
     for row in "".join(quoted).splitlines():
         assert row in results, row

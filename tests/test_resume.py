@@ -167,7 +167,7 @@ def test_a_copied_run_has_a_best_checkpoint_of_its_own(finished, tmp_path):
     torch.save(content, tmp_path / "copied.pth")
     copied = ("--resume", tmp_path / "copied.pth", "--iters", "6", "--save-folder", tmp_path)
     printed = run_script("train.py", *copied, "--name", "again")
-    assert "so the next evaluation is the best" in printed
+    assert "so the next evaluation counts as the best" in printed
     assert (tmp_path / "again/best.pth").exists()
 
 

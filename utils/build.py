@@ -103,8 +103,8 @@ def wrong_tuple(recipe):
 
 
 def with_sides(recipe, changes):
-    """The changes to a recipe, with those that follow from a new resize: the range of short sides
-    and the longest side keep their ratio to it, unless they are changed as well."""
+    """The changes to a recipe, with those that follow from a new resize: unless they are changed as
+    well, jitter and max_size are scaled with it."""
     if "resize" not in changes:
         return changes
     scale = changes["resize"] / recipe.resize
@@ -113,8 +113,8 @@ def with_sides(recipe, changes):
 
 
 def build_transform(recipe, augment=False, passes=math.inf):
-    """The transform of the detector's images. SSD's augmentation grows with the number of passes
-    over the images."""
+    """The transform of the detector's images. SSD's augmentation is the stronger, the more passes
+    over the images a run makes."""
     if recipe.model in SSD_SIDES:
         size = (SSD_SIDES[recipe.model],) * 2
         if augment:
@@ -167,7 +167,7 @@ def describe_datasets(recipe, train_dataset, val_dataset):
             "the more passes, the larger it is"
         )
     if passes > 200:
-        yield "advice: so many are rarely worth their time, and a smaller --iters is enough"
+        yield "advice: more than 200 passes are rarely worth their time; try a smaller --iters"
 
 
 def build_collate(recipe):
@@ -185,8 +185,8 @@ def build_collate(recipe):
 
 
 def sizes_to_compile(recipe, lengths=3):
-    """The (height, width) that compiled batches are padded to, smaller ones first: the full
-    height, and some lengths."""
+    """The few (height, width) that compiled batches are padded to, smaller ones first, since each
+    is compiled for minutes: the largest short side, with some lengths of the long one."""
     short = math.ceil(max((recipe.resize, *recipe.jitter)) / 32)
     longest = math.ceil(recipe.max_size / 32)
     extra = [math.ceil((longest - short) * i / lengths) for i in range(lengths + 1)]
@@ -214,7 +214,7 @@ def build_train_loader(dataset, recipe, device):
 
 
 def build_loader(dataset, batches, recipe, device):
-    """The batches as tensors, loaded by no more processes than there are cores."""
+    """A DataLoader of the batches, with the recipe's number of processes, at most one per core."""
     workers = min(recipe.workers, os.cpu_count() or 1)
     if workers and not has_shared_memory(recipe, workers):
         print(
@@ -230,13 +230,13 @@ def build_loader(dataset, batches, recipe, device):
         timeout=LOADER_CHECK if workers else 0,
         pin_memory=device.type == "cuda",
         worker_init_fn=leave_signals_to_parent,
-        generator=torch.Generator(),  # not that whose state a checkpoint keeps
+        generator=torch.Generator(),  # not the global one, whose state a checkpoint keeps
     )
 
 
 def has_shared_memory(recipe, workers, place="/dev/shm"):
-    """Whether the batches that are loaded in advance, two by each process, fit where they
-    are kept."""
+    """Whether the batches that a training loads in advance, two by each process, roughly fit where
+    they are kept."""
     side = SSD_SIDES.get(recipe.model)
     pixels = side * side if side else recipe.max_size * max(recipe.resize, *recipe.jitter, 1)
     try:
@@ -248,8 +248,8 @@ def has_shared_memory(recipe, workers, place="/dev/shm"):
 
 
 def build_optimizer(recipe, model):
-    """Weights decay; biases and the values of normalisation layers, being single numbers,
-    do not. lr_factor is what train.py multiplies the learning rate of a group by."""
+    """Weights decay; biases and normalisation, with a number for each channel, do not. lr_factor is
+    what train.py multiplies the learning rate of a group by."""
     base_factor = 1.0 if recipe.weights == "none" else recipe.base_lr
     groups = []
     for is_base, factor in ((False, 1.0), (True, base_factor)):
@@ -267,7 +267,7 @@ def build_optimizer(recipe, model):
     momentum = dict(momentum=recipe.momentum) if recipe.optimizer == "sgd" else {}
     optimizer = OPTIMIZERS[recipe.optimizer](groups, recipe.lr, fused=True, **momentum)
     if momentum.get("momentum"):
-        # torch makes them in the first step, and leaves them uninitialised if that is skipped.
+        # torch makes them in the first step, and leaves them uninitialised if GradScaler skips it.
         for parameter in (parameter for group in groups for parameter in group["params"]):
             optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return optimizer

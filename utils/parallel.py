@@ -13,7 +13,7 @@ from data.text import UserError
 
 # What a recipe may ask for -> the type of the numbers that a network computes with.
 PRECISIONS = dict(auto=None, bf16=torch.bfloat16, fp16=torch.float16, float32=torch.float32)
-# A process that died is noticed at the others' next exchange; this is how long a delay may last.
+# How long a process waits for the others before it gives up.
 TIMEOUT = datetime.timedelta(minutes=30)
 
 
@@ -33,8 +33,8 @@ def precision_of(precision, device):
     if device.type != "cpu" or not torch.cpu._is_avx512_bf16_supported():
         return torch.float32
     # AMD's processors take half as long in bfloat16 as in float32. Intel's need AMX for that, and
-    # take 1.4 to 1.7 times as long without. Older versions of PyTorch, which do not tell whose it
-    # is, get bfloat16.
+    # take 1.4 to 1.7 times as long without. Older versions of PyTorch, which do not report the
+    # vendor, get bfloat16.
     names = getattr(torch.cpu, "get_capabilities", dict)()
     is_intel = "Intel" in names.get("cpu_name", "")
     is_slow = is_intel and not torch.cpu._is_amx_tile_supported()
@@ -55,7 +55,7 @@ def training_format(device):
 def start(name=None):
     """Join the other processes, if torchrun started any. Returns this process's device.
 
-    name is as in --device. A plain cuda means all GPUs, where several can be used.
+    name is as in --device. A device of cuda without a number stands for all GPUs.
     """
     if "RANK" in os.environ and not dist.is_initialized():
         use_gpu = torch.cuda.is_available() and name != "cpu"

@@ -20,14 +20,14 @@ BYTES_OF_PIXEL = 150  # which a network holds at a time, at least; in half preci
 def forward(model, images, precision):
     """A model's predictions in the precision that a recipe asks for, as float32."""
     device = images.device
-    number_type = precision_of(precision, device)
-    is_half = number_type != torch.float32
+    dtype = precision_of(precision, device)
+    is_mixed = dtype != torch.float32
     if device.type == "cpu":
         # Linux promises memory that it lacks, and kills who uses it. It refuses what is too much
         # for it at once, so all that the network will need is asked for, and not used.
         size = images[:, 0].numel() * BYTES_OF_PIXEL
-        torch.empty(size // 2 if is_half else size, dtype=torch.uint8)
-    with torch.autocast(device.type, number_type, enabled=is_half):
+        torch.empty(size // 2 if is_mixed else size, dtype=torch.uint8)
+    with torch.autocast(device.type, dtype, enabled=is_mixed):
         box_deltas, class_logits = model(images)
     return box_deltas.float(), class_logits.float()
 

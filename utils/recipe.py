@@ -28,7 +28,7 @@ def option(
     """A field of Recipe, with all that its flag, --help, its check and the report need to know.
 
     flag: whether it has a flag; aliases, metavar, const: the flag's, as in argparse.
-    only: the detector, optimizer or schedule that it is for; with others it has no effect.
+    only: the detector, optimizer or other thing that it is for, see options.has_effect.
     choices: the values that it may have. over, at_least, below, at_most: the limits of a number.
     """
     facts = dict(
@@ -46,8 +46,8 @@ setting = partial(option, flag=False)
 class Recipe:
     """Plain values only: a checkpoint carries its recipe with it.
 
-    The defaults are RetinaNet's on COCO. Where at_most is far beyond any run, it keeps a file
-    that was made to do harm from filling the memory.
+    The defaults are RetinaNet's on COCO. The first option of each group of --help is named in
+    utils/options.py. Very large limits only keep a malicious file from filling the memory.
     """
 
     # The network: a base that was made to classify images, and what turns it into a detector.
@@ -84,9 +84,13 @@ class Recipe:
     weights: str = option(
         "imagenet", "imagenet, imagenet_v2, coco, none (random), or a file", aliases=["--fine-tune"]
     )
-    only_base: bool = option(False, "load only the base of a detector's weights")
+    only_base: bool = option(
+        False, "load only the base of a detector's weights", only="loaded weights"
+    )
     frozen_norm: bool = setting(True, "keep the ResNet's batch norm as loaded", only="RetinaNet")
-    frozen_stages: int = option(0, "first stages of the base with fixed weights; 0 if random")
+    frozen_stages: int = option(
+        0, "first stages of the base with fixed weights", at_most=6, only="loaded weights"
+    )
     prior_probability: float = option(
         0.01, "score of every prior before training", over=0, below=1, only="RetinaNet"
     )
@@ -150,7 +154,7 @@ class Recipe:
     lr: float = option(
         0.01, "learning rate (default: in proportion to the batch)", aliases=["--learning-rate"]
     )
-    base_lr: float = option(1.0, "factor on lr in the base, unless its weights are random")
+    base_lr: float = option(1.0, "factor on lr in the base", only="loaded weights")
     momentum: float = option(0.9, "momentum", below=1, only="sgd")
     weight_decay: float = option(1e-4, "decay of the weights; biases and norms have none")
     max_grad_norm: float = option(10.0, "clip gradients to this norm", over=0, at_most=None)
@@ -173,9 +177,9 @@ class Recipe:
         (), "the same in epochs, where epochs are given", only="milestones schedule"
     )
     plateau_patience: int = setting(
-        3, "epochs without a lower loss before that", only="plateau schedule"
+        3, "epochs without a lower loss, after which lr drops", only="plateau schedule"
     )
-    gamma: float = option(0.1, "factor on lr at every milestone")
+    gamma: float = option(0.1, "factor on lr at every drop")
     # The program.
     seed: int = option(0, "seed of all random numbers")
     compile: bool = option(False, "compile network and loss, which takes minutes")
@@ -197,7 +201,7 @@ class Recipe:
     negatives_per_positive: int = option(3, "hard negatives for each positive prior", only="SSD")
 
     # Which predictions become detections.
-    score_threshold: float = setting(0.05, "lowest score of a detection")
+    score_threshold: float = setting(0.05, "detections have a larger score")
     nms_iou: float = setting(0.5, "largest IoU of two detections of one class")
     pre_nms_topk: int = setting(1000, "how many of the best scores go on to NMS", at_least=1)
     topk_per: str = setting(
@@ -224,10 +228,6 @@ class Recipe:
 
     def __or__(self, changes):
         """The same recipe with some fields changed: recipe | dict(batch=8)."""
-        known = [field.name for field in fields(self)]
-        for name in changes:
-            if name not in known:
-                raise TypeError(f"a recipe has no {name!r}; it has {', '.join(known)}")
         return replace(self, **changes)
 
 

@@ -1,4 +1,4 @@
-"""Recipes: everything that decides how a run ends, by name.
+"""Recipes: the settings of whole runs, by name.
 
 A recipe of your own starts from one of these: recipe = shapes | dict(batch=4).
 What a comment says that somebody "reports" is the publisher's figure; "Here" begins what differs.
@@ -55,7 +55,7 @@ retinanet_voc = retinanet_coco | dict(
 )
 # Schedule of MMDetection's Cityscapes configurations, from COCO's weights: 8 epochs of a dataset
 # that is repeated 8 times, so 64 passes, with a drop after the 56th. It has no RetinaNet to
-# compare with. Here: lr per image as in retinanet_coco. Not run here.
+# compare with. Here: lr 0.01 for 8 images, as there. Not run here.
 retinanet_cityscapes = retinanet_coco | dict(
     dataset="cityscapes",
     weights="coco",
@@ -98,7 +98,7 @@ retinanet_widerface = retinanet_coco | dict(
 )
 # Your own images: 80 passes over 300 of them. With more or fewer images, utils/resolve.py changes
 # the length. What differs from COCO's recipe was measured by fine-tuning RetinaNet-18, trained on
-# 2,900 other photos, on BCCD in 160 iterations (docs/results.md): the recipe for COCO reaches
+# 2,800 other photos, on BCCD in 160 iterations (docs/trials.md): the recipe for COCO reaches
 # AP 0.02 from a detector and 0.07 from its base, this one 0.50 and 0.49, random weights 0.48.
 # Frozen norms cost 0.04, frozen stages 0.02, half the learning rate 0.05, a third of it in the base
 # alone 0.04, and the file's priors 0.03; heads as heavy as the paper's bring nothing.
@@ -148,7 +148,7 @@ ssd512_coco = ssd300_coco | dict(
     model="ssd512", prior_sizes=(20.48, 51.2, 133.12, 215.04, 296.96, 378.88, 460.8, 542.72)
 )
 # Your own images. A VGG without batch norm gets it where it is loaded, set to change nothing at
-# first, for without it the same steps learn hardly anything (docs/results.md).
+# first, for without it the same steps learn hardly anything (docs/trials.md).
 ssd300_custom = ssd300_coco | dict(
     vgg_norm="batch", fit_priors=True,
     batch=8, iterations=6000, optimizer="adamw", lr=1e-3, weight_decay=0.05, lr_schedule="cosine",
@@ -194,10 +194,10 @@ ssd300_shapes = shapes | dict(
 )
 ssd512_shapes = ssd300_shapes | dict(model="ssd512")
 
-# What differs for own data where there is no GPU. The base has half of the channels, or a quarter
-# for SSD: the passes over the images that this leaves time for are worth more (docs/results.md).
-# Loaded weights keep their width. For SSD, twice as many steps of half the batch learn far more
-# from as many images.
+# What differs for your own images where there is no GPU. The base has half of the channels, or a
+# quarter for SSD: the passes over the images that this leaves time for are worth more
+# (docs/results.md). Loaded weights keep their width. SSD takes batches of 4: from as many images,
+# it learns far more than in batches of 8 (docs/trials.md).
 WITHOUT_GPU = dict(
     retinanet=dict(depth=18, base_width=32, resize=320, jitter=(256, 320), max_size=534),
     ssd300=dict(base_width=16, batch=4),

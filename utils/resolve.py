@@ -27,18 +27,16 @@ MIN_PUBLISHED_IMAGES = 1000
 
 
 def asked_recipe(flags):
-    """The recipe that the flags ask for, which says where the data and the first weights are.
-
-    How to train may depend on what is found there: that is for resolve_recipe to say.
-    """
+    """The recipe that the flags ask for; what the data and the weights hold may change it."""
     return with_flags(base_recipe(flags), flags)
 
 
 def resolve_recipe(flags, asked, classes, num_images, device, weights):
     """The recipe of a run, and a line that says why it is this one.
 
-    asked: what asked_recipe returned. classes, num_images: what was found in the training images.
-    weights: the Weights to start from; a flag must not contradict what they decide.
+    asked: what asked_recipe returned; unless the flags name a recipe, the recipe for these data
+    takes its place, and the flags are applied to that. classes, num_images: what the training
+    images hold. weights: the Weights to start from, whose facts no flag may contradict.
     """
     learned = weights.changes
     for name, value in learned.items():
@@ -50,16 +48,18 @@ def resolve_recipe(flags, asked, classes, num_images, device, weights):
     if flags.recipe and model != asked.model:
         raise UserError(f"--recipe {flags.recipe}: {asked.weights} is of another model, {model}")
     recipe, reason = asked, f"recipe {flags.recipe}, as asked for"
+    decided = differences(asked | learned, asked)
+    if decided:
+        reason += f", but {asked.weights} decides {', '.join(decided)}"
     if not flags.recipe:
-        # The weights have been found already, whatever the recipe for the data would start from.
+        # The weights have been loaded already, so they replace those of the data's recipe.
         base = base_recipe(flags, learned.get("model")) | dict(weights=asked.weights)
         base, reason = recipe_by_data(base, classes, num_images, device)
         recipe = with_flags(base, flags)
     if weights.classes and flags.fit_priors is None and not flags.recipe:
         # For classes and sizes that it has learned, a detector needs no other priors.
-        is_learned = set(classes) <= set(weights.classes)
-        is_learned = is_learned and weights.resize in (None, recipe.resize)
-        recipe |= dict(fit_priors=not is_learned)
+        is_same_size = weights.resize in (None, recipe.resize)
+        recipe |= dict(fit_priors=not (is_same_size and set(classes) <= set(weights.classes)))
     recipe = in_iterations(recipe | learned, num_images, flags.warmup)
     if recipe.iterations < 1:
         factor = flags.schedule_factor
@@ -80,7 +80,7 @@ def fitted_recipe(recipe, dataset, has_heads):
 
 
 def resumed_recipe(flags, stored):
-    """The recipe of a checkpoint, changed by the flags, which must not change what it learned."""
+    """The recipe of a checkpoint, changed by the flags, unless one would change what it learned."""
     another = "to start another run from it, use --weights"
     for name in ("recipe", "fit_priors", "basenet", "schedule_factor"):
         if getattr(flags, name):
@@ -89,8 +89,8 @@ def resumed_recipe(flags, stored):
     if flags.ema and not stored.ema:
         raise UserError(f"--resume with --ema {flags.ema}: the checkpoint has no averaged weights")
     given = given_fields(flags)
-    network = ("model", "depth", "base_width", "finest_stride")
-    for name in (*network, "optimizer", "frozen_stages", "weights", "classes"):
+    network = ("model", "depth", "base_width", "finest_stride", "prior_probability")
+    for name in (*network, "optimizer", "frozen_stages", "weights", "only_base", "classes"):
         if name in given and given[name] != getattr(stored, name):
             raise UserError(
                 f"--resume with {label('', name)} {given[name]}: the checkpoint has "
@@ -149,7 +149,7 @@ def recipe_by_data(recipe, classes, num_images, device):
     if device.type == "cpu":
         custom |= WITHOUT_GPU[model]
         where = "own data on a machine without a GPU"
-    # 80 passes over 300 images; over four times as many, half the passes.
+    # The recipe's number is for 300 images. Four times as many images get twice as many iterations.
     iterations = custom.iterations * math.sqrt(num_images / 300)
     iterations = min(max(round(iterations, -2), 1000), 30_000)
     return custom | dict(iterations=int(iterations)), (
@@ -188,7 +188,7 @@ def with_flags(recipe, flags):
     changes = with_sides(recipe, given) | source_changes(flags, given)
     if getattr(flags, "basenet", None):
         if "weights" in given:
-            raise UserError("--basenet and --weights say the same: name one of them")
+            raise UserError("--basenet and --weights both name weights: use only one of them")
         changes["weights"] = flags.basenet
     # ssd.pytorch's --visdom takes a truth value.
     if str(given.get("visdom")).lower() in ("true", "false"):
@@ -233,7 +233,7 @@ def schedule_changes(given, recipe, factor):
     """What follows from a new length of the run: milestones keep their share of it, and the
     warm-up takes at most a tenth."""
     if {"iterations", "epochs"} <= set(given):
-        raise UserError("--iters and --epochs both say how long to train: name one of them")
+        raise UserError("--iters and --epochs both say how long to train: use only one of them")
     for name in ("iterations", "epochs"):
         if given.get(name) == 0:
             raise UserError(f"{label('', name)} 0: must be at least 1")

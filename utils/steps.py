@@ -59,10 +59,10 @@ class Plateau:
 
 
 class FiniteCheck:
-    """Notices gradients that are not finite: on a CPU at once, on a GPU some iterations later, for
-    a look at those of each would make the program wait for it.
+    """Notices gradients that are not finite: on a CPU at once, on a GPU some iterations later,
+    because reading a value makes the program wait for it.
 
-    path(index) names an image's file. scaler is the GradScaler, which leaves out steps in float16.
+    path(index) is the file of an image. scaler is the GradScaler, which skips steps in float16.
     """
 
     def __init__(self, path, scaler):
@@ -76,14 +76,14 @@ class FiniteCheck:
         self.recent.append((iteration, indices, values))
 
     def raise_if_nonfinite(self):
-        """An error where a gradient since the last check was not finite, which names the images of
-        the first such iteration. This waits for the device."""
+        """Raise a UserError if a gradient since the last check was not finite; it names the images
+        of the first such iteration. This waits for the device."""
         recent, self.recent = self.recent, []
         norms = [values["grad_norm"] for _, _, values in recent]
         if not norms or torch.stack(norms).isfinite().all():
             return
-        # While float16's scale finds its way down, some steps are left out. Where it is below 1,
-        # gradients were infinite at a scale of 1, and so not because of the scale.
+        # The scaler skips steps until its scale is small enough, which is no error. Once it is
+        # below 1, gradients would overflow without a scale, too.
         if self.scaler.is_enabled() and self.scaler.get_scale() >= 1:
             return
         iteration, indices, values = next(
@@ -100,8 +100,8 @@ class FiniteCheck:
 def relative_step(optimizer):
     """How far the last step moved the weights, relative to their norm: |step| / |weights|.
 
-    A hundredth or less is usual; where a step is a tenth of the weights, the learning rate is too
-    high. Biases and normalisation, which begin at 0 and 1, do not count.
+    A hundredth or less is usual; over about 0.06, the learning rate is too high. Biases and
+    normalisation, which begin at 0 and 1, do not count.
     """
     steps, weights = [], []
     for group in optimizer.param_groups:
@@ -117,7 +117,7 @@ def relative_step(optimizer):
 
 
 def last_step(parameter, state, group):
-    """The last change of a parameter, without its sign and without weight decay."""
+    """The last change of a parameter without its sign, and for AdamW without weight decay."""
     if "exp_avg" in state:
         mean_decay, square_decay = group["betas"]
         mean = state["exp_avg"] / (1 - mean_decay ** state["step"])

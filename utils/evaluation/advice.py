@@ -99,7 +99,7 @@ def advice_on_step(recipe, entries):
         return None
     return (
         f"the learning rate is too high: a single step changed the weights by {step:.0%} of their "
-        f"length, where 3% is much; try --lr {recipe.lr / 10:g}"
+        f"length, where 6% is too much; try --lr {recipe.lr / 10:g}"
     )
 
 
