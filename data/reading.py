@@ -70,12 +70,14 @@ def read_records(recipe, classes=None):
     absent = [name for name in classes if name not in annotated]
     if absent:
         source.notes.append(f"classes that the data do not have: {', '.join(absent)}")
-    train_records = pack(splits["train"], classes, source.category_ids, source.notes)
-    problem = without_objects(train_records)
-    if problem:
-        raise UserError(f"{place(recipe)}: {problem}")
     val_records = pack(splits["val"], classes, source.category_ids)
-    return list(classes), train_records, val_records if len(val_records) else None
+    problem = without_objects(val_records, "validation")
+    if len(val_records) and problem:
+        source.notes.append(f"nothing is validated, and last.pth is the result: {problem}")
+    train_records = pack(splits["train"], classes, source.category_ids, source.notes)
+    if without_objects(train_records, "training"):
+        raise UserError(f"{place(recipe)}: {without_objects(train_records, 'training')}")
+    return list(classes), train_records, None if problem else val_records
 
 
 def read_eval_records(recipe, split, classes):
@@ -238,12 +240,13 @@ def select_classes(source, names=None):
     return [name for name in source.classes if name in found]
 
 
-def without_objects(records):
-    """Why nothing can be learned from the training images, or None."""
+def without_objects(records, use):
+    """Why there is nothing to find in the images of this use, such as training, or None."""
     if not (records.labels >= 0).any():
-        return "no object of any class in the training images"
+        return f"no object of any class in the {use} images"
     if records.ignore.all():
-        return f"all {len(records.labels)} objects are to be ignored: crowds, or difficult ones"
+        num_objects = len(records.labels)
+        return f"all {num_objects} objects in the {use} images are crowds or difficult, and ignored"
     return None
 
 

@@ -43,6 +43,12 @@ def plate(box, name="cat"):
     return rows.min(), rows.max(), columns.min(), columns.max()
 
 
+def test_a_name_in_another_encoding_is_written_without_its_foreign_letters():
+    picture = np.zeros((40, 40, 3), np.uint8)
+    written = sheet([picture], names=["M\udcfcnchen.jpg"])
+    assert (written == sheet([picture], names=["M?nchen.jpg"])).all()
+
+
 def test_a_name_stands_above_its_box_or_at_its_top():
     first, last, left, _ = plate((10, 40, 60, 70))
     assert last == 39 and left == 10

@@ -21,6 +21,11 @@ def test_a_file_that_exists_is_kept_unless_it_is_ours(tmp_path):
     assert (tmp_path / "new/a.txt").read_text() == "two"
 
 
+def test_a_file_s_name_in_another_encoding_keeps_its_bytes(tmp_path):
+    write(tmp_path / "per_image.csv", "M\udcfcnchen")
+    assert (tmp_path / "per_image.csv").read_bytes() == b"M\xfcnchen"
+
+
 def test_ctrl_c_leaves_no_half_of_a_new_file(tmp_path):
     def save(file):
         file.write(b"half")

@@ -63,6 +63,13 @@ def test_a_recipe_that_was_asked_for_always_wins():
     assert recipe.iterations == 90_000 and reason == "recipe retinanet_coco, as asked for"
 
 
+def test_what_the_weights_decide_against_the_recipe_that_was_asked_for_is_said():
+    flags = ("--recipe", "retinanet_coco", "--root", "mine", "--weights", "best.pth")
+    recipe, reason = fitted(*flags, learned=dict(depth=18, channels=64, model="retinanet"))
+    assert (recipe.depth, recipe.channels) == (18, 64)
+    assert reason == "recipe retinanet_coco, as asked for, but best.pth decides depth, channels"
+
+
 def test_without_a_gpu_own_data_start_smaller_unless_said_otherwise():
     small, reason = fitted("--root", "mine", has_gpu=False)
     assert (small.depth, small.resize, small.max_size) == (
@@ -251,7 +258,7 @@ def test_what_is_typed_of_the_data_replaces_all_that_was_stored():
         ("--root=", "--root '': must not be empty"),
         ("--annotations=", "--annotations '': must not be empty"),
         ("--root d --gamma 0.5", "--gamma 0.5: name --milestones, at which lr is to fall, too"),
-        ("--root d --basenet a --weights b", "--basenet and --weights say the same"),
+        ("--root d --basenet a --weights b", "--basenet and --weights both name weights"),
     ),
 )
 def test_no_flag_is_without_effect_beside_another(typed, message):
@@ -269,6 +276,15 @@ def test_no_flag_is_without_effect_beside_another(typed, message):
         ("--negatives-per-positive 2 --depth 18", {"--negatives-per-positive": "SSD"}),
         ("--momentum 0.8 --jitter 300 400", {"--momentum": "sgd"}),
         ("--recipe retinanet_coco --momentum 0.8", {}),
+        ("--base-lr 0.1 --only-base", {}),
+        (
+            "--weights none --base-lr 0.1 --frozen-stages 2 --only-base",
+            {
+                "--only-base": "loaded weights",
+                "--frozen-stages": "loaded weights",
+                "--base-lr": "loaded weights",
+            },
+        ),
         ("--milestones 5 --model ssd512 --negatives-per-positive 2", {}),
     ),
 )

@@ -157,6 +157,11 @@ def test_a_run_goes_on_in_its_own_folder_unless_another_is_asked_for(saver, tmp_
     assert folder_to_resume(path, other, None, "default") == other / "default"
 
 
+def test_from_an_earlier_checkpoint_a_run_goes_on_in_a_new_folder(saver, tmp_path):
+    path = saver.folder / "iteration_0000025.pth"
+    assert folder_to_resume(path, tmp_path, None, "default") == tmp_path / "default"
+
+
 @pytest.mark.parametrize("name", ("run[1]", "a/run", "whole"))
 def test_a_name_is_no_pattern(tmp_path, name):
     name = str(tmp_path / name) if name == "whole" else name

@@ -27,6 +27,12 @@ def names(chosen):
 MANY = [f"image{i}" for i in range(50)]
 
 
+def test_a_share_of_files_with_names_in_another_encoding_is_held_out():
+    given = entries(*[os.fsdecode(b"M\xfcnchen %d" % i) for i in range(9)])
+    train, val = train_val_split(given)
+    assert len(train) + len(val) == 9 and train and val
+
+
 def test_train_and_val_stay_what_they_are():
     given = dict(train=entries("a", "b"), val=entries("c"), test=entries("d"))
     splits, notes = choose_splits(given)

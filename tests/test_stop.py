@@ -161,9 +161,12 @@ def test_a_run_that_saved_nothing_names_no_checkpoint_to_go_on_from(tmp_path, ca
     stopped.signal = signal.SIGINT
     assert stopped.exit_code(0, tmp_path / "last.pth") == 130
     assert capsys.readouterr().out == "stopped after iteration 0; nothing was saved\n"
-    (tmp_path / "last.pth").touch()
-    stopped.exit_code(7, tmp_path / "last.pth")
-    assert f"--resume {tmp_path / 'last.pth'}" in capsys.readouterr().out
+    for name, typed in (("run", "{}/run/last.pth"), ("my run", "'{}/my run/last.pth'")):
+        last = tmp_path / name / "last.pth"
+        last.parent.mkdir()
+        last.touch()
+        stopped.exit_code(7, last)
+        assert f"--resume {typed.format(tmp_path)}\n" in capsys.readouterr().out
 
 
 def test_a_mistake_is_one_line_and_exit_code_2(capsys):

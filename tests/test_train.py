@@ -116,14 +116,16 @@ def test_a_dataset_without_any_object_is_an_error_before_training(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_validation_images_without_objects_have_no_numbers_and_no_harm(tmp_path):
+def test_without_an_object_in_the_validation_images_the_last_weights_are_the_result(tmp_path):
     write_coco(tmp_path / "data", OBJECTS)
     write_coco(tmp_path / "data", [[], []], split="val")
     arguments = ["--root", tmp_path / "data", "--save-folder", tmp_path, "--name", "run"]
-    assert "n/a" in run_script("train.py", *SMALL, *arguments, "--iters", "3")
-    assert "n/a" in run_script("eval.py", tmp_path / "run/best.pth")
+    printed = run_script("train.py", *SMALL, *arguments, "--iters", "3", "--val-iters", "1")
+    assert "nothing is validated" in printed and "no object of any class in the val" in printed
+    assert not (tmp_path / "run/best.pth").exists()
+    assert "n/a" in run_script("eval.py", tmp_path / "run/last.pth")
     photos = tmp_path / "data/val2017"
-    run_script("detect.py", tmp_path / "run", photos, "--output", tmp_path / "drawn")
+    run_script("detect.py", tmp_path / "run/last.pth", photos, "--output", tmp_path / "drawn")
 
 
 def test_one_class_and_one_image_will_do_where_nothing_is_validated(tmp_path):

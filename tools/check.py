@@ -62,7 +62,7 @@ def main():
             sheet_dataset, _ = make_datasets(recipe, classes, records.subset(readable), None)
         if split != "train":
             continue
-        problem = without_objects(records)
+        problem = without_objects(records, use="training")
         if problem:
             problems.append(f"train: {problem}")
         else:

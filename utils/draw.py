@@ -61,7 +61,14 @@ def draw_name(canvas, text, box, shade, scale):
     x = max(min(left, canvas.shape[1] - width), 0)
     y = max(min(y, canvas.shape[0] - height), 0)
     cv2.rectangle(canvas, (x, y), (x + width - 1, y + height - 1), shade, -1)
-    cv2.putText(canvas, text, (x, y + height - base), FONT, scale, BLACK, 1, cv2.LINE_AA)
+    write_line(canvas, text, (x, y + height - base), scale)
+
+
+def write_line(canvas, text, corner, scale):
+    """Write a line of text, whose lower left corner is (x, y)."""
+    # OpenCV crashes on a file's name that is not UTF-8.
+    text = text.encode(errors="replace").decode()
+    cv2.putText(canvas, text, corner, FONT, scale, BLACK, 1, cv2.LINE_AA)
 
 
 def sheet(images, caption="", columns=4, width=320, names=()):
@@ -76,13 +83,13 @@ def sheet(images, caption="", columns=4, width=320, names=()):
         cell[2 : 2 + picture.shape[0], 2 : 2 + picture.shape[1]] = picture
         # The end of a long name says most.
         corner = (4, picture.shape[0] + 17)
-        cv2.putText(cell, name[-40:], corner, FONT, 0.45, BLACK, 1, cv2.LINE_AA)
+        write_line(cell, name[-40:], corner, scale=0.45)
         cells.append(cell)
     cells += [np.full_like(cells[0], 255)] * (-len(cells) % columns)
     rows = [np.hstack(cells[start : start + columns]) for start in range(0, len(cells), columns)]
     if caption:
         strip = np.full((28, rows[0].shape[1], 3), 255, np.uint8)
-        cv2.putText(strip, caption, (8, 19), FONT, 0.5, BLACK, 1, cv2.LINE_AA)
+        write_line(strip, caption, (8, 19), scale=0.5)
         rows.append(strip)
     return np.vstack(rows)
 

@@ -17,10 +17,12 @@ def write(path, content, replace=False):
     replace: for files of the program's own only.
     """
     path = Path(path)
-    data = content.encode() if isinstance(content, str) else content
+    if isinstance(content, str):
+        # Names of files may be in another encoding, whose bytes are kept.
+        content = content.encode(errors="surrogateescape")
     save = replace_file if replace else write_new
     try:
-        save(path, lambda file: file.write(data))
+        save(path, lambda file: file.write(content))
     except FileExistsError as error:
         raise UserError(exists_message(error.filename)) from None
     except OSError as error:

@@ -260,8 +260,9 @@ def without_effect(flags, recipe):
 
 
 def has_effect(option, recipe):
-    """Whether an option is for the detector, the optimizer or the schedule of a recipe, or for
-    all."""
+    """Whether an option is for all recipes, or for the detector, the optimizer, the schedule or the
+    kind of weights of this one."""
     detector = "SSD" if recipe.model in SSD_SIDES else "RetinaNet"
-    chosen = (detector, recipe.optimizer, f"{recipe.lr_schedule} schedule")
+    weights = "random weights" if recipe.weights == "none" else "loaded weights"
+    chosen = (detector, recipe.optimizer, f"{recipe.lr_schedule} schedule", weights)
     return option.metadata["only"] in (None, *chosen)

@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import re
+import shlex
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -58,7 +59,8 @@ def is_unbegun(folder):
 
 def name_taken(folder, name):
     if (folder / "last.pth").exists():
-        return f"{folder} holds a run: go on with --resume --name {name}, or choose another --name"
+        again = f"--resume --name {shlex.quote(name)}"
+        return f"{folder} holds a run: go on with {again}, or choose another --name"
     return f"{folder} holds other files, and a run begins in a new folder: choose another --name"
 
 
@@ -77,13 +79,15 @@ def checkpoint_to_resume(parent, name, path):
 
 
 def folder_to_resume(path, parent, name, default):
-    """The folder in which a run goes on: that of its checkpoint; or a new one, if another was asked
-    for, or if the checkpoint was copied elsewhere, where the other files may be the user's."""
+    """The folder in which a run goes on: that of its last checkpoint. It is a new one if another
+    was asked for, if the checkpoint was copied elsewhere, where the other files may be the user's,
+    or if it is an earlier one, beside which there are files of later iterations."""
     before = path.parent.resolve()
     # --save-folder has a default, which says nothing about a checkpoint elsewhere.
     is_default = parent == SAVE_FOLDER and name in (None, before.name)
     is_asked_for = is_default or (parent / (name or before.name)).resolve() == before
-    if is_asked_for and (before / LOCK).is_file():
+    is_latest = path.name in ("last.pth", "previous.pth")
+    if is_asked_for and is_latest and (before / LOCK).is_file():
         return path.parent
     folder = new_folder(parent, name, default)
     print(f"{path.parent} stays as it is, and the run goes on in {folder}")

@@ -3,6 +3,7 @@
 import errno
 import multiprocessing
 import os
+import shlex
 import signal
 import sys
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -93,7 +94,7 @@ class Stop(AbstractContextManager):
         """Say after which iteration a run was stopped, and how to go on -> its exit code."""
         go_on = "nothing was saved"
         if last.exists():
-            go_on = f"go on with: python train.py --resume {last}"
+            go_on = f"go on with: python train.py --resume {shlex.quote(str(last))}"
         if self.loader_died:
             raise UserError(f"{LOADER_DIED}, after iteration {iteration}; {go_on}")
         print(f"stopped after iteration {iteration}; {go_on}")

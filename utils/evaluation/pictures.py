@@ -3,7 +3,6 @@
 import math
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from matplotlib.figure import Figure
@@ -132,7 +131,7 @@ def cell(image, box, boxes, name, text):
     # The end of a name and the beginning of a text say most, if one is too long.
     for number, line in enumerate((name[-40:], text[:44])):
         corner = (4, SIDE - 2 * LINE_HEIGHT + 18 + LINE_HEIGHT * number)
-        cv2.putText(canvas, line, corner, draw.FONT, 0.45, draw.BLACK, 1, cv2.LINE_AA)
+        draw.write_line(canvas, line, corner, scale=0.45)
     return canvas
 
 
