@@ -203,8 +203,7 @@ def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resu
         parts |= dict(ema=average, training=model)
         kept_model = average.module
 
-    # best is the best result, and stale counts the evaluations since. Any result is better than -1.
-    # largest_step is that of the optimizer since the log's last line.
+    # stale counts the evaluations since the best one. Any result is better than -1.
     iteration, best, stale, largest_step = 0, -1.0, 0, 0.0
     if resumed:
         iteration, best, stale, largest_step = resume_from(resumed, model, parts)
@@ -215,8 +214,7 @@ def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resu
     with Stop() as stop, Log(folder, recipe, sampler.per_epoch, iteration, largest_step) as log:
         batches = log.timed(read_batches(loader, device))
         while iteration < recipe.iterations and stale < patience and not stop:
-            # Ctrl-C lets an iteration finish, and then ends the loop. A second one interrupts what
-            # may take long and changes no weights.
+            # Ctrl-C ends the loop after an iteration, and a second one interrupts this wait.
             with stop.interruptible():
                 micro_batches = [next(batches) for _ in range(recipe.accumulate)]
             iteration += 1
