@@ -187,9 +187,8 @@ def resume_from(content, model, parts):
 def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resumed=None):
     """Train on train_dataset, validate on val_dataset, keep everything in folder.
 
-    Training starts from weights, or from resumed, the content of a checkpoint. Returns the last
-    iteration, a Stop that is true if the run was interrupted, and the evaluation of a new best.pth,
-    or None without one.
+    It starts from weights, or from resumed, the content of a checkpoint. Returns the iteration, a
+    Stop that is true if interrupted, and the evaluation of a new best.pth, or None without one.
     """
     model, network, criterion, optimizer, scaler = build(recipe, train_dataset, device, weights)
     sampler, loader = build_train_loader(train_dataset, recipe, device)
