@@ -172,13 +172,12 @@ def resume_from(content, model, parts):
     """Load a checkpoint's content into model and parts. Returns iteration, best, stale and
     largest_step; see train()."""
     with checkpoint.mismatch_is_an_error():
-        state = checkpoint.optimizer_state(parts["optimizer"], content["optimizer"])
-        content = content | dict(optimizer=state)
+        checkpoint.load_optimizer(parts["optimizer"], content["optimizer"])
         # With ema, content["model"] is the average of the weights that were trained.
         model.load_state_dict(content.get("training", content["model"]))
         for name, part in parts.items():
             # A disabled scaler saves an empty state, which an enabled one would refuse.
-            if content[name]:
+            if name != "optimizer" and content[name]:
                 part.load_state_dict(content[name])
         torch.set_rng_state(content["random"])
         return tuple(content[name] for name in ("iteration", "best", "stale", "largest_step"))

@@ -12,7 +12,7 @@ from data.folder import Folder
 from data.formats import cityscapes, coco, csv_file, kitti, labelme, via, voc, widerface, yolo
 from data.records import object_names, of_classes, pack
 from data.splits import choose_splits, identity, unique
-from data.text import UserError, read_head, some
+from data.text import UserError, counted, read_head, some
 
 FORMATS = dict(
     coco=coco,
@@ -71,12 +71,12 @@ def read_records(recipe, classes=None):
     if absent:
         source.notes.append(f"classes that the data do not have: {', '.join(absent)}")
     val_records = pack(splits["val"], classes, source.category_ids)
-    problem = without_objects(val_records, "validation")
+    problem = without_objects(val_records, "val")
     if len(val_records) and problem:
         source.notes.append(f"nothing is validated, and last.pth is the result: {problem}")
     train_records = pack(splits["train"], classes, source.category_ids, source.notes)
-    if without_objects(train_records, "training"):
-        raise UserError(f"{place(recipe)}: {without_objects(train_records, 'training')}")
+    if without_objects(train_records, "train"):
+        raise UserError(f"{place(recipe)}: {without_objects(train_records, 'train')}")
     return list(classes), train_records, None if problem else val_records
 
 
@@ -222,10 +222,10 @@ def select_classes(source, names=None):
         known = source.annotated_classes()
         unknown = [name for name in names if name not in known]
         if unknown:
-            counted = " (--classes takes the names of classes, not their number)"
+            hint = " (--classes takes the names of classes, not their number)"
             raise UserError(
                 f"no class {', '.join(map(repr, unknown))}; there are {', '.join(known)}"
-                + (counted if unknown[0].isdecimal() else "")
+                + (hint if unknown[0].isdecimal() else "")
             )
         return list(dict.fromkeys(names))
     alike = Counter(map(str.lower, source.classes))
@@ -240,13 +240,15 @@ def select_classes(source, names=None):
     return [name for name in source.classes if name in found]
 
 
-def without_objects(records, use):
-    """Why there is nothing to find in the images of this use, such as training, or None."""
+def without_objects(records, split):
+    """Why there is nothing to find in the images of a split, or None."""
+    if not len(records):
+        return f"no images in {split}"
     if not (records.labels >= 0).any():
-        return f"no object of any class in the {use} images"
+        return f"no object of any class in {split}"
     if records.ignore.all():
-        num_objects = len(records.labels)
-        return f"all {num_objects} objects in the {use} images are crowds or difficult, and ignored"
+        objects = counted(len(records.labels), "object")
+        return f"{objects} in {split}, all of them to be ignored: crowds, or difficult"
     return None
 
 

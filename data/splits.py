@@ -160,8 +160,7 @@ def unique(entries):
         if first is not entry:
             known = set(first.objects)
             objects = first.objects + [item for item in entry.objects if item not in known]
-            is_complete = first.is_complete and entry.is_complete
-            merged[identity(entry)] = first._replace(objects=objects, is_complete=is_complete)
+            merged[identity(entry)] = first._replace(objects=objects)
     return list(merged.values())
 
 

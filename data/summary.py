@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from data.text import counted, some
-from layers.boxes import paired_iou
+from layers.boxes import area, paired_iou
 
 # A prior reaches an object if their IoU is at least this, which is what matching asks for.
 REACHED = 0.5
@@ -80,19 +80,13 @@ def reach_lines(boxes, levels, resizable=True):
         missed = boxes[best < REACHED]
         width, height = np.median(missed[:, 2:] - missed[:, :2], axis=0)
         larger = "a larger --resize, or " if resizable else ""
-        if resizable and levels[0].stride == 8 and width * height < smallest_prior(levels):
+        smallest_prior = area(torch.tensor(levels[0].base_priors)).min()
+        if resizable and levels[0].stride == 8 and width * height < smallest_prior:
             larger = "a larger --resize, --finest-stride 4, or "
         yield (
             f"advice: what is missed is typically {width:.0f} x {height:.0f} px; {larger}other "
             "priors (--fit-priors) may reach it"
         )
-
-
-def smallest_prior(levels):
-    """The area of the smallest prior, in square pixels."""
-    return min(
-        (right - left) * (bottom - top) for left, top, right, bottom in levels[0].base_priors
-    )
 
 
 def resized_boxes(dataset):

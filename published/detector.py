@@ -56,12 +56,9 @@ class Detector:
         if score_threshold is None:
             self.score_threshold = loaded.show_threshold or 0.5
         check_threshold(self.score_threshold)
-        self.recipe = loaded.recipe | with_sides(loaded.recipe, changes or {})
-        if precision is not None:
-            self.recipe |= dict(precision=precision)
-        if max_detections is not None:
-            self.recipe |= dict(max_detections=max_detections)
-        self.recipe = checked(self.recipe)
+        given = dict(precision=precision, max_detections=max_detections)
+        changes = (changes or {}) | {n: value for n, value in given.items() if value is not None}
+        self.recipe = checked(loaded.recipe | with_sides(loaded.recipe, changes))
         self.shown_classes = None
         if shown_classes:
             self.shown_classes = mask_of(shown_classes, self.classes).to(self.device)

@@ -195,13 +195,14 @@ def retinanet_state(state, family):
                 ours[name] = ours[name].double() / delta_scale(ours[name])
     ours = {n: value.float() if value.is_floating_point() else value for n, value in ours.items()}
     blocks = {name.split(".")[2] for name in ours if name.startswith("base.layer3.")}
+    head_convs = {name.split(".")[2] for name in ours if name.startswith("box_head.convs.")}
     return ours, dict(
         model="retinanet",
         depth=DEPTH_OF_BLOCKS[len(blocks), "base.layer3.0.conv3.weight" in ours],
         base_width=len(ours["base.conv1.weight"]),
         finest_stride=8,
         channels=len(ours["pyramid.lateral.0.bias"]),
-        head_convs=4,
+        head_convs=len(head_convs),
         head_norm="group" if has_group_norm(state) else "none",
         prior_sizes=(),
         prior_scales=(),

@@ -79,9 +79,10 @@ def renamed(content, classes):
 
 
 def check_count(classes, count):
-    """An error unless there are as many names as classes."""
-    if len(classes) != count:
-        raise UserError(f"--classes names {len(classes)} classes, but it detects {count}")
+    """An error unless there are as many different names as classes."""
+    if len(set(classes)) != count or len(classes) != count:
+        different = len(set(classes))
+        raise UserError(f"--classes names {different} different classes, but it detects {count}")
 
 
 def convert_checkpoint(content, classes=None, prior_sizes=()):

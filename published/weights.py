@@ -155,12 +155,11 @@ def locate(recipe):
                 "imagenet"
             )
         return fetch_weights(get_model_weights(COCO_DETECTORS[recipe.model]).COCO_V1.url)
-    if recipe.weights in ("imagenet", "imagenet_v2") and recipe.model in SSD_SIDES:
-        reduced = FOLDER / "vgg16_reducedfc.pth"
-        if reduced.exists():
-            return reduced
-        return fetch_weights(get_model_weights("vgg16").IMAGENET1K_FEATURES.url)
     if recipe.weights in ("imagenet", "imagenet_v2"):
+        if recipe.model in SSD_SIDES:
+            reduced = FOLDER / "vgg16_reducedfc.pth"
+            url = get_model_weights("vgg16").IMAGENET1K_FEATURES.url
+            return reduced if reduced.exists() else fetch_weights(url)
         versions = get_model_weights(f"resnet{recipe.depth}")
         if recipe.weights == "imagenet":
             return fetch_weights(versions.IMAGENET1K_V1.url)

@@ -170,7 +170,7 @@ def test_an_optimizer_goes_on_with_weights_in_another_order(name):
     again = torch.nn.Conv2d(4, 5, 3)
     again.load_state_dict(model.state_dict())
     other = OPTIMIZERS[name](again)
-    other.load_state_dict(checkpoint.optimizer_state(other, saved))
+    checkpoint.load_optimizer(other, saved)
     for resumed in ((model, optimizer), (again, other)):
         torch.manual_seed(1)
         step(*resumed)
@@ -185,7 +185,7 @@ def test_an_optimizer_s_state_of_another_shape_is_refused(name, key, change):
     saved = copy.deepcopy(optimizer.state_dict())
     saved["state"][0][key] = change(saved["state"][0][key])
     with pytest.raises(ValueError, match=f"its optimizer has {key} of"):
-        checkpoint.optimizer_state(optimizer, saved)
+        checkpoint.load_optimizer(optimizer, saved)
 
 
 def test_an_optimizer_s_state_without_one_of_its_tensors_is_refused():
@@ -193,14 +193,14 @@ def test_an_optimizer_s_state_without_one_of_its_tensors_is_refused():
     saved = copy.deepcopy(optimizer.state_dict())
     del saved["state"][1]["exp_avg"]
     with pytest.raises(ValueError, match="its optimizer lacks exp_avg"):
-        checkpoint.optimizer_state(optimizer, saved)
+        checkpoint.load_optimizer(optimizer, saved)
 
 
 def test_an_optimizer_of_other_parameters_is_refused():
     _, optimizer = make_optimizer("SGD")
     saved = torch.optim.SGD(torch.nn.Linear(2, 2, bias=False).parameters(), lr=1).state_dict()
     with pytest.raises(ValueError, match="its optimizer has other parameters"):
-        checkpoint.optimizer_state(optimizer, saved)
+        checkpoint.load_optimizer(optimizer, saved)
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ def test_a_checkpoint_without_momentum_leaves_the_buffers_that_a_skipped_step_ne
     layer = torch.nn.Linear(2, 1)
     saved = build_optimizer(retinanet_coco | dict(momentum=0.0), layer).state_dict()
     optimizer = build_optimizer(retinanet_coco, layer)
-    optimizer.load_state_dict(checkpoint.optimizer_state(optimizer, saved))
+    checkpoint.load_optimizer(optimizer, saved)
     assert not optimizer.state[layer.weight]["momentum_buffer"].any()
 
 

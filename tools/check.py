@@ -51,6 +51,8 @@ def main():
         records = pack(splits[split], classes, source.category_ids)
         if not len(records):
             print(f"\n{split}\nno images")
+            if split == "train":
+                problems.append("train: no images")
             continue
         is_augmented = recipe.augment and split == "train"
         dataset = Dataset(classes, records, build_transform(recipe, is_augmented))
@@ -60,12 +62,10 @@ def main():
         if split == "train" and flags.sheet:
             readable = [i for i in range(len(records)) if i not in unreadable]
             sheet_dataset, _ = make_datasets(recipe, classes, records.subset(readable), None)
-        if split != "train":
-            continue
-        problem = without_objects(records, use="training")
+        problem = without_objects(records, split)
         if problem:
-            problems.append(f"train: {problem}")
-        else:
+            problems.append(problem)
+        elif split == "train":
             print(fitted_recipe(recipe, dataset, bool(weights.classes))[1])
     # Drawing can take long or fail, so the problems are listed before.
     print("", *problems, counted(len(problems), "problem"), sep="\n")

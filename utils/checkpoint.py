@@ -93,6 +93,8 @@ def read(path):
     if path.name == "last.pth" and before.exists():
         hint = f"; the checkpoint before it: --resume {before}"
     if not path.is_file():
+        if path.name == "best.pth" and path.with_name("last.pth").exists():
+            hint = "; nothing was validated, but there is a last.pth"
         raise MissingFile(f"{path}: no such checkpoint{hint}")
     try:
         content = read_tensors(path)
@@ -189,34 +191,28 @@ def mismatch_is_an_error():
         ) from None
 
 
-def optimizer_state(optimizer, state):
-    """The state that optimizer.load_state_dict can take, from the state in a checkpoint.
+def load_optimizer(optimizer, state):
+    """Load the state of an optimizer, whose settings stay its own. Raises ValueError if it does not
+    fit.
 
-    The settings remain the optimizer's. Each tensor gets its parameter's order in memory, which a
-    fused step relies on: it would give one weight the momentum of another where a run on a GPU,
-    in channels last, goes on on a CPU. With a tensor of another shape it would crash the process,
-    so that is a ValueError.
+    Each tensor gets its parameter's order in memory, which a fused step relies on: it would give
+    one weight the momentum of another where a run on a GPU, in channels last, goes on on a CPU.
+    With a tensor of another shape it would crash the process.
     """
     groups = optimizer.state_dict()["param_groups"]
     if [group["params"] for group in state["param_groups"]] != [g["params"] for g in groups]:
         raise ValueError("its optimizer has other parameters")
     is_sgd = isinstance(optimizer, torch.optim.SGD)
     names = {"momentum_buffer"} if is_sgd else {"step", "exp_avg", "exp_avg_sq"}
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    states = optimizer.state_dict()["state"]
-    for i, parameter in enumerate(parameters):
-        values = state["state"].get(i)
-        if not values:
-            continue
-        if not names <= values.keys():
+    # Where the file has no momentum yet, the zeros of the new optimizer stay.
+    loaded = {number: values for number, values in state["state"].items() if values}
+    states = optimizer.state_dict()["state"] | loaded
+    optimizer.load_state_dict(dict(state=states, param_groups=groups))
+    for parameter, values in optimizer.state.items():
+        if values and not names <= values.keys():
             raise ValueError(f"its optimizer lacks {', '.join(names - values.keys())}")
-        states[i] = {name: like_parameter(values[name], name, parameter) for name in names}
-    return dict(state=states, param_groups=groups)
-
-
-def like_parameter(value, name, parameter):
-    """A tensor of an optimizer's state in the order in memory that its parameter has."""
-    shape = () if name == "step" else tuple(parameter.shape)
-    if tuple(value.shape) != shape:
-        raise ValueError(f"its optimizer has {name} of {tuple(value.shape)}, not {shape}")
-    return value if name == "step" else torch.empty_like(parameter, device="cpu").copy_(value)
+        for name in values.keys() - {"step"}:
+            if values[name].shape != parameter.shape:
+                found, expected = tuple(values[name].shape), tuple(parameter.shape)
+                raise ValueError(f"its optimizer has {name} of {found}, not {expected}")
+            values[name] = torch.empty_like(parameter).copy_(values[name])

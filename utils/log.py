@@ -235,8 +235,7 @@ def draw_line(axes, name, iterations, values, averaged):
 def running_mean(values):
     """The mean of each value and its neighbours, which are fewer at both ends: [N] -> [N]."""
     half = max(round(len(values) * WINDOW / 2), 1)
-    sums = np.concatenate([[0.0], np.cumsum(values)])
-    places = np.arange(len(values))
-    first = np.maximum(places - half, 0)
-    last = np.minimum(places + half + 1, len(values))
-    return (sums[last] - sums[first]) / (last - first)
+    window = np.ones(2 * half + 1)
+    sums = np.convolve(values, window)[half:-half]
+    counts = np.convolve(np.ones(len(values)), window)[half:-half]
+    return sums / counts

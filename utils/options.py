@@ -109,7 +109,7 @@ class Parser(argparse.ArgumentParser):
         """The values of the flags, which may be written with underscores as well as dashes."""
         arguments = sys.argv[1:] if arguments is None else arguments
         arguments = [
-            re.sub("^--[^=]+", lambda flag: flag[0].replace("_", "-"), argument)
+            re.sub("^--[^=]+", lambda flag: flag[0].replace("_", "-"), str(argument))
             for argument in arguments
         ]
         known = [flag for action in self._actions for flag in action.option_strings]

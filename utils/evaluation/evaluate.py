@@ -2,6 +2,7 @@
 
 import math
 import textwrap
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -82,10 +83,7 @@ def with_errors(evaluation, dataset):
 
 def detect_all(model, dataset, recipe, device):
     """The model's detections on this process's share of a dataset: image number -> detections."""
-
-    def predict_batch(images, targets):
-        return predict(model, images, targets, recipe)
-
+    predict_batch = partial(predict, model, recipe=recipe)
     was_training = model.training
     model.eval()
     detections = collect_detections(predict_batch, dataset, recipe, device)

@@ -67,6 +67,9 @@ def save_results(folder, dataset, evaluation, described, replace=False):
     write(folder / "metrics.json", metrics, replace)
     write(folder / "per_image.csv", image_table(records, evaluation.errors, threshold), replace)
     draw.save_picture(folder / "predictions.jpg", sheet, replace)
+    if replace:
+        # That of an older result would stay where there is no mistake now.
+        (folder / "mistakes.jpg").unlink(missing_ok=True)
     if mistakes is not None:
         draw.save_picture(folder / "mistakes.jpg", mistakes, replace)
     quality = folder / "quality.png"
