@@ -10,9 +10,16 @@ import numpy as np
 
 from tests.conftest import make_records
 from tests.test_metrics import detected
+from tests.test_pictures import dataset_of
 from utils.evaluation import results
 from utils.evaluation.errors import find_errors
-from utils.evaluation.evaluate import OperatingPoint
+from utils.evaluation.evaluate import (
+    Evaluation,
+    OperatingPoint,
+    best_operating_points,
+    with_errors,
+)
+from utils.evaluation.metrics import compute_metrics
 from utils.evaluation.results import detection_rows, image_table, json_value, report_page
 
 
@@ -63,3 +70,18 @@ def test_without_validation_the_checkpoint_of_a_run_is_its_last(tmp_path, capsys
     (tmp_path / "best.pth").touch()
     results.report_training(None, tmp_path, None, None, None)
     assert f"checkpoint   {tmp_path / 'last.pth'}" in capsys.readouterr().out
+
+
+def test_the_mistakes_of_an_older_result_do_not_stay(tmp_path):
+    (tmp_path / "mistakes.jpg").write_bytes(b"older")
+    dataset = dataset_of(tmp_path / "data")
+    found = {
+        0: detected((5, 5, 25, 25, 0.9, 0), (50, 20, 80, 50, 0.9, 1)),
+        1: detected((10, 10, 50, 50, 0.9, 0)),
+        2: detected(),
+    }
+    metrics, per_class, matches = compute_metrics("coco", dataset.classes, dataset.records, found)
+    evaluation = Evaluation(metrics, per_class, None, *best_operating_points(matches), found)
+    evaluation = with_errors(evaluation, dataset)
+    results.save_results(tmp_path, dataset, evaluation, {}, replace=True)
+    assert not (tmp_path / "mistakes.jpg").exists()
