@@ -4,11 +4,9 @@ from torch import nn
 
 
 def convolution(in_channels, out_channels, norm, kernel=3, padding=0, dilation=1):
-    """A convolution, followed by batch norm if norm is "batch": a list of layers."""
-    layers = [nn.Conv2d(in_channels, out_channels, kernel, padding=padding, dilation=dilation)]
-    if norm == "batch":
-        layers.append(nn.BatchNorm2d(out_channels))
-    return layers
+    """A convolution and batch norm, or nothing in its place if norm is "none": two layers."""
+    conv = nn.Conv2d(in_channels, out_channels, kernel, padding=padding, dilation=dilation)
+    return [conv, nn.BatchNorm2d(out_channels) if norm == "batch" else nn.Identity()]
 
 
 def stage(in_channels, out_channels, convs, norm):

@@ -114,7 +114,7 @@ SSD_PARTS = {
     ),
 }
 VGG_LAYERS = [
-    f"base.conv{stage}.{2 * i}"
+    f"base.conv{stage}.{3 * i}"
     for stage, convs in enumerate((2, 2, 3, 3, 3), start=1)
     for i in range(convs)
 ]
@@ -246,7 +246,7 @@ def ssd_names(state, family):
     )
     # torchvision counts the last convolutions of the VGG among the extra ones.
     base = sorted(base, key=lambda name: "extra" in name)
-    names = dict(zip([*VGG_LAYERS, "base.fc.0", "base.fc.2"], base))
+    names = dict(zip([*VGG_LAYERS, "base.fc.0", "base.fc.3"], base))
     for i, name in enumerate(extras):
         names[f"extras.{i // 2}.{2 * (i % 2)}"] = name
     for i, (box_head, class_head) in enumerate(zip(box_heads, class_heads)):

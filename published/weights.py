@@ -1,17 +1,16 @@
 """The weights that a run starts from: random, ImageNet's for the base, or a detector's."""
 
 import hashlib
+import math
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 from zipfile import is_zipfile
 
 import torch
-from torch import nn
 from torchvision.models import get_model_weights
 
 from data.text import UserError, some
-from layers.vgg import VGG
 from published.families import width_of_base
 from published.fetch import fetch, short_hash
 from published.load import open_checkpoint
@@ -90,13 +89,11 @@ def load_weights(model, dataset, recipe, weights):
         lines = [f"weights      {path}, in the base"]
     else:
         state = weights.state
-        if lacks_norms(model, state):
-            state = beside_norms(state, model.base)
         lines = [f"weights      {recipe.weights}{'' if weights.classes else ', in the base'}"]
         loaded = load_matching(model, dataset.classes, state, weights.classes)
         lines += loaded if weights.classes else []
     if lacks_norms(model, state):
-        fit_norms(model, dataset, recipe)
+        fit_norms(model, dataset, recipe, keeps_maps=weights.classes is not None)
         lines.append("batch norm   new in the VGG, set to change nothing at first")
     return lines
 
@@ -106,38 +103,40 @@ def lacks_norms(model, state):
     return bool(model.base.norms()) and not any(name.endswith("running_mean") for name in state)
 
 
-def beside_norms(state, vgg):
-    """The state of an SSD whose VGG has no norms, under the names that its layers have beside
-    norms."""
-    with torch.device("meta"):
-        plain = VGG()
-    names = (
-        [f"base.{name}" for name, layer in base.named_modules() if isinstance(layer, nn.Conv2d)]
-        for base in (plain, vgg)
-    )
-    renamed = dict(zip(*names))
-    result = {}
-    for name, value in state.items():
-        layer, dot, tensor = name.rpartition(".")
-        result[renamed.get(layer, layer) + dot + tensor] = value
-    return result
-
-
 @torch.no_grad()
-def fit_norms(model, dataset, recipe, count=8):
-    """Set the batch norms of a model to give out what they are given, for some images of a dataset.
+def fit_norms(model, dataset, recipe, keeps_maps, count=8):
+    """Set the new batch norms of a VGG so that, for some images of a dataset, it computes what it
+    did without them.
 
-    So they keep what a VGG without them has learned, and learn as fast as with them.
+    Weights and what layers return get the size that they have in a new network: batch norm divides
+    by it, so nothing changes, but the steps of training are as large as they should be. Only the
+    size of the feature maps changes, unless keeps_maps is set, for heads that have learned it.
     """
+    norms = model.base.norms()
+    convs = dict(zip(norms, model.base.convolutions(), strict=True))
+    kept = (model.base.conv4[-1], norms[-1]) if keeps_maps else ()
+    factors = {}
+    for norm, conv in convs.items():
+        he_deviation = math.sqrt(2 / conv.weight[0].numel())
+        factors[norm] = he_deviation / conv.weight.square().mean().sqrt().clamp(min=1e-12)
+        conv.weight.mul_(factors[norm])
+    scale = 1.0  # of what a layer is given in the file, compared with here
 
     def fit(norm, inputs):
+        nonlocal scale
         variance, mean = torch.var_mean(inputs[0], dim=(0, 2, 3), correction=0)
         norm.running_mean.copy_(mean)
         norm.running_var.copy_(variance)
-        norm.bias.copy_(mean)
-        norm.weight.copy_((variance + norm.eps).sqrt())
+        # The mean and the deviation in the file, where the bias is as here.
+        bias = convs[norm].bias
+        scale = scale / factors[norm]
+        mean = (mean - bias) * scale + bias
+        deviation = (variance + norm.eps).sqrt() * scale
+        scale = 1.0 if norm in kept else deviation.square().mean().sqrt()
+        norm.bias.copy_(mean / scale)
+        norm.weight.copy_(deviation / scale)
 
-    hooks = [norm.register_forward_pre_hook(fit) for norm in model.base.norms()]
+    hooks = [norm.register_forward_pre_hook(fit) for norm in norms]
     step = len(dataset) // count + 1
     samples = [dataset[0, index, (0, 0)] for index in range(0, len(dataset), step)]
     images, _ = build_collate(recipe)(samples)
