@@ -43,7 +43,7 @@ def main():
 def parse_flags():
     parser = Parser(__doc__)
     add = parser.add_argument
-    add("file", type=Path, nargs="?", help="a checkpoint")
+    add("file", type=Path, nargs="?", help="a checkpoint; --classes gives its classes other names")
     add("--to", choices=(*CHECKPOINTS, *WRITERS), help="the program or the format")
     add("--output", type=Path, metavar="NEW", help="the new file, or the new folder of a dataset")
     add("--prior-sizes", type=float, nargs="+", metavar="PX", help="the sizes of an SSD's priors")

@@ -138,6 +138,7 @@ class Parser(argparse.ArgumentParser):
 def train_parser(description):
     """The parser of train.py and tools.check: the options of a recipe, and where a run is kept."""
     parser = Parser(description)
+    parser.epilog = "Defaults that are not shown are those of the recipe, which every run prints."
     detector = add_flags(parser, "the detector")
     detector.add_argument(
         "--recipe",
@@ -169,7 +170,7 @@ def train_parser(description):
         nargs="?",
         const="",
         metavar="FILE",
-        help="go on from this checkpoint, or from the last of --name",
+        help="go on from this checkpoint, else from the last of --name, else of the latest run",
     )
     add_device_flags(parser)
     return parser

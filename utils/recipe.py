@@ -84,9 +84,7 @@ class Recipe:
     weights: str = option(
         "imagenet", "imagenet, imagenet_v2, coco, none (random), or a file", aliases=["--fine-tune"]
     )
-    only_base: bool = option(
-        False, "load only the base of a detector's weights", only="loaded weights"
-    )
+    only_base: bool = option(False, "load only the base of a file", only="loaded weights")
     frozen_norm: bool = setting(True, "keep the ResNet's batch norm as loaded", only="RetinaNet")
     frozen_stages: int = option(
         0, "first stages of the base with fixed weights", at_most=6, only="loaded weights"
@@ -105,14 +103,16 @@ class Recipe:
     resize_method: str = setting("bytes", "of images", choices=("bytes", "whole", "float", "pil"))
     floor_sizes: bool = setting(False, "round resized sides down", only="RetinaNet")
     exact_colour: bool = setting(False, "pad with the exact mean, not with its nearest bytes")
-    size_divisor: int = setting(32, "of padded sides", at_least=1, at_most=1024, only="RetinaNet")
+    size_divisor: int = setting(
+        32, "divisor of padded sides", at_least=1, at_most=1024, only="RetinaNet"
+    )
     min_padding: int = setting(0, "pixels", at_most=1024, only="RetinaNet")
     clip_boxes: str = setting("image", "before NMS", choices=("image", "input", "nothing"))
 
     # Where the images and their boxes are.
     dataset: str = option(
         "coco",
-        f"its format: {', '.join(DATASETS)}; --root alone means auto, train.py alone shapes",
+        f"its format: {', '.join(DATASETS)} (default: auto, if --root is given)",
         choices=DATASETS,
         metavar="NAME",
     )
@@ -123,13 +123,13 @@ class Recipe:
     annotations: str = option("", "a COCO or csv file, in place of --root", aliases=["--csv-train"])
     val_images: str = option("", "like --images, for validation")
     val_annotations: str = option(
-        "", "like --annotations (default: a share of those)", aliases=["--csv-val"]
+        "", "like --annotations (default: a share of its images)", aliases=["--csv-val"]
     )
     class_list: str = option("", "a csv file of class,id", aliases=["--csv-classes"])
     classes: tuple[str, ...] = option((), "detect only these (default: all)", metavar="NAME")
     val_share: float = option(0.2, "share held out if there is no val split; 0: none", below=1)
     skip_bad: bool = option(False, "leave out images and objects that cannot be read")
-    # How large they are seen, and how detections of them are scored.
+    # The size of the images, and the metric.
     resize: int = option(
         800, "pixels of the short side", at_least=1, at_most=1 << 14, only="RetinaNet"
     )
