@@ -47,9 +47,9 @@ class Log(AbstractContextManager):
         self.largest_step = torch.tensor(largest_step)  # of those measured since the last line
         self.start = start
         self.restart_clock()
+        self.watchers = []
         if self.silent:
             return
-        self.watchers = []
         if recipe.visdom or recipe.logdir:
             from utils.watch import watchers
 
@@ -59,7 +59,7 @@ class Log(AbstractContextManager):
         )
 
     def timed(self, batches):
-        """The same batches; images are counted, and the seconds spent waiting for them."""
+        """Yield the batches; count their images, and the seconds spent waiting for them."""
         asked = time.perf_counter()
         for images, targets in batches:
             self.waited += time.perf_counter() - asked
@@ -70,7 +70,7 @@ class Log(AbstractContextManager):
     def step(self, iteration, values, optimizer):
         """Count an iteration; every log_every iterations, write its values, name -> tensor.
 
-        Only then is the device asked for them, because it makes the program wait.
+        Values are read only then, because reading makes the program wait for the device.
         """
         is_line = iteration % self.recipe.log_every == 0
         # Measuring takes some time, so later on only the steps of the log's lines are measured.
@@ -86,10 +86,10 @@ class Log(AbstractContextManager):
         self.bar.update(1)
         if is_line:
             self.write_step(iteration, {name: float(value) for name, value in values.items()})
-        # A sum on the device, which is asked for once in an epoch.
+        # A sum on the device, which is read once in an epoch.
         self.epoch_loss = self.epoch_loss + values["box_loss"] + values["class_loss"]
         if iteration % self.per_epoch == 0:
-            # After a resume, only the rest of an epoch was summed.
+            # After a resume, the sum covers only the rest of an epoch.
             loss = float(self.epoch_loss) / min(self.per_epoch, iteration - self.start)
             self.show("train", iteration, dict(epoch_loss=loss))
             self.epoch_loss = 0.0
@@ -110,7 +110,7 @@ class Log(AbstractContextManager):
         text += f"  {speed:.1f} images/s  waiting for data {waiting:.0%}"
         self.bar.set_postfix_str(text, refresh=False)
         if self.bar.disable:
-            # The output is no terminal, which could show the bar.
+            # The output is not a terminal, which would show the bar.
             iterations = self.recipe.iterations
             left = tqdm.format_interval((iterations - iteration) * self.recipe.batch / speed)
             print(f"iteration {iteration} of {iterations}: {text}  {left} to go", flush=True)
@@ -151,7 +151,7 @@ class Log(AbstractContextManager):
         values = {name: value if math.isfinite(value) else None for name, value in values.items()}
         try:
             if not self.is_begun and self.path.exists():
-                # What an earlier run did after this checkpoint happens again from now on.
+                # The iterations after this checkpoint are repeated.
                 forget_after(self.path, self.start)
             self.is_begun = True
             append_entry(self.path, dict(iteration=iteration) | values)
@@ -194,7 +194,7 @@ def read_log(path):
 
 
 def forget_after(path, iteration):
-    """Keep a log's entries before the first of a later iteration, or of the end of the run."""
+    """Remove a log's entries from the first of a later iteration on, or of the end of the run."""
     kept = takewhile(
         lambda entry: entry["iteration"] <= iteration and "train_AP50" not in entry, read_log(path)
     )

@@ -99,15 +99,14 @@ class Saver:
     previous.pth.
 
     A disk that is full leaves last.pth and best.pth whole; previous.pth is deleted to make room.
-    The first checkpoint that cannot be written is a warning, for there may be room again by the
-    next; the second in a row ends the run. A best.pth that cannot be written is kept in memory
-    and comes first the next time: last.pth is never ahead of it. Of several processes only the
-    first writes.
+    The first checkpoint that cannot be written is a warning, as there may be room again by the
+    next; the second in a row ends the run. A best.pth that cannot be written is kept in memory, and
+    tried again before the next last.pth. Of several processes only the first writes.
     """
 
     def __init__(self, folder, recipe, classes, iteration=0):
         self.folder, self.recipe, self.classes = folder, recipe, classes
-        # Of the last checkpoint that is whole; a new folder has none, wherever its run began.
+        # That of last.pth; a new folder has none, wherever its run began.
         self.iteration = iteration if (folder / "last.pth").exists() else 0
         self.best_evaluation = None
         self.unwritten_best = None
@@ -129,6 +128,7 @@ class Saver:
             return
         last, previous = self.folder / "last.pth", self.folder / "previous.pth"
         has_failed_before = self.failure is not None
+        # A best.pth that could not be written comes first: last.pth is never ahead of it.
         self.failure = self.write_best(self.unwritten_best)
         if not has_failed_before and not self.failure:
             with suppress(OSError):
@@ -204,6 +204,6 @@ def claim(folder):
     except BlockingIOError:
         raise UserError(f"another run is running in {folder}") from None
     except OSError:
-        # Some network file systems have no locks: there, as on Windows, it does without.
+        # Some network file systems have no locks; do without, as on Windows.
         pass
     return lock

@@ -44,8 +44,8 @@ class Stop(AbstractContextManager):
     """A flag that Ctrl-C and other signals raise; the loop looks at it after every iteration.
 
     A second signal does not wait for that: inside interruptible() it is a KeyboardInterrupt.
-    The context manager ends with it, with a LoaderDied, and with a BrokenPipeError, and raises none
-    of them: the run goes on with what is to be done at its end.
+    Its block may end by that, by a LoaderDied or by a BrokenPipeError, none of which is raised
+    again: what follows the block can still save the run.
     """
 
     def __init__(self):
@@ -54,7 +54,7 @@ class Stop(AbstractContextManager):
         self.can_interrupt = False
         self.loader_died = False
         self.former = {number: signal.signal(number, self.ask) for number in SIGNALS}
-        # Through the CPU, or each question would wait for the GPUs.
+        # By gloo, on the CPU: with nccl, each question would wait for the GPUs.
         self.group = dist.new_group(backend="gloo") if parallel.world_size() > 1 else None
 
     def ask(self, number, frame):
@@ -125,8 +125,8 @@ def read_batches(loader, device, memory_format=None):
     """
     batches = iter(loader)
     memory_format = memory_format or parallel.training_format(device)
-    # PyTorch would raise an error as soon as a process dies, in the middle of a step. It is noticed
-    # here as well, when the next batch is asked for. (Windows has no such signal.)
+    # PyTorch would raise an error as soon as a process dies, in the middle of a step. Without its
+    # handler, that is noticed here, when the next batch is asked for. (Windows has no such signal.)
     with suppress(ValueError, AttributeError):
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     waited = 0
@@ -136,7 +136,7 @@ def read_batches(loader, device, memory_format=None):
         except StopIteration:
             return
         except RuntimeError as error:
-            # The timeout only serves to see whether all processes are alive, so ask again.
+            # The timeout only lets DataLoader check whether all processes are alive, so ask again.
             waited += loader.timeout
             if "timed out" in str(error) and waited < LOADER_TIMEOUT:
                 continue
@@ -147,7 +147,7 @@ def read_batches(loader, device, memory_format=None):
             # It died between its message and the memory that the message tells of.
             raise LoaderDied(LOADER_DIED) from None
         waited = 0
-        # Images are copied as bytes, without waiting for the device.
+        # Images travel as bytes, a quarter of float32; the model normalises them on the device.
         images = images.to(device, non_blocking=True, memory_format=memory_format)
         for target in targets:
             for name in ("boxes", "labels", "ignore"):
@@ -173,7 +173,7 @@ def run_script(main):
     traceback."""
     signal.signal(signal.SIGINT, stop_early)
     for stream in (sys.stdout, sys.stderr):
-        # A console may lack letters of a class or a file. A notebook's stream has them all.
+        # A console's encoding may lack letters of a name. A notebook's stream has them all.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     try:
@@ -202,7 +202,7 @@ def run_script(main):
         print("stopped", file=sys.stderr)
         code = 128 + signal.SIGINT
     finally:
-        # Processes that load images wait for a signal that they ignore: they would never end.
+        # Processes that load images ignore signals, so they have to be killed.
         if hasattr(signal, "SIGCHLD"):
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for process in multiprocessing.active_children():
