@@ -155,7 +155,7 @@ def parse_flags():
         help="number of images at a time (default: 1)")  # fmt: skip
     add("--every", type=int, default=1, metavar="N",
         help="read only every N-th frame of a video (default: 1)")  # fmt: skip
-    options.add_flags(parser, "data").description = "where not given, that of the run"
+    options.add_flags(parser, "data").description = "a dataset whose truth is drawn, too"
     add("--split", help="part of the dataset: train, val, test or all (default: all)")
     options.add_device_flags(parser)
     flags = parser.parse()

@@ -55,7 +55,7 @@ def parse_flags():
     parser.add_argument(
         "checkpoint", type=checkpoint_path, help="a file of weights or an ONNX file"
     )
-    options.add_flags(parser, "data").description = "where not given, that of the run"
+    options.add_flags(parser, "data").description = "by default, that of the run"
     add = parser.add_argument_group("evaluation").add_argument
     add("--split", help="train, val, test or all (default: val, or all with --annotations)")
     add("--batch", "--batch-size", type=int, metavar="N", help="number of images at a time")

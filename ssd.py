@@ -137,8 +137,7 @@ class SSD(nn.Module):
         return box_deltas, class_logits
 
     def class_layers(self):
-        """The layers that predict classes, and the column of the first class, after background:
-        load_weights keeps the rows of known classes."""
+        """The layers that predict classes, and the column of the first class, after background."""
         return [*self.class_heads], 1
 
     def priors(self, image_size):

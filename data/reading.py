@@ -12,7 +12,7 @@ from data.folder import Folder
 from data.formats import cityscapes, coco, csv_file, kitti, labelme, via, voc, widerface, yolo
 from data.records import object_names, of_classes, pack
 from data.splits import choose_splits, identity, unique
-from data.text import UserError, counted, read_head, some
+from data.text import UserError, read_head, some
 
 FORMATS = dict(
     coco=coco,
@@ -71,13 +71,14 @@ def read_records(recipe, classes=None):
     if absent:
         source.notes.append(f"classes that the data do not have: {', '.join(absent)}")
     val_records = pack(splits["val"], classes, source.category_ids)
-    problem = without_objects(val_records, "val")
-    if len(val_records) and problem:
-        source.notes.append(f"nothing is validated, and last.pth is the result: {problem}")
+    val_problem = without_objects(val_records, "val")
+    if len(val_records) and val_problem:
+        source.notes.append(f"nothing is validated, and last.pth is the result: {val_problem}")
     train_records = pack(splits["train"], classes, source.category_ids, source.notes)
-    if without_objects(train_records, "train"):
-        raise UserError(f"{place(recipe)}: {without_objects(train_records, 'train')}")
-    return list(classes), train_records, None if problem else val_records
+    train_problem = without_objects(train_records, "train")
+    if train_problem:
+        raise UserError(f"{place(recipe)}: {train_problem}")
+    return list(classes), train_records, None if val_problem else val_records
 
 
 def read_eval_records(recipe, split, classes):
@@ -247,8 +248,7 @@ def without_objects(records, split):
     if not (records.labels >= 0).any():
         return f"no object of any class in {split}"
     if records.ignore.all():
-        objects = counted(len(records.labels), "object")
-        return f"{objects} in {split}, all of them to be ignored: crowds, or difficult"
+        return f"all {len(records.labels)} objects in {split} are ignored: crowds, or difficult"
     return None
 
 

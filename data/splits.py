@@ -106,7 +106,7 @@ def train_val_split(entries, val_share=VAL_SHARE):
             "--val-share 0 trains on all of them and validates on none"
         )
     names = [min(Path(entry.path).stem for entry in group) for group in groups]
-    hashes = [zlib.crc32(os.fsencode(name)) for name in names]
+    hashes = [zlib.crc32(name.encode(errors="surrogateescape")) for name in names]
     held_out = [number % 1000 < val_share * 1000 for number in hashes]
     # With only a few images, one side might be empty.
     if not any(held_out):

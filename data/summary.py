@@ -80,8 +80,8 @@ def reach_lines(boxes, levels, resizable=True):
         missed = boxes[best < REACHED]
         width, height = np.median(missed[:, 2:] - missed[:, :2], axis=0)
         larger = "a larger --resize, or " if resizable else ""
-        smallest_prior = area(torch.tensor(levels[0].base_priors)).min()
-        if resizable and levels[0].stride == 8 and width * height < smallest_prior:
+        smallest_area = area(torch.tensor(levels[0].base_priors)).min()
+        if resizable and levels[0].stride == 8 and width * height < smallest_area:
             larger = "a larger --resize, --finest-stride 4, or "
         yield (
             f"advice: what is missed is typically {width:.0f} x {height:.0f} px; {larger}other "

@@ -24,9 +24,12 @@ class MissingFile(UserError, FileNotFoundError):
 
 @contextmanager
 def file_errors(path, action="read"):
-    """Turns an OSError into a UserError: path cannot be read, or written, and why."""
+    """Turn an OSError into a UserError: path cannot be read, or written, and why."""
     try:
         yield
+    except UserError:
+        # A MissingFile is an OSError as well, and says what is missing.
+        raise
     except OSError as error:
         raise UserError(f"{path}: cannot be {action} ({error.strerror})") from None
 

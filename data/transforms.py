@@ -5,9 +5,9 @@ arrays) and a random generator, and returns an image and a target. It changes ne
 
 Pixels are interpolated by one of four methods:
 
-    bytes   the fastest: a large image is first halved, or decoded smaller, and the result rounded
-    whole   the same of the whole image, as published detectors need
-    float   the same without rounding
+    bytes   the fastest: a large image is first halved, or decoded smaller
+    whole   from all pixels of the image, as published detectors need
+    float   as whole, but the result is not rounded
     pil     by Pillow, which averages pixels where it makes an image smaller
 """
 

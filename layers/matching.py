@@ -5,8 +5,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from layers.boxes import area, intersection
 
-# They stand for the row of an object. A prior that is BACKGROUND has none, and one that is IGNORED
-# adds nothing to the losses.
+# In place of an object's row: BACKGROUND for a prior without an object, IGNORED for one that adds
+# nothing to the losses.
 BACKGROUND, IGNORED = -1, -2
 # Pairs of an object and a prior to compare at a time, to limit memory; one image at least.
 MAX_PAIRS = 1 << 26

@@ -4,7 +4,8 @@ from torch import nn
 
 
 def convolution(in_channels, out_channels, norm, kernel=3, padding=0, dilation=1):
-    """A convolution and batch norm, or nothing in its place if norm is "none": two layers."""
+    """A convolution, then batch norm if norm is "batch". Otherwise an Identity stands in its place,
+    so that layers have the same names with and without."""
     conv = nn.Conv2d(in_channels, out_channels, kernel, padding=padding, dilation=dilation)
     return [conv, nn.BatchNorm2d(out_channels) if norm == "batch" else nn.Identity()]
 

@@ -6,7 +6,7 @@ import torch
 
 from data.formats import voc
 from data.formats.coco import names_by_id
-from data.text import UserError
+from data.text import UserError, counted
 from published.conventions import has_coco_classes, mmdetection_sizes, refuse_other_priors
 from published.families import convert, family_of
 from utils import checkpoint
@@ -79,10 +79,12 @@ def renamed(content, classes):
 
 
 def check_count(classes, count):
-    """An error unless there are as many different names as classes."""
-    if len(set(classes)) != count or len(classes) != count:
-        different = len(set(classes))
-        raise UserError(f"--classes names {different} different classes, but it detects {count}")
+    """An error unless there are as many names as classes, all different."""
+    if len(classes) != count:
+        named = counted(len(classes), "class")
+        raise UserError(f"--classes names {named}, but the detector has {count}")
+    if len(set(classes)) < count:
+        raise UserError(f"--classes {' '.join(classes)}: a name is there twice")
 
 
 def convert_checkpoint(content, classes=None, prior_sizes=()):

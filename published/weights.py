@@ -94,7 +94,7 @@ def load_weights(model, dataset, recipe, weights):
         lines += loaded if weights.classes else []
     if lacks_norms(model, state):
         fit_norms(model, dataset, recipe, keeps_maps=weights.classes is not None)
-        lines.append("batch norm   new in the VGG, set to change nothing at first")
+        lines.append("batch norm   new in the VGG, set so that it computes the same at first")
     return lines
 
 
@@ -105,36 +105,38 @@ def lacks_norms(model, state):
 
 @torch.no_grad()
 def fit_norms(model, dataset, recipe, keeps_maps, count=8):
-    """Set the new batch norms of a VGG so that, for some images of a dataset, it computes what it
-    did without them.
+    """Set the new batch norms of a VGG so that, for some images of a dataset, it computes the same
+    as without them.
 
-    Weights and what layers return get the size that they have in a new network: batch norm divides
-    by it, so nothing changes, but the steps of training are as large as they should be. Only the
-    size of the feature maps changes, unless keeps_maps is set, for heads that have learned it.
+    The weights of a convolution before batch norm may have any size, which it divides by, but the
+    steps of training have not: so weights and norms get the size that they have in a new network.
+    The feature maps then have another size than in the file, unless keeps_maps is set, for heads
+    that have learned it.
     """
     norms = model.base.norms()
     convs = dict(zip(norms, model.base.convolutions(), strict=True))
     kept = (model.base.conv4[-1], norms[-1]) if keeps_maps else ()
     factors = {}
     for norm, conv in convs.items():
-        he_deviation = math.sqrt(2 / conv.weight[0].numel())
-        factors[norm] = he_deviation / conv.weight.square().mean().sqrt().clamp(min=1e-12)
+        size = conv.weight.square().mean().sqrt()
+        he_size = math.sqrt(2 / conv.weight[0].numel())
+        factors[norm] = he_size / size if size else 1.0
         conv.weight.mul_(factors[norm])
-    scale = 1.0  # of what a layer is given in the file, compared with here
+    ratio = 1.0  # of a layer's inputs in the file to those here
 
     def fit(norm, inputs):
-        nonlocal scale
+        nonlocal ratio
         variance, mean = torch.var_mean(inputs[0], dim=(0, 2, 3), correction=0)
         norm.running_mean.copy_(mean)
         norm.running_var.copy_(variance)
-        # The mean and the deviation in the file, where the bias is as here.
+        # What the layer returns in the file: the same bias is added to more or less than here.
         bias = convs[norm].bias
-        scale = scale / factors[norm]
-        mean = (mean - bias) * scale + bias
-        deviation = (variance + norm.eps).sqrt() * scale
-        scale = 1.0 if norm in kept else deviation.square().mean().sqrt()
-        norm.bias.copy_(mean / scale)
-        norm.weight.copy_(deviation / scale)
+        ratio = ratio / factors[norm]
+        file_mean = (mean - bias) * ratio + bias
+        file_deviation = (variance + norm.eps).sqrt() * ratio
+        ratio = 1.0 if norm in kept else file_deviation.square().mean().sqrt()
+        norm.bias.copy_(file_mean / ratio)
+        norm.weight.copy_(file_deviation / ratio)
 
     hooks = [norm.register_forward_pre_hook(fit) for norm in norms]
     step = len(dataset) // count + 1

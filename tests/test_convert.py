@@ -102,8 +102,8 @@ def test_a_file_that_cannot_be_written_is_one_line(program, tmp_path):
 @pytest.mark.parametrize(
     "flags, message",
     (
-        (("--classes", "cat"), "--classes names 1 different classes, but it detects 2"),
-        (("--classes", "cat", "cat"), "--classes names 1 different classes, but it detects 2"),
+        (("--classes", "cat"), "--classes names 1 class, but the detector has 2"),
+        (("--classes", "cat", "cat"), "--classes cat cat: a name is there twice"),
         (("--prior-sizes", "30", "60"), "--prior-sizes: only for an SSD of another program"),
     ),
 )

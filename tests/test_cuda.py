@@ -58,9 +58,9 @@ def make_step(name, size, device, precision="float32"):
     model, criterion = build_detector(recipe, 2)
     model.to(device, memory_format=parallel.training_format(device)).train()
     optimizer = build_optimizer(recipe, model)
-    number_type = parallel.precision_of(precision, device)
-    network = Autocast(model, number_type)
-    scaler = GradScaler(device.type, enabled=number_type == torch.float16)
+    dtype = parallel.precision_of(precision, device)
+    network = Autocast(model, dtype)
+    scaler = GradScaler(device.type, enabled=dtype == torch.float16)
     images, targets = next(read_batches([make_batch(size)], device))
 
     def step():
@@ -200,11 +200,11 @@ def test_fused_convolutions_are_as_exact_as_the_plain_ones(monkeypatch):
     monkeypatch.setattr(resnet, "fast_conv_relu", fused)
     gradients = {}
     types = dict(exact=torch.float32, fused=torch.bfloat16, plain=torch.bfloat16)
-    for name, number_type in types.items():
+    for name, dtype in types.items():
         if name == "plain":
             monkeypatch.setattr(resnet, "can_fuse", lambda x: False)
         model.zero_grad()
-        outputs = Autocast(model, number_type)(images)
+        outputs = Autocast(model, dtype)(images)
         sum(criterion(*outputs, model.priors((128, 160)), targets)).backward()
         parameters = [p for p in model.parameters() if p.grad is not None]
         gradients[name] = torch.cat([p.grad.flatten() for p in parameters])

@@ -13,7 +13,13 @@ PAGES += sorted((ROOT / "docs").glob("*.md"))
 def test_every_link_resolves(path):
     targets = re.findall(r"\]\(([^)\s]+)\)", path.read_text())
     for target in targets:
-        assert target.startswith("http") or (path.parent / target).exists(), target
+        if target.startswith("http"):
+            continue
+        file, _, heading = target.partition("#")
+        page = path.parent / file
+        assert page.exists(), target
+        headings = re.findall("^#+ (.*)", page.read_text(), re.M) if heading else [""]
+        assert heading in [text.lower().replace(" ", "-") for text in headings], target
 
 
 def test_every_recipe_that_is_named_is_there():

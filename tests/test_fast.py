@@ -81,12 +81,12 @@ def test_a_fused_convolution_gives_what_the_plain_one_gives(
     torch.testing.assert_close(*gradients)
 
 
-@pytest.mark.parametrize("number_type, is_fused", ((torch.bfloat16, True), (torch.float16, False)))
-def test_a_block_is_fused_where_it_learns_in_bfloat16(cudnn, number_type, is_fused):
+@pytest.mark.parametrize("dtype, is_fused", ((torch.bfloat16, True), (torch.float16, False)))
+def test_a_block_is_fused_where_it_learns_in_bfloat16(cudnn, dtype, is_fused):
     block = BasicBlock(4, 4)
     x = torch.randn(2, 4, 6, 5)
     freeze_batch_norm(block)
-    with torch.autocast("cpu", number_type):
+    with torch.autocast("cpu", dtype):
         assert (type(block(x).grad_fn).__name__ == "ConvReLUBackward") == is_fused
         with torch.no_grad():
             assert not can_fuse(x)

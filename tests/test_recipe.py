@@ -9,7 +9,7 @@ from utils.recipes import RECIPES
 
 
 def test_a_misspelt_ingredient_is_an_error():
-    with pytest.raises(TypeError, match="keyword argument 'learning_rte'"):
+    with pytest.raises(TypeError, match="no 'learning_rte'"):
         Recipe() | dict(learning_rte=3)
 
 

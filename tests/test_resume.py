@@ -176,7 +176,10 @@ def test_a_resumed_run_logs_the_steps_of_one_that_was_left_alone(data, tmp_path)
     arguments = [*flags(data, "shapes", 0, 6), "--log-every", "3", "--keep-checkpoints", "9"]
     run_script("train.py", *arguments, "--lr", "0.01", "--save-folder", tmp_path, "--name", "run")
     log = read_log(tmp_path / "run/log.jsonl")
-    run_script("train.py", "--resume", tmp_path / "run/iteration_0000002.pth")
+    # As if it had been killed after its first checkpoint.
+    (tmp_path / "run/iteration_0000002.pth").replace(tmp_path / "run/last.pth")
+    printed = run_script("train.py", "--resume", tmp_path / "run/last.pth")
+    assert "is of iteration 2" in printed
     names = ("iteration", "box_loss", "relative_step")
     first, second = (
         [[entry.get(name) for name in names] for entry in entries]

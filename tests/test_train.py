@@ -273,8 +273,8 @@ class SeesItsType(torch.nn.Conv2d):
 )
 def test_every_precision_that_may_be_asked_for_is_what_a_network_computes_in(precision, expected):
     model, images = SeesItsType(), torch.zeros(1, 3, 8, 8)
-    number_type = parallel.precision_of(precision, images.device)
-    for predictions in (Autocast(model, number_type)(images), forward(model, images, precision)):
+    dtype = parallel.precision_of(precision, images.device)
+    for predictions in (Autocast(model, dtype)(images), forward(model, images, precision)):
         assert model.type == expected
         assert all(prediction.dtype == torch.float32 for prediction in predictions)
 

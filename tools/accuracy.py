@@ -1,7 +1,8 @@
 """Train torchvision's detector on the same images as ours, to compare what both learn from them.
 
-    python train.py --root data/bccd --weights none --iters 500
-    python -m tools.accuracy --root data/bccd --iters 500 --lr 0.005
+    SIZE="--base-width 64 --resize 256 --max-size 342"
+    python train.py --root data/bccd --weights none $SIZE --iters 500
+    python -m tools.accuracy --root data/bccd $SIZE --iters 500 --lr 0.005
 
 Takes the flags of train.py, and trains torchvision's RetinaNet (or SSD300, with --model ssd300)
 from random weights. Its batches are ours, with our augmentation and sizes; its optimizer and its

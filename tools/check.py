@@ -52,7 +52,7 @@ def main():
         if not len(records):
             print(f"\n{split}\nno images")
             if split == "train":
-                problems.append("train: no images")
+                problems.append(without_objects(records, split))
             continue
         is_augmented = recipe.augment and split == "train"
         dataset = Dataset(classes, records, build_transform(recipe, is_augmented))

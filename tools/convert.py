@@ -107,8 +107,7 @@ def save_for_torchvision(loaded, output):
         with file_errors(output, "written"):
             checkpoint.save(output, torchvision_state(loaded, code))
         print(f"saved        {output}; the lines above build the model that loads it")
-    if loaded.recipe.model == "retinanet":
-        print("note         such a file does not tell its priors: read here, it gets torchvision's")
+        print("note         it does not store its priors: read here again, it gets torchvision's")
 
 
 def describe(content, family, path):

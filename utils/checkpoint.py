@@ -94,7 +94,7 @@ def read(path):
         hint = f"; the checkpoint before it: --resume {before}"
     if not path.is_file():
         if path.name == "best.pth" and path.with_name("last.pth").exists():
-            hint = "; nothing was validated, but there is a last.pth"
+            hint = "; no evaluation has saved one, but there is a last.pth"
         raise MissingFile(f"{path}: no such checkpoint{hint}")
     try:
         content = read_tensors(path)
@@ -211,8 +211,10 @@ def load_optimizer(optimizer, state):
     for parameter, values in optimizer.state.items():
         if values and not names <= values.keys():
             raise ValueError(f"its optimizer lacks {', '.join(names - values.keys())}")
-        for name in values.keys() - {"step"}:
-            if values[name].shape != parameter.shape:
-                found, expected = tuple(values[name].shape), tuple(parameter.shape)
+        for name, value in values.items():
+            expected = () if name == "step" else tuple(parameter.shape)
+            if tuple(value.shape) != expected:
+                found = tuple(value.shape)
                 raise ValueError(f"its optimizer has {name} of {found}, not {expected}")
-            values[name] = torch.empty_like(parameter).copy_(values[name])
+            if name != "step":
+                values[name] = torch.empty_like(parameter).copy_(value)

@@ -66,7 +66,7 @@ def draw_name(canvas, text, box, shade, scale):
 
 def write_line(canvas, text, corner, scale):
     """Write a line of text, whose lower left corner is (x, y)."""
-    # OpenCV crashes on a file's name that is not UTF-8.
+    # OpenCV cannot draw a file's name that is not UTF-8.
     text = text.encode(errors="replace").decode()
     cv2.putText(canvas, text, corner, FONT, scale, BLACK, 1, cv2.LINE_AA)
 

@@ -264,6 +264,7 @@ def has_effect(option, recipe):
     """Whether an option is for all recipes, or for the detector, the optimizer, the schedule or the
     kind of weights of this one."""
     detector = "SSD" if recipe.model in SSD_SIDES else "RetinaNet"
-    weights = "random weights" if recipe.weights == "none" else "loaded weights"
-    chosen = (detector, recipe.optimizer, f"{recipe.lr_schedule} schedule", weights)
-    return option.metadata["only"] in (None, *chosen)
+    chosen = [None, detector, recipe.optimizer, f"{recipe.lr_schedule} schedule"]
+    if recipe.weights != "none":
+        chosen.append("loaded weights")
+    return option.metadata["only"] in chosen

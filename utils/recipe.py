@@ -53,9 +53,7 @@ class Recipe:
     # The network: a base that was made to classify images, and what turns it into a detector.
     model: str = option("retinanet", "the detector (default: retinanet)", choices=MODELS)
     depth: int = option(50, "layers of the ResNet", choices=DEPTHS, only="RetinaNet")
-    base_width: int = option(
-        64, "channels of the base's first layer, which others follow", at_least=1, at_most=MAX_WIDTH
-    )
+    base_width: int = option(64, "channels of the first layer", at_least=1, at_most=MAX_WIDTH)
     finest_stride: int = option(
         8, "4 adds a finer level, for small objects", choices=retinanet.STRIDES, only="RetinaNet"
     )
@@ -84,7 +82,7 @@ class Recipe:
     weights: str = option(
         "imagenet", "imagenet, imagenet_v2, coco, none (random), or a file", aliases=["--fine-tune"]
     )
-    only_base: bool = option(False, "load only the base of a file", only="loaded weights")
+    only_base: bool = option(False, "load only the base of a detector", only="loaded weights")
     frozen_norm: bool = setting(True, "keep the ResNet's batch norm as loaded", only="RetinaNet")
     frozen_stages: int = option(
         0, "first stages of the base with fixed weights", at_most=6, only="loaded weights"
@@ -112,7 +110,7 @@ class Recipe:
     # Where the images and their boxes are.
     dataset: str = option(
         "coco",
-        f"its format: {', '.join(DATASETS)} (default: auto, if --root is given)",
+        f"its format: {', '.join(DATASETS)} (default: auto with --root, else shapes)",
         choices=DATASETS,
         metavar="NAME",
     )
@@ -122,9 +120,7 @@ class Recipe:
     images: str = option("", "folder of the images that --annotations names")
     annotations: str = option("", "a COCO or csv file, in place of --root", aliases=["--csv-train"])
     val_images: str = option("", "like --images, for validation")
-    val_annotations: str = option(
-        "", "like --annotations (default: a share of its images)", aliases=["--csv-val"]
-    )
+    val_annotations: str = option("", "like --annotations, for validation", aliases=["--csv-val"])
     class_list: str = option("", "a csv file of class,id", aliases=["--csv-classes"])
     classes: tuple[str, ...] = option((), "detect only these (default: all)", metavar="NAME")
     val_share: float = option(0.2, "share held out if there is no val split; 0: none", below=1)
@@ -228,6 +224,10 @@ class Recipe:
 
     def __or__(self, changes):
         """The same recipe with some fields changed: recipe | dict(batch=8)."""
+        known = [field.name for field in fields(self)]
+        unknown = [name for name in changes if name not in known]
+        if unknown:
+            raise TypeError(f"a recipe has no {unknown[0]!r}; it has {', '.join(known)}")
         return replace(self, **changes)
 
 

@@ -147,8 +147,8 @@ ssd300_coco = ssd300_voc | dict(
 ssd512_coco = ssd300_coco | dict(
     model="ssd512", prior_sizes=(20.48, 51.2, 133.12, 215.04, 296.96, 378.88, 460.8, 542.72)
 )
-# Your own images. A VGG without batch norm gets it where it is loaded, set to change nothing at
-# first, for without it the same steps learn hardly anything (docs/trials.md).
+# Your own images. A VGG without batch norm gets it where it is loaded, set so that it computes
+# the same at first, for without it the same steps learn hardly anything (docs/trials.md).
 ssd300_custom = ssd300_coco | dict(
     vgg_norm="batch", fit_priors=True,
     batch=8, iterations=6000, optimizer="adamw", lr=1e-3, weight_decay=0.05, lr_schedule="cosine",

@@ -48,8 +48,7 @@ def resolve_recipe(flags, asked, classes, num_images, device, weights):
     if flags.recipe and model != asked.model:
         raise UserError(f"--recipe {flags.recipe}: {asked.weights} is of another model, {model}")
     recipe, reason = asked, f"recipe {flags.recipe}, as asked for"
-    decided = differences(asked | learned, asked)
-    if decided:
+    if flags.recipe and (decided := differences(asked | learned, asked)):
         reason += f", but {asked.weights} decides {', '.join(decided)}"
     if not flags.recipe:
         # The weights have been loaded already, so they replace those of the data's recipe.

@@ -67,11 +67,11 @@ def save_results(folder, dataset, evaluation, described, replace=False):
     write(folder / "metrics.json", metrics, replace)
     write(folder / "per_image.csv", image_table(records, evaluation.errors, threshold), replace)
     draw.save_picture(folder / "predictions.jpg", sheet, replace)
-    if replace:
-        # That of an older result would stay where there is no mistake now.
-        (folder / "mistakes.jpg").unlink(missing_ok=True)
     if mistakes is not None:
         draw.save_picture(folder / "mistakes.jpg", mistakes, replace)
+    elif replace:
+        # An older one would stay.
+        (folder / "mistakes.jpg").unlink(missing_ok=True)
     quality = folder / "quality.png"
     draw_quality(quality, dataset.classes, records, evaluation.errors, threshold)
     # Of the files, only the page for people says when it was written.
