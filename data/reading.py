@@ -73,7 +73,8 @@ def read_records(recipe, classes=None):
     val_records = pack(splits["val"], classes, source.category_ids)
     val_problem = without_objects(val_records, "val")
     if len(val_records) and val_problem:
-        source.notes.append(f"nothing is validated, and last.pth is the result: {val_problem}")
+        reason = f"{val_problem}, so AP is n/a"
+        source.notes.append(f"nothing is validated, and last.pth is the result: {reason}")
     train_records = pack(splits["train"], classes, source.category_ids, source.notes)
     train_problem = without_objects(train_records, "train")
     if train_problem:
