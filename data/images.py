@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from data.text import MissingFile, UserError, read_json
+from data.text import MissingFile, UserError, file_errors, read_json
 
 # Several processes load images and share the cores: threads in each of them would only compete.
 cv2.setNumThreads(0)
@@ -99,13 +99,12 @@ def read_image(path, size=None, needed_size=None):
     given, a JPEG is decoded at a half, a quarter or an eighth of its size, as small as is still
     large enough, which is several times faster.
     """
-    try:
-        with open_image(path) as file:
-            data = np.frombuffer(file.read(), np.uint8)
-    except FileNotFoundError:
-        raise MissingFile(f"{path}: no such image") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    with file_errors(path):
+        try:
+            with open_image(path) as file:
+                data = np.frombuffer(file.read(), np.uint8)
+        except FileNotFoundError:
+            raise MissingFile(f"{path}: no such image") from None
     factor = 1
     if needed_size is not None and data[:2].tobytes() == JPEG:
         factor = reduction(size, needed_size)

@@ -8,7 +8,7 @@ from itertools import count, takewhile
 from pathlib import Path
 
 from data.folder import OWN_MARK
-from data.text import UserError
+from data.text import UserError, file_errors
 
 
 def write(path, content, replace=False):
@@ -21,12 +21,11 @@ def write(path, content, replace=False):
         # Names of files may be in another encoding, whose bytes are kept.
         content = content.encode(errors="surrogateescape")
     save = replace_file if replace else write_new
-    try:
-        save(path, lambda file: file.write(content))
-    except FileExistsError as error:
-        raise UserError(exists_message(error.filename)) from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror})") from None
+    with file_errors(path, "written"):
+        try:
+            save(path, lambda file: file.write(content))
+        except FileExistsError as error:
+            raise UserError(exists_message(error.filename)) from None
 
 
 def replace_file(path, save):
