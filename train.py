@@ -171,7 +171,7 @@ def state_to_resume(parts, best, stale, log):
 def resume_from(content, model, parts):
     """Load a checkpoint's content into model and parts. Returns its iteration, its best result, how
     many evaluations ago that was, and the largest step since the log's last line."""
-    with checkpoint.mismatch_is_an_error():
+    with checkpoint.mismatch_is_an_error("--resume: this is of another detector or optimizer"):
         checkpoint.load_optimizer(parts["optimizer"], content["optimizer"])
         # With ema, content["model"] is the average of the weights that were trained.
         model.load_state_dict(content.get("training", content["model"]))

@@ -81,11 +81,8 @@ def load_weights(model, dataset, recipe, weights):
         path = locate(recipe)
         state = checkpoint.read(path)
         load_base = load_vgg if recipe.model in SSD_SIDES else load_resnet
-        try:
+        with checkpoint.mismatch_is_an_error(f"{path}: not the weights of this detector's base"):
             load_base(model, state)
-        except (RuntimeError, KeyError, AttributeError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise UserError(f"{path}: not the weights of this detector's base: {reason}") from None
         lines = [f"weights      {path}, in the base"]
     else:
         state = weights.state
@@ -161,19 +158,16 @@ def locate(recipe):
             reduced = FOLDER / "vgg16_reducedfc.pth"
             url = get_model_weights("vgg16").IMAGENET1K_FEATURES.url
             return reduced if reduced.exists() else fetch_weights(url)
-        versions = get_model_weights(f"resnet{recipe.depth}")
-        if recipe.weights == "imagenet":
-            return fetch_weights(versions.IMAGENET1K_V1.url)
-        if not hasattr(versions, "IMAGENET1K_V2"):
+        versions = get_model_weights(f"resnet{recipe.depth}").__members__
+        version = dict(imagenet="IMAGENET1K_V1", imagenet_v2="IMAGENET1K_V2")[recipe.weights]
+        if version not in versions:
             raise UserError(
                 f"--weights imagenet_v2: torchvision has none for depth {recipe.depth}, only for "
                 "50, 101 and 152"
             )
-        return fetch_weights(versions.IMAGENET1K_V2.url)
-    if recipe.weights.startswith(("http://", "https://")):
-        return fetch_weights(recipe.weights)
-    named = Path(recipe.weights)
-    return named if named.exists() else FOLDER / named
+        return fetch_weights(versions[version].url)
+    path = checkpoint_path(recipe.weights)
+    return path if path.exists() else FOLDER / path
 
 
 def load_resnet(model, state):

@@ -133,9 +133,11 @@ def build_model(content, path=""):
     """The LoadedDetector of a checkpoint's content."""
     recipe = recipe_of(content, path)
     classes = content["classes"]
-    check_shapes(content, recipe, path)
+    if not classes:
+        raise UserError(f"{path}: it has no classes")
     model, _ = build_detector(recipe, len(classes))
-    model.load_state_dict(content["model"])
+    with mismatch_is_an_error(f"{path}: other tensors than its detector's"):
+        model.load_state_dict(content["model"])
     for name, value in model.state_dict().items():
         if value.is_floating_point() and not value.isfinite().all():
             raise UserError(f"{path}: {name} holds numbers that are not finite")
@@ -154,41 +156,18 @@ def facts_of(content, path):
     return iteration, threshold
 
 
-def check_shapes(content, recipe, path):
-    """Raise an error if a checkpoint's tensors are not those of its detector.
-
-    The detector is built on the meta device, where a recipe of any size takes no memory.
-    """
-    if not content["classes"]:
-        raise UserError(f"{path}: it has no classes")
-    with torch.device("meta"):
-        model, _ = build_detector(recipe, len(content["classes"]))
-    expected = shapes_of(model.state_dict())
-    found = shapes_of(content["model"])
-    for name in expected | found:
-        shape = found.get(name, "absent")
-        expected_shape = expected.get(name, "absent")
-        if shape != expected_shape:
-            raise UserError(
-                f"{path}: other tensors than its detector's: {name} is {shape}, not "
-                f"{expected_shape}"
-            )
-
-
-def shapes_of(state):
-    return {name: tuple(value.shape) for name, value in state.items()}
-
-
 @contextmanager
-def mismatch_is_an_error():
-    """Where the state in a checkpoint does not fit what it is loaded into, that is a UserError."""
+def mismatch_is_an_error(message):
+    """Where the state in a file does not fit what it is loaded into, that is a UserError, which
+    begins with the message."""
     try:
         yield
     except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"--resume: the checkpoint is of another detector or optimizer: {reason}"
-        ) from None
+        if is_out_of_memory(error):
+            raise
+        # Of several lines, torch's first only says where it looked.
+        reason = str(error).strip().splitlines()[-1:]
+        raise UserError(": ".join([message, *reason]).replace("\t", "")[:300]) from None
 
 
 def load_optimizer(optimizer, state):

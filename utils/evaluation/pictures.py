@@ -81,7 +81,6 @@ def largest_missed(records, errors, count):
 def detected_cell(dataset, detections, errors, number):
     """The picture of a wrong detection, with the objects around it in white."""
     image_number = int(errors.images[number])
-    image, target = dataset.read(image_number)
     box = detections[image_number]["boxes"][errors.rows[number]]
     label = errors.labels[number]
     truth = "nothing"
@@ -89,24 +88,24 @@ def detected_cell(dataset, detections, errors, number):
     if row >= 0:
         overlap = paired_iou(*map(torch.as_tensor, (box, dataset.records.boxes[row])))
         truth = f"{dataset.classes[errors.object_labels[row]]}, IoU {overlap:.2f}"
-    boxes = [(true_box, draw.WHITE) for true_box in target["boxes"][~target["ignore"]]]
-    boxes.append((box, draw.colour(label)))
     text = f"{dataset.classes[label]} {errors.scores[number]:.2f}; truth: {truth}"
-    return cell(image, box, boxes, name_of(dataset, image_number), text)
+    return box_cell(dataset, image_number, box, draw.colour(label), text)
 
 
 def missed_cell(dataset, row):
-    """The picture of a missed object, in white."""
+    """The picture of a missed object, with those around it, all in white."""
     records = dataset.records
     image_number = int(np.searchsorted(records.offsets, row, side="right")) - 1
-    image, _ = dataset.read(image_number)
-    box = records.boxes[row]
     text = f"missed: {dataset.classes[records.labels[row]]}"
-    return cell(image, box, [(box, draw.WHITE)], name_of(dataset, image_number), text)
+    return box_cell(dataset, image_number, records.boxes[row], draw.WHITE, text)
 
 
-def name_of(dataset, image_number):
-    return Path(dataset.records.path(image_number)).name
+def box_cell(dataset, image_number, box, shade, text):
+    """The picture of a box, with the annotated boxes around it in white."""
+    image, target = dataset.read(image_number)
+    boxes = [(true_box, draw.WHITE) for true_box in target["boxes"][~target["ignore"]]]
+    name = Path(dataset.records.path(image_number)).name
+    return cell(image, box, [*boxes, (box, shade)], name, text)
 
 
 def cell(image, box, boxes, name, text):

@@ -8,7 +8,7 @@ import numpy as np
 from utils import draw
 from utils.evaluation.errors import POSITIVE_IOU, in_ignored_area
 from utils.evaluation.metrics import pairwise_iou
-from utils.evaluation.pictures import cell, name_of, threshold_or_half
+from utils.evaluation.pictures import box_cell, threshold_or_half
 from utils.files import csv_text, write
 
 SUSPECTS = ("suspects.csv", "suspects.jpg")
@@ -109,8 +109,5 @@ def save_suspects(folder, dataset, evaluation):
 
 def suspect_cell(dataset, suspect):
     """The picture of a suspect, with the annotated boxes around it in white."""
-    image, target = dataset.read(suspect.image)
-    boxes = [(box, draw.WHITE) for box in target["boxes"][~target["ignore"]]]
-    boxes.append((suspect.box, draw.colour(0)))
     text = f"{suspect.annotated}; detected: {suspect.detected}"
-    return cell(image, suspect.box, boxes, name_of(dataset, suspect.image), text)
+    return box_cell(dataset, suspect.image, suspect.box, draw.colour(0), text)
