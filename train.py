@@ -47,7 +47,7 @@ def main(arguments=None):
     if stop:
         return stop.exit_code(iteration, folder / "last.pth")
     if iteration < recipe.iterations:
-        reason = f"{recipe.patience} evaluations without a better result"
+        reason = f"{recipe.patience} evaluations without a better result; --patience 0 goes on"
         print(f"stopped after iteration {iteration}: {reason}")
     report_training(recipe, folder, device, *datasets, evaluation)
     return 0
@@ -97,7 +97,7 @@ def resumed_run(flags, device):
     has_best = parallel.broadcast_from_rank0((folder / "best.pth").exists)
     is_comparable = has_best and not resolve.changes_results(before, stored)
     if content["best"] >= 0 and not is_comparable:
-        if datasets[1] is not None:
+        if datasets[1] is not None and content["iteration"] < recipe.iterations:
             print("there is no comparable best.pth, so the next evaluation counts as the best")
         content |= dict(best=-1.0, stale=0)
     return recipe, folder, datasets, dict(resumed=content)

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from data.images import EXTENSIONS, looks_like_mask
-from data.text import UserError
+from data.text import UserError, file_errors
 
 SPLIT_WORDS = dict(
     train="train", training="train", trainval="trainval", test="test", testing="test",
@@ -23,8 +23,8 @@ OWN_MARK = ".onestage"  # the file in folders that train, eval or detect has wri
 FILES_OPENED = 20  # at most, of each folder, to recognise their format
 # What is hidden, and what file managers, archives and network drives leave behind.
 JUNK = re.compile(
-    r"\..*|__MACOSX|@eaDir|#recycle|\$RECYCLE\.BIN|System Volume Information|Thumbs\.db"
-    r"|desktop\.ini",
+    r"\..*|__MACOSX|@eaDir|#recycle|\$RECYCLE\.BIN|System Volume Information|lost\+found"
+    r"|Thumbs\.db|desktop\.ini",
     re.I,
 )
 
@@ -160,7 +160,7 @@ def list_files(root):
     """Yield every file below a folder, but none that this program wrote; links to folders are
     followed, but never in a circle."""
     visited = set()
-    for place, folders, names in os.walk(root, followlinks=True):
+    for place, folders, names in os.walk(root, onerror=refuse_folder, followlinks=True):
         status = os.stat(place)
         identity = (status.st_dev, status.st_ino)
         is_own = OWN_MARK in names and not os.path.samefile(place, root)
@@ -175,18 +175,10 @@ def list_files(root):
         yield from (prefix + name for name in names if not JUNK.fullmatch(name))
 
 
-def named_parts(annotations, val_annotations, images, val_images):
-    """[(split, path, Folder, file)] of one or two annotation files that the user names.
-
-    file is where it would be in the folder of its images, which is by default its own.
-    """
-    parts = [("train" if val_annotations else "all", annotations, images)]
-    if val_annotations:
-        parts.append(("val", val_annotations, val_images or images))
-    return [
-        (split, path, Folder(place or Path(path).parent), Path(path).name)
-        for split, path, place in parts
-    ]
+def refuse_folder(error):
+    """Without this, os.walk leaves out a folder that it may not read, and says nothing."""
+    with file_errors(error.filename):
+        raise error
 
 
 def grouped(files, key_of):

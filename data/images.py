@@ -75,6 +75,8 @@ def size_and_orientation(path):
     except UnidentifiedImageError:
         # OpenCV decodes some kinds that Pillow does not know, such as TIFF files of floats.
         return read_image(path).shape[:2], 1
+    except PermissionError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     except UNREADABLE as error:
         raise UserError(f"{path}: not a readable image ({error})") from None
     if width * height > MAX_PIXELS:

@@ -12,7 +12,7 @@ from data.folder import Folder
 from data.formats import cityscapes, coco, csv_file, kitti, labelme, via, voc, widerface, yolo
 from data.records import object_names, of_classes, pack
 from data.splits import choose_splits, identity, unique
-from data.text import UserError, read_head, some
+from data.text import UserError, counted, read_head, some
 
 FORMATS = dict(
     coco=coco,
@@ -124,10 +124,9 @@ def usable_source(recipe):
         }
         for split, part in source.splits.items():
             source.splits[split] = [entry for entry in part if identity(entry) not in left_out]
-        source.notes.append(
-            f"left out: {len(left_out)} images that cannot be read or have an object that cannot "
-            f"({len(source.problems)} problems, which python -m tools.check lists)"
-        )
+        if source.problems:
+            count = counted(len(source.problems), "problem")
+            source.notes.append(f"left out: images with {count}, which python -m tools.check lists")
         source.problems = []
     if source.problems:
         more = f" (and {len(source.problems) - 1} more)" if len(source.problems) > 1 else ""
@@ -142,6 +141,8 @@ def read_source(recipe):
     """The Source of a recipe's dataset, read from the files that it names or else from a folder."""
     if not recipe.annotations:
         return read_folder(recipe.dataset, place(recipe))
+    if recipe.dataset not in ("coco", "csv"):
+        raise UserError(f"--dataset {recipe.dataset}: with --annotations, it must be coco or csv")
     files = (recipe.annotations, recipe.val_annotations, recipe.images, recipe.val_images)
     if recipe.dataset == "csv":
         return csv_file.read_files(*files, recipe.class_list)

@@ -17,9 +17,24 @@ import zlib
 from pathlib import Path
 
 from data.copies import group_copies, without_copies
+from data.folder import Folder
 from data.text import UserError, count_note, counted
 
 VAL_SHARE = 0.2  # of the images that are held out for validation
+
+
+def named_parts(annotations, val_annotations, images, val_images):
+    """[(split, path, Folder, file)] of one or two annotation files that the user names.
+
+    file is where it would be in the folder of its images, which is by default its own.
+    """
+    parts = [("train" if val_annotations else "all", annotations, images)]
+    if val_annotations:
+        parts.append(("val", val_annotations, val_images or images))
+    return [
+        (split, path, Folder(place or Path(path).parent), Path(path).name)
+        for split, path, place in parts
+    ]
 
 
 def choose_splits(splits, val_share=VAL_SHARE):

@@ -341,3 +341,13 @@ def test_a_dataset_of_crowds_alone_is_one_line(tmp_path):
         read_records(recipe)
     printed = run_script("tools/check.py", "--root", tmp_path, code=1)
     assert "are ignored: crowds" in printed
+
+
+def test_an_id_of_a_category_that_is_written_as_a_float_is_the_number(tmp_path):
+    content = write_coco(tmp_path, [[(1, 2, 3, 4, 1)]])
+    for item in content["categories"]:
+        item["id"] = float(item["id"])
+    (tmp_path / "annotations/instances_train2017.json").write_text(json.dumps(content))
+    _, records = read_split("coco", tmp_path)
+    assert all(type(number) is int for number in records.category_ids)
+    assert len(records.boxes) == 1

@@ -127,3 +127,11 @@ def test_a_folder_of_images_that_is_named_is_where_the_paths_begin(tmp_path):
         str(tmp_path / "photos/deep/a.jpg")
     ]
     assert csv_file.read_files(str(table)).problems
+
+
+@pytest.mark.parametrize("rows", (["cat,0", "dog,1", "cat,2"], ["cat,0", "dog,0"]))
+def test_a_class_or_a_number_that_is_listed_twice_is_an_error(folder, rows):
+    write(folder / "train.csv", *ROWS)
+    write(folder / "classes.csv", *rows)
+    with pytest.raises(UserError, match="classes.csv: (cat|0) is in 2 rows"):
+        read_folder("csv", folder)

@@ -170,3 +170,19 @@ def test_what_this_program_wrote_belongs_to_no_dataset(tmp_path):
         write_image(tmp_path / name / "b.jpg")
     assert Folder(tmp_path).images == ["a.jpg", "images/b.jpg"]
     assert Folder(tmp_path / "detections").images == ["b.jpg"]
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    """os.walk would leave it out, and its images with it."""
+    write_image(tmp_path / "train/a.jpg")
+    write_image(tmp_path / "val/b.jpg")
+    scandir = os.scandir
+
+    def refuse_val(place):
+        if str(place).endswith("val"):
+            raise PermissionError(13, "Permission denied", str(place))
+        return scandir(place)
+
+    monkeypatch.setattr(os, "scandir", refuse_val)
+    with pytest.raises(UserError, match=r"val: cannot be read \(Permission denied\)"):
+        Folder(tmp_path)

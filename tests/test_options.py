@@ -357,3 +357,11 @@ def test_every_flag_of_ours_that_is_named_instead_is_there():
 def test_a_number_of_classes_is_answered_with_what_classes_are():
     with pytest.raises(UserError, match="takes the names of classes"):
         select_classes(Source(["cat"], {}), ["20"])
+
+
+@pytest.mark.parametrize(
+    "name, dataset", (("a.csv", "csv"), ("A.CSV", "csv"), ("a.tsv", "csv"), ("a.json", "coco"))
+)
+def test_the_ending_of_a_file_of_annotations_tells_its_format(name, dataset):
+    flags = options.train_parser("").parse(["--annotations", name])
+    assert options.dataset_of(flags) == dataset

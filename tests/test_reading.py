@@ -82,7 +82,7 @@ def test_an_image_with_an_object_that_cannot_be_read_is_left_out(tmp_path, layou
     _, *splits = read_records(recipe)
     assert all((np.diff(records.offsets) == 2).all() for records in splits)
     assert sum(map(len, splits)) == 4
-    assert any(note.startswith("left out: 2 images") for note in splits[0].notes)
+    assert any(note.startswith("left out: images with 2 problems") for note in splits[0].notes)
 
 
 def test_labels_are_numbered_as_the_detector_s_classes(recipe):
@@ -159,3 +159,20 @@ def test_detections_of_a_class_that_the_data_do_not_list_are_left_out_whatever_w
     for typed in ((), ("cat",), ("cat", "dog")):
         recipe = RECIPES["shapes"] | dict(dataset="coco", root=str(tmp_path), classes=typed)
         assert eval_dataset(recipe, "all", ["cat", "dog"]).records.ignored_labels == (1,)
+
+
+@pytest.mark.parametrize("dataset", ("voc", "yolo", "shapes"))
+def test_a_file_of_annotations_is_of_no_format_that_has_folders(tmp_path, dataset):
+    path = tmp_path / "a.json"
+    recipe = RECIPES["retinanet_custom"] | dict(dataset=dataset, annotations=str(path))
+    with pytest.raises(UserError, match=f"--dataset {dataset}: with --annotations, it must be"):
+        read_records(recipe)
+
+
+def test_images_that_are_missing_are_left_out_if_asked(tmp_path):
+    write_coco(tmp_path, [[(1, 1, 9, 9, 0)]] * 6)
+    next(tmp_path.rglob("*.jpg")).unlink()
+    recipe = RECIPES["shapes"] | dict(dataset="coco", root=str(tmp_path), skip_bad=True)
+    _, *splits = read_records(recipe)
+    assert sum(map(len, splits)) == 5
+    assert any(note.startswith("left out: images with 1 problem,") for note in splits[0].notes)

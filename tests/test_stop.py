@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -274,7 +275,7 @@ def test_a_loader_that_dies_while_it_hands_over_a_batch_is_noticed(error):
         raise error
         yield
 
-    with pytest.raises(stop.LoaderDied):
+    with pytest.raises(stop.LoadingFailed):
         next(stop.read_batches(batches(), torch.device("cpu")))
 
 
@@ -293,3 +294,27 @@ def test_a_loader_is_waited_for_but_not_when_it_is_dead_or_silent(monkeypatch, s
         for _ in batches:
             count += 1
     assert count == read
+
+
+class Damaged(Dies):
+    """A dataset whose third image cannot be read."""
+
+    def __getitem__(self, index):
+        if index == 2:
+            raise UserError("c.jpg: not a readable image")
+        return torch.zeros(1, 3, 1, 1), {}
+
+
+@pytest.mark.parametrize("workers", (0, 1))
+def test_a_damaged_image_is_named_and_the_run_can_still_be_saved(workers):
+    loader = torch.utils.data.DataLoader(
+        Damaged(), batch_size=None, num_workers=workers, collate_fn=lambda sample: (sample[0], [])
+    )
+    with stop.Stop() as stopped:
+        for _ in stop.read_batches(loader, torch.device("cpu")):
+            pass
+    message = (
+        r"^c.jpg: not a readable image \(--skip-bad leaves out such images\), after iteration 2; "
+    )
+    with pytest.raises(UserError, match=message):
+        stopped.exit_code(2, Path("last.pth"))

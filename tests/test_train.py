@@ -103,7 +103,7 @@ def test_a_run_is_never_overwritten(trained):
     printed = run_script(
         "train.py", *SMALL, "--root", data, "--save-folder", run.parent, "--name", "run", code=2
     )
-    assert "holds a run: go on with --resume --name run" in printed
+    assert f"holds a run: go on with --resume {run}" in printed
 
 
 def test_a_dataset_without_any_object_is_an_error_before_training(tmp_path):

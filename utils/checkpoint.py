@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shlex
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from typing import NamedTuple
@@ -91,7 +92,7 @@ def read(path):
     hint = ""
     before = path.with_name("previous.pth")
     if path.name == "last.pth" and before.exists():
-        hint = f"; the checkpoint before it: --resume {before}"
+        hint = f"; the checkpoint before it: --resume {shlex.quote(str(before))}"
     if not path.is_file():
         if path.name == "best.pth" and path.with_name("last.pth").exists():
             hint = "; no evaluation has saved one, but there is a last.pth"
@@ -100,6 +101,8 @@ def read(path):
         content = read_tensors(path)
     except UserError as mistake:
         raise UserError(f"{path}: {mistake}") from None
+    except PermissionError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     except UNREADABLE as error:
         if is_out_of_memory(error):
             raise

@@ -246,7 +246,7 @@ def dataset_of(flags):
     if flags.dataset and not (flags.dataset == "auto" and flags.annotations):
         return flags.dataset
     if flags.annotations:
-        return "csv" if str(flags.annotations).endswith(".csv") else "coco"
+        return "csv" if flags.annotations.lower().endswith((".csv", ".tsv")) else "coco"
     return "auto" if flags.root else None
 
 

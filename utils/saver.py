@@ -59,7 +59,7 @@ def is_unbegun(folder):
 
 def name_taken(folder, name):
     if (folder / "last.pth").exists():
-        again = f"--resume --name {shlex.quote(name)}"
+        again = f"--resume {shlex.quote(str(folder))}"
         return f"{folder} holds a run: go on with {again}, or choose another --name"
     return f"{folder} holds other files, and a run begins in a new folder: choose another --name"
 

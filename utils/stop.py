@@ -3,6 +3,7 @@
 import errno
 import multiprocessing
 import os
+import re
 import shlex
 import signal
 import sys
@@ -36,15 +37,15 @@ LOADER_CHECK = 5  # seconds without a batch, after which its processes are looke
 early_requests = []
 
 
-class LoaderDied(UserError):
-    """A process that loads images died, or stands still."""
+class LoadingFailed(UserError):
+    """No more images can be loaded: a process that loads them died, or a file is damaged."""
 
 
 class Stop(AbstractContextManager):
     """A flag that Ctrl-C and other signals raise; the loop looks at it after every iteration.
 
     A second signal does not wait for that: inside interruptible() it is a KeyboardInterrupt.
-    Its block may end by that, by a LoaderDied or by a BrokenPipeError, none of which is raised
+    Its block may end by that, a LoadingFailed or a BrokenPipeError, none of which is raised
     again: what follows the block can still save the run.
     """
 
@@ -52,7 +53,7 @@ class Stop(AbstractContextManager):
         self.signal = None  # as all processes agreed
         self.asked = early_requests[-1] if early_requests else None
         self.can_interrupt = False
-        self.loader_died = False
+        self.failure = None  # why no more images could be loaded
         self.former = {number: signal.signal(number, self.ask) for number in SIGNALS}
         # By gloo, on the CPU: with nccl, each question would wait for the GPUs.
         self.group = dist.new_group(backend="gloo") if parallel.world_size() > 1 else None
@@ -95,31 +96,31 @@ class Stop(AbstractContextManager):
         go_on = "nothing was saved"
         if last.exists():
             go_on = f"go on with: python train.py --resume {shlex.quote(str(last))}"
-        if self.loader_died:
-            raise UserError(f"{LOADER_DIED}, after iteration {iteration}; {go_on}")
+        if self.failure:
+            raise UserError(f"{self.failure}, after iteration {iteration}; {go_on}")
         print(f"stopped after iteration {iteration}; {go_on}")
         return 128 + self.signal
 
     def __bool__(self):
-        return self.signal is not None or self.loader_died
+        return self.signal is not None or self.failure is not None
 
     def __exit__(self, kind, error, traceback):
         for number, handler in self.former.items():
             signal.signal(number, handler)
         if kind is KeyboardInterrupt:
             self.signal = self.asked or signal.SIGINT
-        if kind is LoaderDied:
-            # Ctrl-C may have reached it, too.
+        if kind is LoadingFailed:
+            # Ctrl-C may have reached the process, too.
             self.signal = self.asked
-            self.loader_died = self.asked is None
+            self.failure = error if self.asked is None else None
         if kind is BrokenPipeError:
             # Whoever reads the output, such as head, has read enough.
             self.signal = SIGPIPE
-        return kind in (KeyboardInterrupt, LoaderDied, BrokenPipeError)
+        return kind in (KeyboardInterrupt, LoadingFailed, BrokenPipeError)
 
 
 def read_batches(loader, device, memory_format=None):
-    """A loader's batches, on the device; a LoaderDied where one of its processes dies.
+    """A loader's batches, on the device; a LoadingFailed where there are no more.
 
     memory_format: by default, as images lie in memory while a network learns.
     """
@@ -141,11 +142,16 @@ def read_batches(loader, device, memory_format=None):
             if "timed out" in str(error) and waited < LOADER_TIMEOUT:
                 continue
             if "DataLoader" in str(error):
-                raise LoaderDied(LOADER_DIED) from None
+                raise LoadingFailed(LOADER_DIED) from None
             raise
         except (ConnectionError, EOFError):
             # It died between its message and the memory that the message tells of.
-            raise LoaderDied(LOADER_DIED) from None
+            raise LoadingFailed(LOADER_DIED) from None
+        except UserError as mistake:
+            # One that happened in a loader's process has that process's traceback before it.
+            line = str(mistake).strip().splitlines()[-1]
+            line = re.sub(r"^data\.text\.\w+: ", "", line)
+            raise LoadingFailed(f"{line} (--skip-bad leaves out such images)") from None
         waited = 0
         # Images travel as bytes, a quarter of float32; the model normalises them on the device.
         images = images.to(device, non_blocking=True, memory_format=memory_format)
@@ -184,10 +190,9 @@ def run_script(main):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 128 + SIGPIPE
     except UserError as mistake:
-        # One that happened in a loader's process arrives with that process's traceback before it.
-        line = str(mistake).strip().splitlines()[-1].removeprefix("data.text.UserError: ")
         # A value of a hostile file may be in it.
-        print(f"error: {line[:MAX_LETTERS]}", file=sys.stderr)
+        line = " ".join(str(mistake).splitlines())[:MAX_LETTERS]
+        print(f"error: {line}", file=sys.stderr)
         code = 2
     except (MemoryError, RuntimeError, OSError, ImportError, cv2.error) as error:
         line = OUT_OF_MEMORY

@@ -8,8 +8,9 @@ from pycocotools.mask import frPyObjects, toBbox
 from torchvision.models import get_model_weights
 
 from data.checks import MIN_BOXES_TO_JUDGE
-from data.folder import by_split, file_split, named_parts, parent_of
+from data.folder import by_split, file_split, parent_of
 from data.records import Entry, Object, Source, box_around, box_around_rotated, with_images
+from data.splits import named_parts
 from data.text import UserError, has_keys, is_set, read_json, to_number, with_progress
 
 LAYOUT = "expected annotations/instances_train2017.json and images in train2017/, val alike"
@@ -114,6 +115,9 @@ def read_categories(content, path, notes):
     for place, item in enumerate(content["categories"]):
         name = item.get("name")
         number = item.get("id")
+        if isinstance(number, float) and number.is_integer():
+            # As pandas writes it.
+            number = int(number)
         if not isinstance(name, str) or not isinstance(number, (int, str)):
             raise UserError(f"{path}: categories[{place}] has no name or no id")
         if number in names:

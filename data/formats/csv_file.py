@@ -6,12 +6,13 @@ A row `path,,,,,` stands for an image without objects.
 import csv
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from functools import partial
 
-from data.folder import file_split, named_parts
+from data.folder import file_split
 from data.images import EXTENSIONS
 from data.records import Entry, Object, Source, object_names, with_images
+from data.splits import named_parts
 from data.text import UserError, first_lines, read_text, to_number
 
 # The names of the columns, and those that other programs give to them.
@@ -200,4 +201,8 @@ def read_classes(path):
             named.append((int(row[1]), row[0].strip()))
     if not named:
         raise UserError(f"{path}: no class in it; expected rows of class,id")
+    for values in zip(*named):
+        value, count = Counter(values).most_common(1)[0]
+        if count > 1:
+            raise UserError(f"{path}: {value} is in {count} rows; each name and id must be in one")
     return [name for _, name in sorted(named)]
