@@ -53,7 +53,8 @@ def main():
         raise UserError("name images, folders, videos or the number of a camera")
     files = files or named_files(dataset.records.path(i) for i in range(len(dataset)))
     inputs = open_inputs(files, output, flags.every, truth_of(dataset))
-    must_be_new(*(copy for source in inputs for copy in source.copies))
+    copies = [copy for source in inputs for copy in source.copies]
+    must_be_new(flags.json, flags.coco_json, *copies)
     if flags.labels and not all(isinstance(source, ImageInput) for source in inputs):
         raise UserError("--labels is for images: save the frames of a video as images first")
     shown = f"shown: detections with a score of at least {detector.score_threshold:.2f}"
@@ -98,13 +99,14 @@ def detect_input(source, detector, batch, results, is_drawn):
 
 def write_results(flags, output, results, classes, dataset):
     """Write the detections into the files, or as the dataset, that the flags ask for."""
+    # First, as it makes a new folder, and the others may lie in it.
+    if flags.labels and results:
+        records = detected_records(results, classes, dataset)
+        write_dataset(output, flags.labels, classes, dict(all=records))
     if flags.json:
         write(flags.json, json.dumps(plain_results(results), indent=1))
     if flags.coco_json:
         write(flags.coco_json, json.dumps(coco_results(results, classes, dataset)))
-    if flags.labels and results:
-        records = detected_records(results, classes, dataset)
-        write_dataset(output, flags.labels, classes, dict(all=records))
 
 
 def draw_and_save(detector, frame, detections):

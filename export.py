@@ -2,7 +2,7 @@
 
 python export.py weights/retinanet_shapes/best.pth detector.onnx
 python export.py best.pth detector.onnx --nms         # with non-maximum suppression
-python export.py best.pth detector.onnx --int8        # a quarter of the size, and faster
+python export.py best.pth detector.onnx --int8        # a quarter to half of the size, and faster
 python eval.py detector.onnx                          # it serves as a checkpoint, also in detect.py
 """
 

@@ -260,7 +260,13 @@ def match_classes(source, recipe, classes):
     unknown = [name for name in wanted if name not in classes]
     if recipe.classes and unknown:
         raise UserError(f"--classes {' '.join(unknown)}: the detector knows {', '.join(classes)}")
-    if unknown and (len(unknown) == len(wanted) or not source.fixed_classes):
+    listed = source.annotated_classes()
+    if len(unknown) == len(wanted) or not set(wanted) & set(listed):
+        raise UserError(
+            f"{place(recipe)} has no class in common with {', '.join(recipe.classes or classes)}; "
+            f"it has {', '.join(listed)}"
+        )
+    if unknown and not source.fixed_classes:
         raise UserError(
             f"the detector does not know {', '.join(unknown)} of {place(recipe)}; it knows "
             f"{', '.join(classes)}: name the classes to evaluate with --classes"

@@ -10,6 +10,7 @@ from PIL import Image
 from data.images import from_pillow, read_image
 from data.text import UserError
 from published.load import load_detector
+from published.weights import checkpoint_path
 from utils import draw, parallel
 from utils.build import build_collate, build_transform, with_sides
 from utils.predict import plain_results, predict, to_original
@@ -29,7 +30,7 @@ class Detector:
     Pillow image with an EXIF rotation is rotated first. names is a list, the others are NumPy
     arrays.
 
-    path: a checkpoint of any program, or an ONNX file.
+    path: a checkpoint of any program, or an ONNX file; or the URL of one.
     score_threshold: by default, the score with the best F1 on the validation images. A call may
         have another: detector(image, score_threshold=0.2).
     shown_classes: names of classes; by default, all.
@@ -47,7 +48,7 @@ class Detector:
         max_detections=None,
         changes=None,
     ):
-        self.path = Path(path)
+        self.path = checkpoint_path(str(path))
         loaded = load_detector(self.path)
         self.device = parallel.start(device)
         self.model = loaded.model.to(self.device)
@@ -120,6 +121,7 @@ class Detector:
 
 def mask_of(names, classes):
     """Which of the classes are named -> [C]."""
+    names = [names] if isinstance(names, str) else names
     unknown = [name for name in names if name not in classes]
     if unknown:
         raise UserError(f"no class {', '.join(unknown)}: it knows {', '.join(classes)}")

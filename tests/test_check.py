@@ -105,6 +105,12 @@ def test_a_sheet_does_not_become_an_image_of_the_dataset(tmp_path):
     assert not (tmp_path / "sheet.jpg").exists()
 
 
+def test_a_sheet_that_is_no_picture_is_refused_before_the_images_are_read(tmp_path):
+    flags = ("--root", tmp_path / "nowhere", "--sheet", tmp_path / "sheet.txt")
+    printed = run_script("tools/check.py", *flags, code=2)
+    assert "sheet.txt: a picture's name must end with .png or .jpg" in printed
+
+
 def test_a_smaller_copy_in_the_other_split_is_named(tmp_path):
     write_coco(tmp_path, OBJECTS, height=128, width=192)
     write_coco(tmp_path, OBJECTS[:2], split="val")
@@ -139,7 +145,7 @@ def test_training_goes_on_without_bad_files_only_where_asked(spoilt, tmp_path):
     assert (
         "error: " in (printed := run_script("train.py", *flags, code=2)) and "--skip-bad" in printed
     )
-    assert "(6 problems, which" in run_script("train.py", *flags, "--skip-bad")
+    assert "left out: images with 6 problems, which" in run_script("train.py", *flags, "--skip-bad")
 
 
 def test_a_picture_that_is_in_train_and_in_val_is_reported(tmp_path):

@@ -168,6 +168,21 @@ def test_detections_become_a_dataset(form, photos, folder, tmp_path, monkeypatch
         np.testing.assert_allclose(scores, [item["score"] for item in results], atol=1e-4)
 
 
+def test_the_detections_as_json_may_lie_beside_the_labels(photos, folder, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    flags = ("--labels", "yolo", "--output", out, "--json", out / "found.json")
+    assert run(folder, monkeypatch, photos, *flags) == 0
+    assert len(list(out.rglob("*.jpg"))) == 3 and (out / "found.json").exists()
+
+
+def test_two_outputs_of_one_name_are_refused_before_anything_is_detected(photos, folder, tmp_path):
+    for flags in (("--coco-json", tmp_path / "a/1.jpg"), ("--output", tmp_path)):
+        command = (folder / "best.pth", photos, "--json", tmp_path / "a/1.jpg", *flags)
+        printed = run_script("detect.py", *command, code=2, cwd=tmp_path)
+        assert printed.endswith("a/1.jpg: 2 files would have this name\n")
+    assert list(tmp_path.iterdir()) == [photos]
+
+
 def test_images_without_detections_are_in_the_dataset(photos, folder, tmp_path, monkeypatch):
     flags = ("--labels", "yolo", "--output", tmp_path / "out", "--score-threshold", "1")
     run(folder, monkeypatch, photos, *flags)

@@ -145,3 +145,8 @@ def test_copies_go_to_a_folder_of_their_own_each_time(photos, trained, tmp_path)
         run_script("detect.py", trained, photos, cwd=tmp_path)
         assert (tmp_path / name / "train/a.jpg").exists()
     assert tree(photos) == before
+
+
+def test_two_new_files_of_one_name_are_an_error(tmp_path):
+    with pytest.raises(UserError, match="a.json: 2 files would have this name"):
+        must_be_new(tmp_path / "a.json", None, tmp_path / "a.json")

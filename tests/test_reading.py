@@ -176,3 +176,11 @@ def test_images_that_are_missing_are_left_out_if_asked(tmp_path):
     _, *splits = read_records(recipe)
     assert sum(map(len, splits)) == 5
     assert any(note.startswith("left out: images with 1 problem,") for note in splits[0].notes)
+
+
+@pytest.mark.parametrize("asked", ((), ("cat",)))
+def test_an_evaluation_without_a_common_class_is_an_error(tmp_path, asked):
+    write_coco(tmp_path, [[(10, 20, 30, 40, 0)]] * 6, names=("hound",))
+    recipe = RECIPES["shapes"] | dict(dataset="coco", root=str(tmp_path), classes=asked)
+    with pytest.raises(UserError, match="no class in common with cat.*; it has hound"):
+        eval_dataset(recipe, "all", ["cat", "dog"])

@@ -87,7 +87,7 @@ def parse_flags():
     parser = options.train_parser(__doc__)
     parser.add_argument(
         "--sheet",
-        type=Path,
+        type=draw.picture_path,
         metavar="FILE",
         help="draw 16 images with their boxes, as training sees them, into this new file",
     )

@@ -4,6 +4,7 @@ import base64
 import colorsys
 import io
 from itertools import zip_longest
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -104,10 +105,15 @@ def resize_to(image, side):
 
 def save_picture(path, image, replace=False):
     """Write a picture [H, W, 3] RGB into a file, in the format that its ending says."""
-    data = encode_picture(image, path.suffix)
-    if data is None:
-        raise UserError(f"{path}: a picture's name must end with .png or .jpg")
-    write(path, data, replace)
+    path = picture_path(path)
+    write(path, encode_picture(image, path.suffix), replace)
+
+
+def picture_path(name):
+    """The path of a picture, whose name must say in which format to write it."""
+    if not cv2.haveImageWriter(str(name)):
+        raise UserError(f"{name}: a picture's name must end with .png or .jpg")
+    return Path(name)
 
 
 def write_figure(path, figure, dpi):

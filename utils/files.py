@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+from collections import Counter
 from contextlib import suppress
 from itertools import count, takewhile
 from pathlib import Path
@@ -83,8 +84,12 @@ def mark_as_own(folder):
 
 def must_be_new(*paths):
     """An error, before any work is done, where a file that would be written exists, or cannot be
-    made in its folder. None stands for no file."""
-    for path in (Path(path) for path in paths if path is not None):
+    made in its folder, or two would be the same. None stands for no file."""
+    paths = [Path(path) for path in paths if path is not None]
+    for path, number in Counter(map(Path.absolute, paths)).items():
+        if number > 1:
+            raise UserError(f"{path}: {number} files would have this name")
+    for path in paths:
         # Where the user may not look, Path.exists raises an error and os.path.exists is False.
         if os.path.exists(path):
             raise UserError(exists_message(path))
