@@ -33,7 +33,8 @@ CHANGES = ("resize", "max_size")  # fields of the recipe that a flag may change
 
 def main():
     flags = parse_flags()
-    must_be_new(flags.json, flags.coco_json, flags.output if flags.labels else None)
+    must_be_new(flags.json, flags.coco_json)
+    must_be_new(flags.output if flags.labels else None)
     # A misspelt name is reported before the checkpoint is loaded.
     files = named_files(flags.inputs)
     given = given_fields(flags)
@@ -53,7 +54,7 @@ def main():
         raise UserError("name images, folders, videos or the number of a camera")
     files = files or named_files(dataset.records.path(i) for i in range(len(dataset)))
     inputs = open_inputs(files, output, flags.every, truth_of(dataset))
-    copies = [copy for source in inputs for copy in source.copies]
+    copies = (copy for source in inputs for copy in source.copies)
     must_be_new(flags.json, flags.coco_json, *copies)
     if flags.labels and not all(isinstance(source, ImageInput) for source in inputs):
         raise UserError("--labels is for images: save the frames of a video as images first")
@@ -70,12 +71,8 @@ def main():
     except KeyboardInterrupt:
         print("stopped; all that was written until now is kept", file=sys.stderr)
     write_results(flags, output, results, detector.classes, dataset)
-    count = sum(len(detections["scores"]) for _, detections in results)
     done = "written" if flags.labels else "drawn"
-    print(f"{count} detections, {done} into {output}" if results else "no image was read")
-    problems = [problem for source in inputs for problem in source.problems]
-    print(*problems, sep="\n", end="\n" if problems else "", file=sys.stderr)
-    return 1 if problems else 0
+    return report(results, inputs, f"{done} into {output}")
 
 
 def detect_input(source, detector, batch, results, is_drawn):
@@ -99,14 +96,25 @@ def detect_input(source, detector, batch, results, is_drawn):
 
 def write_results(flags, output, results, classes, dataset):
     """Write the detections into the files, or as the dataset, that the flags ask for."""
-    # First, as it makes a new folder, and the others may lie in it.
-    if flags.labels and results:
-        records = detected_records(results, classes, dataset)
-        write_dataset(output, flags.labels, classes, dict(all=records))
-    if flags.json:
-        write(flags.json, json.dumps(plain_results(results), indent=1))
-    if flags.coco_json:
-        write(flags.coco_json, json.dumps(coco_results(results, classes, dataset)))
+    try:
+        # The labels come first: their folder must be new, and the other files may lie in it.
+        if flags.labels and results:
+            records = detected_records(results, classes, dataset)
+            write_dataset(output, flags.labels, classes, dict(all=records))
+    finally:
+        if flags.json:
+            write(flags.json, json.dumps(plain_results(results), indent=1))
+        if flags.coco_json:
+            write(flags.coco_json, json.dumps(coco_results(results, classes, dataset)))
+
+
+def report(results, inputs, what_was_done):
+    """Print how many detections there are, and what could not be read. Returns the exit code."""
+    count = sum(len(detections["scores"]) for _, detections in results)
+    print(f"{count} detections, {what_was_done}" if results else "no image was read")
+    problems = [problem for source in inputs for problem in source.problems]
+    print(*problems, sep="\n", end="\n" if problems else "", file=sys.stderr)
+    return 1 if problems else 0
 
 
 def draw_and_save(detector, frame, detections):

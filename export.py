@@ -2,17 +2,17 @@
 
 python export.py weights/retinanet_shapes/best.pth detector.onnx
 python export.py best.pth detector.onnx --nms         # with non-maximum suppression
-python export.py best.pth detector.onnx --int8        # a quarter to half of the size, and faster
+python export.py best.pth detector.onnx --int8        # a quarter of the size, and faster
 python eval.py detector.onnx                          # it serves as a checkpoint, also in detect.py
 """
 
 from pathlib import Path
 
+from data.dataset import Dataset
 from data.folder import Folder
-from data.images import read_image
 from data.reading import place
+from data.records import Entry, pack
 from data.text import UserError
-from published.detector import NO_OBJECTS
 from published.load import load_detector
 from published.weights import checkpoint_path
 from utils.build import build_collate, build_transform, eval_dataset
@@ -63,16 +63,15 @@ def calibration_batches(loaded, folder):
     try:
         if folder:
             photos = Folder(folder)
-            if not photos.images:
-                raise UserError(f"no images in {folder}")
-            transform = build_transform(recipe)
-            images = (read_image(photos.path(name)) for name in spread(photos.images))
-            samples = (transform(image, NO_OBJECTS, None) for image in images)
+            entries = [Entry(photos.path(name), None, name, []) for name in spread(photos.images)]
+            records = pack(entries, loaded.classes)
+            if records.problems or not entries:
+                raise UserError([*records.problems, f"no images in {folder}"][0])
+            dataset = Dataset(loaded.classes, records, build_transform(recipe))
         else:
             dataset = eval_dataset(recipe, "train", loaded.classes)
-            samples = (dataset[0, i, (0, 0)] for i in spread(range(len(dataset))))
         collate = build_collate(recipe)
-        batches = [collate([sample])[0] for sample in samples]
+        batches = [collate([dataset[0, i, (0, 0)]])[0] for i in spread(range(len(dataset)))]
     except UserError as problem:
         source = "--images" if folder else "the training images, or others by --images"
         raise UserError(f"--int8 needs {source}: {problem}") from None

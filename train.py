@@ -47,8 +47,8 @@ def main(arguments=None):
     if stop:
         return stop.exit_code(iteration, folder / "last.pth")
     if iteration < recipe.iterations:
-        reason = f"{recipe.patience} evaluations without a better result; --patience 0 goes on"
-        print(f"stopped after iteration {iteration}: {reason}")
+        reason = f"{recipe.patience} evaluations without a better result"
+        print(f"stopped after iteration {iteration}: {reason}; --resume with --patience 0 goes on")
     report_training(recipe, folder, device, *datasets, evaluation)
     return 0
 
@@ -171,7 +171,8 @@ def state_to_resume(parts, best, stale, log):
 def resume_from(content, model, parts):
     """Load a checkpoint's content into model and parts. Returns its iteration, its best result, how
     many evaluations ago that was, and the largest step since the log's last line."""
-    with checkpoint.mismatch_is_an_error("--resume: this is of another detector or optimizer"):
+    message = "--resume: the checkpoint is of another detector or optimizer"
+    with checkpoint.mismatch_is_an_error(message):
         checkpoint.load_optimizer(parts["optimizer"], content["optimizer"])
         # With ema, content["model"] is the average of the weights that were trained.
         model.load_state_dict(content.get("training", content["model"]))

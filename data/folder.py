@@ -21,7 +21,7 @@ PHOTO_FOLDERS = {"images", "jpegimages", "image_2", "leftimg8bit"}
 ANNOTATION_FOLDERS = {"annotations", "labels", "label_2", "gtfine", "xml", "json"}
 OWN_MARK = ".onestage"  # the file in folders that train, eval or detect has written
 FILES_OPENED = 20  # at most, of each folder, to recognise their format
-# What is hidden, and what file managers, archives and network drives leave behind.
+# What is hidden, and what file managers, archives, disks and network drives leave behind.
 JUNK = re.compile(
     r"\..*|__MACOSX|@eaDir|#recycle|\$RECYCLE\.BIN|System Volume Information|lost\+found"
     r"|Thumbs\.db|desktop\.ini",
@@ -176,7 +176,7 @@ def list_files(root):
 
 
 def refuse_folder(error):
-    """Without this, os.walk leaves out a folder that it may not read, and says nothing."""
+    """Raise a UserError for a folder that os.walk cannot list, and would leave out in silence."""
     with file_errors(error.filename):
         raise error
 

@@ -48,7 +48,11 @@ def open_image(path):
     """An image file, opened to be read; of a labelme file, the picture that is in it as imageData,
     which labelme writes if it is asked to."""
     if not str(path).lower().endswith(".json"):
-        return open(path, "rb")
+        with file_errors(path):
+            try:
+                return open(path, "rb")
+            except FileNotFoundError:
+                raise MissingFile(f"{path}: no such image") from None
     try:
         return io.BytesIO(base64.b64decode(read_json(path)["imageData"], validate=True))
     except (KeyError, TypeError, binascii.Error) as error:
@@ -66,19 +70,16 @@ def size_and_orientation(path):
     That of a TIFF counts as 1, upright: programs show it rotated, so that boxes are not drawn
     before the rotation.
     """
-    try:
-        with open_image(path) as file, Image.open(file) as image:
-            width, height = image.size
-            orientation = 1 if image.format == "TIFF" else image.getexif().get(ORIENTATION, 1)
-    except FileNotFoundError:
-        raise MissingFile(f"{path}: no such image") from None
-    except UnidentifiedImageError:
-        # OpenCV decodes some kinds that Pillow does not know, such as TIFF files of floats.
-        return read_image(path).shape[:2], 1
-    except PermissionError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    except UNREADABLE as error:
-        raise UserError(f"{path}: not a readable image ({error})") from None
+    with open_image(path) as file:
+        try:
+            with Image.open(file) as image:
+                width, height = image.size
+                orientation = 1 if image.format == "TIFF" else image.getexif().get(ORIENTATION, 1)
+        except UnidentifiedImageError:
+            # OpenCV decodes some kinds that Pillow does not know, such as TIFF files of floats.
+            return read_image(path).shape[:2], 1
+        except UNREADABLE as error:
+            raise UserError(f"{path}: not a readable image ({error})") from None
     if width * height > MAX_PIXELS:
         raise UserError(f"{path}: {width} x {height} pixels are too many to be read")
     return (width, height) if orientation in SIDEWAYS else (height, width), orientation
@@ -101,12 +102,8 @@ def read_image(path, size=None, needed_size=None):
     given, a JPEG is decoded at a half, a quarter or an eighth of its size, as small as is still
     large enough, which is several times faster.
     """
-    with file_errors(path):
-        try:
-            with open_image(path) as file:
-                data = np.frombuffer(file.read(), np.uint8)
-        except FileNotFoundError:
-            raise MissingFile(f"{path}: no such image") from None
+    with file_errors(path), open_image(path) as file:
+        data = np.frombuffer(file.read(), np.uint8)
     factor = 1
     if needed_size is not None and data[:2].tobytes() == JPEG:
         factor = reduction(size, needed_size)

@@ -42,6 +42,8 @@ FOREIGN = {
 # A run looks for pictures of val that are like some of train among so many images, which takes
 # a few seconds at most; python -m tools.check does so among any number.
 MAX_COMPARED = 1000
+# What may be named in place of the folder that it lies in.
+FILES_OF_FOLDERS = (".yaml", ".yml", ".json", ".csv", ".tsv", ".xml")
 DATASETS = ("shapes", *FORMATS, "auto")
 
 
@@ -124,9 +126,12 @@ def usable_source(recipe):
         }
         for split, part in source.splits.items():
             source.splits[split] = [entry for entry in part if identity(entry) not in left_out]
-        if source.problems:
-            count = counted(len(source.problems), "problem")
-            source.notes.append(f"left out: images with {count}, which python -m tools.check lists")
+        left = {entry.path for entry in source.entries()}
+        source.notes.append(
+            "left out: images that cannot be read, or have an object that cannot "
+            f"({counted(len(source.problems), 'problem')}, which python -m tools.check lists); "
+            f"{counted(len(left), 'image')} are left"
+        )
         source.problems = []
     if source.problems:
         more = f" (and {len(source.problems) - 1} more)" if len(source.problems) > 1 else ""
@@ -141,12 +146,20 @@ def read_source(recipe):
     """The Source of a recipe's dataset, read from the files that it names or else from a folder."""
     if not recipe.annotations:
         return read_folder(recipe.dataset, place(recipe))
-    if recipe.dataset not in ("coco", "csv"):
-        raise UserError(f"--dataset {recipe.dataset}: with --annotations, it must be coco or csv")
+    dataset = recipe.dataset
+    if dataset == "auto":
+        dataset = format_of_file(recipe.annotations)
+    if dataset not in ("coco", "csv"):
+        raise UserError(f"--dataset {dataset}: with --annotations, it must be coco or csv")
     files = (recipe.annotations, recipe.val_annotations, recipe.images, recipe.val_images)
-    if recipe.dataset == "csv":
+    if dataset == "csv":
         return csv_file.read_files(*files, recipe.class_list)
     return coco.read_files(*files)
+
+
+def format_of_file(annotations):
+    """The format of a single file of annotations, by the ending of its name."""
+    return "csv" if annotations.lower().endswith((".csv", ".tsv")) else "coco"
 
 
 def place(recipe):
@@ -172,7 +185,7 @@ def read_folder(name, root):
     if name == "shapes":
         return shapes.read(root)
     root = Path(root)
-    is_inside = root.is_file() and root.suffix.lower() in (".yaml", ".yml", ".json", ".csv", ".xml")
+    is_inside = root.is_file() and root.suffix.lower() in FILES_OF_FOLDERS
     folder = Folder(root.parent if is_inside else root)
     note = []
     if name == "auto":
@@ -261,7 +274,7 @@ def match_classes(source, recipe, classes):
     if recipe.classes and unknown:
         raise UserError(f"--classes {' '.join(unknown)}: the detector knows {', '.join(classes)}")
     listed = source.annotated_classes()
-    if len(unknown) == len(wanted) or not set(wanted) & set(listed):
+    if listed and (len(unknown) == len(wanted) or not set(wanted) & set(listed)):
         raise UserError(
             f"{place(recipe)} has no class in common with {', '.join(recipe.classes or classes)}; "
             f"it has {', '.join(listed)}"

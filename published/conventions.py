@@ -88,25 +88,33 @@ def has_coco_classes(family, num_classes):
     return num_classes == 80 or (num_classes == 200 and family == "ssd.pytorch")
 
 
-# What MMDetection's SSDAnchorGenerator computes from an image's side and a basesize_ratio_range:
-# the sizes of SSD's releases for COCO and for VOC.
-SIZES_BY_RANGE = {
-    (300, 0.15, 0.9): RECIPES["ssd300_coco"].prior_sizes,
-    (300, 0.2, 0.9): SIZES[300],
-    (512, 0.1, 0.9): RECIPES["ssd512_coco"].prior_sizes,
-    (512, 0.15, 0.9): SIZES[512],
-}
+# The size of the first level in MMDetection's SSDs, in percent of the image's side. It depends on
+# that side, and on where basesize_ratio_range begins, in percent.
+FIRST_SIZES = {(300, 15): 7, (300, 20): 10, (512, 10): 4, (512, 15): 7}
 
 
 def mmdetection_sizes(config):
-    """The sizes of an SSD's priors in the text of an MMDetection configuration, or ()."""
+    """The sizes of an SSD's priors in the text of an MMDetection configuration, or ().
+
+    They are listed, or follow from basesize_ratio_range as its SSDAnchorGenerator computes them.
+    """
     min_sizes = numbers_in(config, "min_sizes")
     max_sizes = numbers_in(config, "max_sizes")
     if min_sizes and max_sizes:
         return (*min_sizes, max_sizes[-1])
-    side = numbers_in(config, "input_size")[:1]
-    sizes = SIZES_BY_RANGE.get((*side, *numbers_in(config, "basesize_ratio_range")), ())
-    return tuple(int(size) for size in sizes)
+    ratios = numbers_in(config, "basesize_ratio_range")
+    sides = numbers_in(config, "input_size")
+    if len(ratios) != 2 or not sides:
+        return ()
+    side = int(sides[0])
+    low, high = (int(ratio * 100) for ratio in ratios)
+    first = FIRST_SIZES.get((side, low))
+    strides = numbers_in(config, "strides")
+    if first is None or len(strides) < 3 or high <= low:
+        return ()
+    step = (high - low) // (len(strides) - 2)
+    percents = [first, *range(low, high + 1, step)]
+    return tuple(side * percent // 100 for percent in (*percents, percents[-1] + step))
 
 
 # What a RetinaNet of MMDetection has by default, and has to have here.

@@ -48,7 +48,7 @@ class Detector:
         max_detections=None,
         changes=None,
     ):
-        self.path = checkpoint_path(str(path))
+        self.path = checkpoint_path(path) if isinstance(path, str) else Path(path)
         loaded = load_detector(self.path)
         self.device = parallel.start(device)
         self.model = loaded.model.to(self.device)

@@ -158,14 +158,15 @@ def locate(recipe):
             reduced = FOLDER / "vgg16_reducedfc.pth"
             url = get_model_weights("vgg16").IMAGENET1K_FEATURES.url
             return reduced if reduced.exists() else fetch_weights(url)
-        versions = get_model_weights(f"resnet{recipe.depth}").__members__
-        version = dict(imagenet="IMAGENET1K_V1", imagenet_v2="IMAGENET1K_V2")[recipe.weights]
-        if version not in versions:
+        versions = get_model_weights(f"resnet{recipe.depth}")
+        if recipe.weights == "imagenet":
+            return fetch_weights(versions.IMAGENET1K_V1.url)
+        if not hasattr(versions, "IMAGENET1K_V2"):
             raise UserError(
                 f"--weights imagenet_v2: torchvision has none for depth {recipe.depth}, only for "
                 "50, 101 and 152"
             )
-        return fetch_weights(versions[version].url)
+        return fetch_weights(versions.IMAGENET1K_V2.url)
     path = checkpoint_path(recipe.weights)
     return path if path.exists() else FOLDER / path
 
@@ -199,7 +200,7 @@ def load_vgg(model, state):
 
 
 def checkpoint_path(name):
-    """The path of a checkpoint that is named on the command line; a URL is fetched first."""
+    """The path of a checkpoint that the user names; a URL is fetched first."""
     return fetch_weights(name) if name.startswith(("http://", "https://")) else Path(name)
 
 

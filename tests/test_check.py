@@ -145,7 +145,7 @@ def test_training_goes_on_without_bad_files_only_where_asked(spoilt, tmp_path):
     assert (
         "error: " in (printed := run_script("train.py", *flags, code=2)) and "--skip-bad" in printed
     )
-    assert "left out: images with 6 problems, which" in run_script("train.py", *flags, "--skip-bad")
+    assert "(6 problems, which" in run_script("train.py", *flags, "--skip-bad")
 
 
 def test_a_picture_that_is_in_train_and_in_val_is_reported(tmp_path):

@@ -133,5 +133,5 @@ def test_a_folder_of_images_that_is_named_is_where_the_paths_begin(tmp_path):
 def test_a_class_or_a_number_that_is_listed_twice_is_an_error(folder, rows):
     write(folder / "train.csv", *ROWS)
     write(folder / "classes.csv", *rows)
-    with pytest.raises(UserError, match="classes.csv: (cat|0) is in 2 rows"):
+    with pytest.raises(UserError, match="classes.csv: (class cat|id 0) is in 2 rows"):
         read_folder("csv", folder)

@@ -179,7 +179,7 @@ def test_two_outputs_of_one_name_are_refused_before_anything_is_detected(photos,
     for flags in (("--coco-json", tmp_path / "a/1.jpg"), ("--output", tmp_path)):
         command = (folder / "best.pth", photos, "--json", tmp_path / "a/1.jpg", *flags)
         printed = run_script("detect.py", *command, code=2, cwd=tmp_path)
-        assert printed.endswith("a/1.jpg: 2 files would have this name\n")
+        assert printed.endswith("a/1.jpg: two outputs would have this name\n")
     assert list(tmp_path.iterdir()) == [photos]
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from data.text import UserError
 from detect import Detector
-from published.detector import as_array, mask_of
+from published.detector import as_array
 from tests.conftest import ROOT, write_image
 from utils import checkpoint
 from utils.build import build_detector
@@ -181,6 +181,8 @@ def test_the_longest_side_follows_the_short_one_unless_it_is_given(folder):
     assert [recipe.max_size for recipe in recipes] == [2 * RECIPE.max_size, 99]
 
 
-@pytest.mark.parametrize("names", ("dog", ["dog"]))
-def test_one_class_may_be_named_without_a_list(names):
-    assert mask_of(names, ["cat", "dog"]).tolist() == [False, True]
+def test_one_class_may_be_named_without_a_list(folder):
+    detector = Detector(folder / "best.pth", shown_classes="cat")
+    assert detector.shown_classes.tolist() == [name == "cat" for name in detector.classes]
+    with pytest.raises(UserError, match="no class horse"):
+        Detector(folder / "best.pth", shown_classes="horse")

@@ -148,5 +148,7 @@ def test_copies_go_to_a_folder_of_their_own_each_time(photos, trained, tmp_path)
 
 
 def test_two_new_files_of_one_name_are_an_error(tmp_path):
-    with pytest.raises(UserError, match="a.json: 2 files would have this name"):
-        must_be_new(tmp_path / "a.json", None, tmp_path / "a.json")
+    with pytest.raises(UserError, match="two outputs would have this name"):
+        must_be_new(tmp_path / "a.json", None, tmp_path / "b/../a.json")
+    with pytest.raises(UserError, match="found: two outputs would have this name"):
+        must_be_new(tmp_path / "found", tmp_path / "found/a.jpg")

@@ -185,7 +185,7 @@ def test_random_bytes_and_flipped_bits_are_one_line_or_a_detector(tmp_path, cont
         (dict(recipe=dict(head_convs=10**7)), "head_convs 10000000: must be at most"),
         (dict(show_threshold="0.5"), "show_threshold '0.5' is not a score"),
         (dict(show_threshold=float("nan")), "show_threshold 'nan' is not a score"),
-        (dict(classes=["a"] * 60_000), "size mismatch for class_head.last"),
+        (dict(classes=["a"] * 60_000), "size mismatch for class_head.last.weight"),
         (dict(classes=[]), "it has no classes"),
         (dict(classes=[1, 2]), "no known detector"),
         (dict(recipe=3), "no known detector"),

@@ -82,7 +82,8 @@ def test_an_image_with_an_object_that_cannot_be_read_is_left_out(tmp_path, layou
     _, *splits = read_records(recipe)
     assert all((np.diff(records.offsets) == 2).all() for records in splits)
     assert sum(map(len, splits)) == 4
-    assert any(note.startswith("left out: images with 2 problems") for note in splits[0].notes)
+    (note,) = (note for note in splits[0].notes if "(2 problems, which" in note)
+    assert note.endswith("4 images are left")
 
 
 def test_labels_are_numbered_as_the_detector_s_classes(recipe):
@@ -175,7 +176,8 @@ def test_images_that_are_missing_are_left_out_if_asked(tmp_path):
     recipe = RECIPES["shapes"] | dict(dataset="coco", root=str(tmp_path), skip_bad=True)
     _, *splits = read_records(recipe)
     assert sum(map(len, splits)) == 5
-    assert any(note.startswith("left out: images with 1 problem,") for note in splits[0].notes)
+    (note,) = (note for note in splits[0].notes if "(1 problem, which" in note)
+    assert note.endswith("5 images are left")
 
 
 @pytest.mark.parametrize("asked", ((), ("cat",)))
@@ -184,3 +186,19 @@ def test_an_evaluation_without_a_common_class_is_an_error(tmp_path, asked):
     recipe = RECIPES["shapes"] | dict(dataset="coco", root=str(tmp_path), classes=asked)
     with pytest.raises(UserError, match="no class in common with cat.*; it has hound"):
         eval_dataset(recipe, "all", ["cat", "dog"])
+
+
+def test_images_without_objects_can_be_evaluated_whatever_the_classes(tmp_path):
+    write_image(tmp_path / "a.jpg")
+    (tmp_path / "a.csv").write_text("a.jpg,,,,,")
+    recipe = RECIPES["shapes"] | dict(dataset="csv", root=str(tmp_path), classes=())
+    assert len(eval_dataset(recipe, "all", ["cat"])) == 1
+
+
+def test_a_file_of_annotations_in_a_recipe_tells_its_format_by_its_ending(tmp_path):
+    write_coco(tmp_path, [[(10, 20, 30, 40, 0)]] * 6)
+    path = tmp_path / "annotations/instances_train2017.json"
+    recipe = RECIPES["shapes"] | dict(
+        dataset="auto", annotations=str(path), images=str(tmp_path / "train2017")
+    )
+    assert len(read_source(recipe).entries()) == 6

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
@@ -56,7 +55,13 @@ def test_an_image_that_becomes_unreadable_ends_the_training_in_one_line(folder, 
     (folder / "data/train2017/3.jpg").write_bytes(b"text")
     printed = process.communicate(timeout=60)[0]
     assert process.returncode == 2 and "Traceback" not in printed
-    assert "3.jpg: not a readable image" in printed.splitlines()[-1]
+    line = printed.splitlines()[-1]
+    assert "3.jpg: not a readable image, after iteration" in line and "with --skip-bad" in line
+    done = checkpoint.load(folder / "run/last.pth")["iteration"]
+    assert done >= 3
+    resume = ("--resume", folder / "run/last.pth", "--iters", str(done + 1))
+    assert "not a readable image" in run_script("train.py", *resume, code=2)
+    assert "11 images are left" in run_script("train.py", *resume, "--skip-bad")
 
 
 def test_an_unreadable_image_is_found_before_training_and_evaluation(folder):
@@ -294,27 +299,3 @@ def test_a_loader_is_waited_for_but_not_when_it_is_dead_or_silent(monkeypatch, s
         for _ in batches:
             count += 1
     assert count == read
-
-
-class Damaged(Dies):
-    """A dataset whose third image cannot be read."""
-
-    def __getitem__(self, index):
-        if index == 2:
-            raise UserError("c.jpg: not a readable image")
-        return torch.zeros(1, 3, 1, 1), {}
-
-
-@pytest.mark.parametrize("workers", (0, 1))
-def test_a_damaged_image_is_named_and_the_run_can_still_be_saved(workers):
-    loader = torch.utils.data.DataLoader(
-        Damaged(), batch_size=None, num_workers=workers, collate_fn=lambda sample: (sample[0], [])
-    )
-    with stop.Stop() as stopped:
-        for _ in stop.read_batches(loader, torch.device("cpu")):
-            pass
-    message = (
-        r"^c.jpg: not a readable image \(--skip-bad leaves out such images\), after iteration 2; "
-    )
-    with pytest.raises(UserError, match=message):
-        stopped.exit_code(2, Path("last.pth"))

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shlex
 from contextlib import contextmanager
 from dataclasses import asdict, fields
@@ -9,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 
-from data.text import MissingFile, UserError
+from data.text import MissingFile, UserError, file_errors
 from utils.build import build_detector
 from utils.files import replace_file
 from utils.recipe import Recipe, checked
@@ -87,22 +88,22 @@ def read(path):
     # Imported here, for a run from random weights reads no file of others.
     from utils.untrusted import UNREADABLE, read_tensors
 
-    if path.is_dir():
-        path = path / "best.pth"
     hint = ""
-    before = path.with_name("previous.pth")
-    if path.name == "last.pth" and before.exists():
-        hint = f"; the checkpoint before it: --resume {shlex.quote(str(before))}"
-    if not path.is_file():
-        if path.name == "best.pth" and path.with_name("last.pth").exists():
-            hint = "; no evaluation has saved one, but there is a last.pth"
-        raise MissingFile(f"{path}: no such checkpoint{hint}")
+    with file_errors(path):
+        if path.is_dir():
+            path = path / "best.pth"
+        before = path.with_name("previous.pth")
+        if path.name == "last.pth" and before.exists():
+            hint = f"; the checkpoint before it: --resume {shlex.quote(str(before))}"
+        if not path.is_file():
+            if path.name == "best.pth" and path.with_name("last.pth").exists():
+                hint = "; no evaluation has saved one, but there is a last.pth"
+            raise MissingFile(f"{path}: no such checkpoint{hint}")
+        open(path, "rb").close()
     try:
         content = read_tensors(path)
     except UserError as mistake:
         raise UserError(f"{path}: {mistake}") from None
-    except PermissionError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     except UNREADABLE as error:
         if is_out_of_memory(error):
             raise
@@ -138,9 +139,13 @@ def build_model(content, path=""):
     classes = content["classes"]
     if not classes:
         raise UserError(f"{path}: it has no classes")
-    model, _ = build_detector(recipe, len(classes))
+    # On the meta device, a network of any size takes no memory.
+    with torch.device("meta"):
+        expected, _ = build_detector(recipe, len(classes))
     with mismatch_is_an_error(f"{path}: other tensors than its detector's"):
-        model.load_state_dict(content["model"])
+        expected.load_state_dict(content["model"], assign=True)
+    model, _ = build_detector(recipe, len(classes))
+    model.load_state_dict(content["model"])
     for name, value in model.state_dict().items():
         if value.is_floating_point() and not value.isfinite().all():
             raise UserError(f"{path}: {name} holds numbers that are not finite")
@@ -168,9 +173,9 @@ def mismatch_is_an_error(message):
     except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
         if is_out_of_memory(error):
             raise
-        # Of several lines, torch's first only says where it looked.
-        reason = str(error).strip().splitlines()[-1:]
-        raise UserError(": ".join([message, *reason]).replace("\t", "")[:300]) from None
+        reason = " ".join(str(error).split())
+        reason = re.sub(r"^Error\(s\) in loading state_dict for \w+: ", "", reason)
+        raise UserError(f"{message}: {reason[:200]}") from None
 
 
 def load_optimizer(optimizer, state):

@@ -105,15 +105,18 @@ def resize_to(image, side):
 
 def save_picture(path, image, replace=False):
     """Write a picture [H, W, 3] RGB into a file, in the format that its ending says."""
-    path = picture_path(path)
-    write(path, encode_picture(image, path.suffix), replace)
+    data = encode_picture(image, path.suffix)
+    if data is None:
+        raise UserError(f"{path}: this picture cannot be written in this format")
+    write(path, data, replace)
 
 
 def picture_path(name):
-    """The path of a picture, whose name must say in which format to write it."""
-    if not cv2.haveImageWriter(str(name)):
+    """The path of a new picture that the user names."""
+    path = Path(name)
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise UserError(f"{name}: a picture's name must end with .png or .jpg")
-    return Path(name)
+    return path
 
 
 def write_figure(path, figure, dpi):

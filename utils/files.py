@@ -84,11 +84,14 @@ def mark_as_own(folder):
 
 def must_be_new(*paths):
     """An error, before any work is done, where a file that would be written exists, or cannot be
-    made in its folder, or two would be the same. None stands for no file."""
+    made in its folder, or is also to be another one, or a folder of another one. None stands for
+    no file."""
     paths = [Path(path) for path in paths if path is not None]
-    for path, number in Counter(map(Path.absolute, paths)).items():
-        if number > 1:
-            raise UserError(f"{path}: {number} files would have this name")
+    places = Counter(path.resolve() for path in paths)
+    folders = {folder for path in places for folder in path.parents}
+    for path, number in places.items():
+        if number > 1 or path in folders:
+            raise UserError(f"{path}: two outputs would have this name")
     for path in paths:
         # Where the user may not look, Path.exists raises an error and os.path.exists is False.
         if os.path.exists(path):

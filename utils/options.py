@@ -12,6 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import get_args
 
+from data.reading import format_of_file
 from data.text import UserError
 from utils.build import SSD_SIDES
 from utils.recipe import Recipe, label
@@ -246,7 +247,7 @@ def dataset_of(flags):
     if flags.dataset and not (flags.dataset == "auto" and flags.annotations):
         return flags.dataset
     if flags.annotations:
-        return "csv" if flags.annotations.lower().endswith((".csv", ".tsv")) else "coco"
+        return format_of_file(flags.annotations)
     return "auto" if flags.root else None
 
 

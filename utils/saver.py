@@ -43,7 +43,7 @@ def new_folder(parent, name, default):
             if name and folder.is_dir() and is_unbegun(folder):
                 return folder
             if name:
-                raise UserError(name_taken(folder, name)) from None
+                raise UserError(name_taken(folder)) from None
         except OSError as error:
             raise UserError(
                 f"{folder}: cannot be made ({error.strerror}); choose another --save-folder"
@@ -57,7 +57,7 @@ def is_unbegun(folder):
     return all(name in OWN_FILES or name.endswith(".unfinished") for name in names)
 
 
-def name_taken(folder, name):
+def name_taken(folder):
     if (folder / "last.pth").exists():
         again = f"--resume {shlex.quote(str(folder))}"
         return f"{folder} holds a run: go on with {again}, or choose another --name"

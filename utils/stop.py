@@ -38,14 +38,14 @@ early_requests = []
 
 
 class LoadingFailed(UserError):
-    """No more images can be loaded: a process that loads them died, or a file is damaged."""
+    """A batch cannot be loaded: a process that loads images died, or an image cannot be read."""
 
 
 class Stop(AbstractContextManager):
     """A flag that Ctrl-C and other signals raise; the loop looks at it after every iteration.
 
     A second signal does not wait for that: inside interruptible() it is a KeyboardInterrupt.
-    Its block may end by that, a LoadingFailed or a BrokenPipeError, none of which is raised
+    Its block may end by that, by a LoadingFailed or by a BrokenPipeError, none of which is raised
     again: what follows the block can still save the run.
     """
 
@@ -53,7 +53,7 @@ class Stop(AbstractContextManager):
         self.signal = None  # as all processes agreed
         self.asked = early_requests[-1] if early_requests else None
         self.can_interrupt = False
-        self.failure = None  # why no more images could be loaded
+        self.failure = None  # why a batch could not be loaded
         self.former = {number: signal.signal(number, self.ask) for number in SIGNALS}
         # By gloo, on the CPU: with nccl, each question would wait for the GPUs.
         self.group = dist.new_group(backend="gloo") if parallel.world_size() > 1 else None
@@ -97,6 +97,8 @@ class Stop(AbstractContextManager):
         if last.exists():
             go_on = f"go on with: python train.py --resume {shlex.quote(str(last))}"
         if self.failure:
+            if self.failure != LOADER_DIED:
+                go_on += ", once the file is mended, or with --skip-bad"
             raise UserError(f"{self.failure}, after iteration {iteration}; {go_on}")
         print(f"stopped after iteration {iteration}; {go_on}")
         return 128 + self.signal
@@ -110,9 +112,10 @@ class Stop(AbstractContextManager):
         if kind is KeyboardInterrupt:
             self.signal = self.asked or signal.SIGINT
         if kind is LoadingFailed:
-            # Ctrl-C may have reached the process, too.
-            self.signal = self.asked
-            self.failure = error if self.asked is None else None
+            self.failure = str(error)
+            if self.asked and self.failure == LOADER_DIED:
+                # Ctrl-C may have reached the process, too.
+                self.signal, self.failure = self.asked, None
         if kind is BrokenPipeError:
             # Whoever reads the output, such as head, has read enough.
             self.signal = SIGPIPE
@@ -120,7 +123,7 @@ class Stop(AbstractContextManager):
 
 
 def read_batches(loader, device, memory_format=None):
-    """A loader's batches, on the device; a LoadingFailed where there are no more.
+    """A loader's batches, on the device; a LoadingFailed if the next one cannot be loaded.
 
     memory_format: by default, as images lie in memory while a network learns.
     """
@@ -151,7 +154,7 @@ def read_batches(loader, device, memory_format=None):
             # One that happened in a loader's process has that process's traceback before it.
             line = str(mistake).strip().splitlines()[-1]
             line = re.sub(r"^data\.text\.\w+: ", "", line)
-            raise LoadingFailed(f"{line} (--skip-bad leaves out such images)") from None
+            raise LoadingFailed(line) from None
         waited = 0
         # Images travel as bytes, a quarter of float32; the model normalises them on the device.
         images = images.to(device, non_blocking=True, memory_format=memory_format)

@@ -114,10 +114,7 @@ def read_categories(content, path, notes):
     names = {}
     for place, item in enumerate(content["categories"]):
         name = item.get("name")
-        number = item.get("id")
-        if isinstance(number, float) and number.is_integer():
-            # As pandas writes it.
-            number = int(number)
+        number = id_of(item)
         if not isinstance(name, str) or not isinstance(number, (int, str)):
             raise UserError(f"{path}: categories[{place}] has no name or no id")
         if number in names:
@@ -139,14 +136,19 @@ def check_categories(known, categories, path):
             raise UserError(f"{path}: category {number} {name!r} has another id in another file")
 
 
+def id_of(item):
+    """The id of an image or a category. pandas writes whole numbers as floats if some are
+    missing."""
+    number = item.get("id")
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
 def coco_entries(content, names, path, problems):
     """The entries of one annotation file, whose paths are names in it. What cannot be used becomes
     a problem. names: id -> name of each category."""
     entries = {}
     for place, image in enumerate(content["images"]):
-        number, name = image.get("id"), image.get("file_name")
-        if isinstance(number, float) and number.is_integer():
-            number = int(number)
+        number, name = id_of(image), image.get("file_name")
         is_id = isinstance(number, (int, str))
         if not is_id or number in entries:
             state = "is there twice" if is_id else "is missing"

@@ -201,8 +201,8 @@ def read_classes(path):
             named.append((int(row[1]), row[0].strip()))
     if not named:
         raise UserError(f"{path}: no class in it; expected rows of class,id")
-    for values in zip(*named):
+    for what, values in zip(("id", "class"), zip(*named)):
         value, count = Counter(values).most_common(1)[0]
         if count > 1:
-            raise UserError(f"{path}: {value} is in {count} rows; each name and id must be in one")
+            raise UserError(f"{path}: {what} {value} is in {count} rows; expected one a class")
     return [name for _, name in sorted(named)]

@@ -83,9 +83,10 @@ def with_errors(evaluation, dataset):
 
 def detect_all(model, dataset, recipe, device):
     """The model's detections on this process's share of a dataset: image number -> detections."""
+    predict_batch = partial(predict, model, recipe=recipe)
     was_training = model.training
     model.eval()
-    detections = collect_detections(partial(predict, model, recipe=recipe), dataset, recipe, device)
+    detections = collect_detections(predict_batch, dataset, recipe, device)
     model.train(was_training)
     return detections
 

@@ -93,15 +93,16 @@ def detected_cell(dataset, detections, errors, number):
 
 
 def missed_cell(dataset, row):
-    """The picture of a missed object, with those around it, all in white."""
+    """The picture of a missed object, with those around it in white."""
     records = dataset.records
     image_number = int(np.searchsorted(records.offsets, row, side="right")) - 1
-    text = f"missed: {dataset.classes[records.labels[row]]}"
-    return box_cell(dataset, image_number, records.boxes[row], draw.WHITE, text)
+    label = records.labels[row]
+    text = f"missed: {dataset.classes[label]}"
+    return box_cell(dataset, image_number, records.boxes[row], draw.colour(label), text)
 
 
 def box_cell(dataset, image_number, box, shade, text):
-    """The picture of a box, with the annotated boxes around it in white."""
+    """The picture of a box, drawn over the annotated boxes, which are white."""
     image, target = dataset.read(image_number)
     boxes = [(true_box, draw.WHITE) for true_box in target["boxes"][~target["ignore"]]]
     name = Path(dataset.records.path(image_number)).name
