@@ -96,9 +96,9 @@ class Stop(AbstractContextManager):
         go_on = "nothing was saved"
         if last.exists():
             go_on = f"go on with: python train.py --resume {shlex.quote(str(last))}"
-        if self.failure:
-            if self.failure != LOADER_DIED:
+            if self.failure not in (None, LOADER_DIED):
                 go_on += ", once the file is mended, or with --skip-bad"
+        if self.failure:
             raise UserError(f"{self.failure}, after iteration {iteration}; {go_on}")
         print(f"stopped after iteration {iteration}; {go_on}")
         return 128 + self.signal

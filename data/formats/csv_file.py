@@ -204,5 +204,7 @@ def read_classes(path):
     for what, values in zip(("id", "class"), zip(*named)):
         value, count = Counter(values).most_common(1)[0]
         if count > 1:
-            raise UserError(f"{path}: {what} {value} is in {count} rows; expected one a class")
+            raise UserError(
+                f"{path}: {what} {value} is in {count} rows; expected a row for each class"
+            )
     return [name for _, name in sorted(named)]
