@@ -274,7 +274,7 @@ def match_classes(source, recipe, classes):
     if recipe.classes and unknown:
         raise UserError(f"--classes {' '.join(unknown)}: the detector knows {', '.join(classes)}")
     listed = source.annotated_classes()
-    if listed and (len(unknown) == len(wanted) or not set(wanted) & set(listed)):
+    if listed and not set(wanted) & set(listed) & set(classes):
         raise UserError(
             f"{place(recipe)} has no class in common with {', '.join(recipe.classes or classes)}; "
             f"it has {', '.join(listed)}"

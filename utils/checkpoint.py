@@ -99,6 +99,7 @@ def read(path):
             if path.name == "best.pth" and path.with_name("last.pth").exists():
                 hint = "; no evaluation has saved one, but there is a last.pth"
             raise MissingFile(f"{path}: no such checkpoint{hint}")
+        # A file that may not be read would be called damaged below.
         open(path, "rb").close()
     try:
         content = read_tensors(path)
