@@ -149,7 +149,8 @@ def truth_of(dataset):
 def parse_flags():
     parser = Parser(__doc__)
     add = parser.add_argument
-    add("checkpoint", type=checkpoint_path, help="file of weights, or ONNX file")
+    add("checkpoint", type=checkpoint_path,
+        help="a run's folder, a file of weights or an ONNX file")  # fmt: skip
     add("inputs", nargs="*", help="images, folders, globs, videos or the number of a camera")
     add("--output", type=Path, metavar="FOLDER",
         help="folder for the copies (default: a new one, detections)")  # fmt: skip

@@ -53,7 +53,9 @@ def main():
 def parse_flags():
     parser = Parser(__doc__)
     parser.add_argument(
-        "checkpoint", type=checkpoint_path, help="a file of weights or an ONNX file"
+        "checkpoint",
+        type=checkpoint_path,
+        help="a run's folder, a file of weights or an ONNX file",
     )
     options.add_flags(parser, "data").description = "by default, that of the run"
     add = parser.add_argument_group("evaluation").add_argument

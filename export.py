@@ -87,7 +87,9 @@ def spread(items):
 
 def parse_flags():
     parser = Parser(__doc__)
-    parser.add_argument("checkpoint", type=checkpoint_path, help="file of weights")
+    parser.add_argument(
+        "checkpoint", type=checkpoint_path, help="a run's folder or a file of weights"
+    )
     parser.add_argument("output", type=Path, help="new file, whose name ends with .onnx")
     parser.add_argument("--nms", action="store_true", help="include non-maximum suppression")
     parser.add_argument("--int8", action="store_true", help="8-bit convolutions: small and fast")

@@ -9,8 +9,8 @@ from layers.fpn import FPN
 from layers.priors import apply_heads, make_level, pyramid_priors
 from layers.resnet import ResNet, conv_norm_relu
 
-# The stride of each level. The keys are that of the finest: 8 in the paper (Sec. 4), 4 for small
-# objects.
+# The stride of each level. Each key is the stride of the finest: 8 in the paper (Sec. 4), 4 for
+# small objects.
 STRIDES = {8: (8, 16, 32, 64, 128), 4: (4, 8, 16, 32, 64, 128)}
 # The side of each level's smallest square prior in pixels. A level has priors of this side times
 # each of the SCALES, in each of the RATIOS, width / height.
@@ -29,6 +29,7 @@ def prior_levels(sizes=(), scales=(), ratios=(), finest=8):
     scales = scales or SCALES
     ratios = ratios or RATIOS
     levels = []
+    # Ratio by ratio, as in torchvision, whose heads then load as they are.
     for stride, size in zip(STRIDES[finest], sizes):
         shapes = [
             (size * scale * sqrt(ratio), size * scale / sqrt(ratio))
@@ -72,11 +73,11 @@ class Head(nn.Module):
 class RetinaNet(nn.Module):
     """ResNet, a feature pyramid, and two heads, one for boxes and one for classes, for all levels.
 
-    levels are Levels of layers/priors.py, from stride 8 on as in the paper, or from 4; all have as
-    many priors in a cell. base_width is the ResNet's width. channels are those of the pyramid and
-    the heads. A head has head_convs convolutions before the last, each followed by a norm, "none"
-    or "group". p6_from and p7_relu are FPN's. prior_probability is what an untrained class head
-    predicts for each class.
+    levels are Levels of layers/priors.py, the finest of stride 8, as in the paper, or 4; all have
+    the same number of priors in a cell. base_width is the ResNet's width. channels are those of the
+    pyramid and the heads. A head has head_convs convolutions before the last, each followed by a
+    norm, "none" or "group". p6_from and p7_relu are FPN's. prior_probability is what an untrained
+    class head predicts for each class.
     """
 
     def __init__(

@@ -11,8 +11,8 @@ import math
 
 import torch
 
-# The network predicts deltas (see encode) divided by these, so that each of the four has about unit
-# variance. SSD's program calls them variances.
+# encode() divides by these, so that each of the four deltas has about unit variance. SSD's program
+# calls them variances.
 CENTRE_SCALE = 0.1
 SIZE_SCALE = 0.2
 DELTA_SCALE = (CENTRE_SCALE, CENTRE_SCALE, SIZE_SCALE, SIZE_SCALE)
@@ -80,8 +80,9 @@ def giou(boxes, others):
 def encode(boxes, priors):
     """The deltas of each box from its prior (Faster R-CNN, Eq. 2): [..., 4], [..., 4] -> [..., 4].
 
-    The first two are the shift of the centre divided by the prior's size, the others the logarithm
-    of the size divided by the prior's. All are divided by DELTA_SCALE.
+    The first two are the shift of the centre, in widths and heights of the prior; the others are
+    the logarithms of box width / prior width and box height / prior height. All four are divided by
+    DELTA_SCALE.
     """
     centre, size = xyxy_to_cxcywh(boxes).split(2, dim=-1)
     prior_centre, prior_size = xyxy_to_cxcywh(priors).split(2, dim=-1)

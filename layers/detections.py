@@ -21,9 +21,9 @@ def detections(
     """The confident boxes of one image, best first, without those that repeat a better one.
 
     box_deltas [A, 4], class_logits [A, ...], priors [A, 4] -> dict of boxes [D, 4], scores [D],
-    labels [D]. The function scores turns logits into probabilities [A, C]. Boxes are in pixels,
-    clipped to image_size, (height, width), unless that is None. If priors is None, box_deltas are
-    already boxes, as an ONNX file returns them.
+    labels [D]. scores is the model's function that turns logits into probabilities [A, C]. Boxes
+    are in pixels, clipped to image_size, (height, width), unless that is None. If priors is None,
+    box_deltas are already boxes, as an ONNX file returns them.
 
     Several priors find the same object. Non-maximum suppression (NMS) removes every box that
     overlaps a better one of its class by more than nms_iou. Only the pre_nms_topk best scores take
@@ -51,7 +51,8 @@ def detections(
 def best_survivors(boxes, scores, labels, nms_iou, count):
     """The indices of the boxes that NMS keeps, best first, at most count."""
     order = scores.argsort(descending=True, stable=True)
-    # A box outside the image is clipped to an area of 0. Its IoU would be 0 / 0, and NMS keep it.
+    # A box outside the image is clipped to an area of 0. Its IoU with another such box would be
+    # 0 / 0, and NMS would keep both.
     order = order[area(boxes[order]) > 0]
     # Only a better box can suppress a box, so the best can be processed without the rest: 4 x count
     # at first and, while NMS keeps too few of them, four times as many.

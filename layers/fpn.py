@@ -17,6 +17,7 @@ class FPN(nn.Module):
     def __init__(self, in_channels, channels=256, p6_from="c5", p7_relu=True):
         super().__init__()
         self.lateral = nn.ModuleList(nn.Conv2d(c, channels, 1) for c in in_channels)
+        # A 3x3 convolution on each sum reduces the aliasing of the enlarged map (FPN, Sec. 3).
         self.smooth = nn.ModuleList(nn.Conv2d(channels, channels, 3, 1, 1) for _ in in_channels)
         self.p6_from = p6_from
         self.p7_relu = p7_relu

@@ -6,6 +6,7 @@ from torch import nn
 def convolution(in_channels, out_channels, norm, kernel=3, padding=0, dilation=1):
     """A convolution, then batch norm if norm is "batch". Otherwise an Identity stands in its place,
     so that layers have the same names with and without."""
+    # It keeps its bias before batch norm, since published VGGs have one.
     conv = nn.Conv2d(in_channels, out_channels, kernel, padding=padding, dilation=dilation)
     return [conv, nn.BatchNorm2d(out_channels) if norm == "batch" else nn.Identity()]
 

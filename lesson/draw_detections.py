@@ -150,7 +150,7 @@ def draw_curve(matches, name, point):
 
     matches: its Matches. point: its OperatingPoint with the best F1.
     """
-    num_objects = matches.objects.sum()
+    num_objects = matches.num_objects.sum()
     figure, axes = new_figure(height=4.2)
     numbers = {}
     for row, iou_name, colour in (
@@ -158,7 +158,7 @@ def draw_curve(matches, name, point):
         (5, "AP75", LINES[2]),
         (8, "AP90", LINES[0]),
     ):
-        hits = matches.hits[row][matches.counts[row]]
+        hits = matches.hits[row][matches.is_counted[row]]
         found = np.cumsum(hits)
         area = average_precision(hits, num_objects)
         label = f"{iou_name}, at an IoU of 0.{iou_name[2:]}: {area:.3f}"

@@ -32,21 +32,21 @@ def mask(text):
 def test_the_threshold_lies_behind_the_detection_with_the_best_f1():
     # Hits, most certain first: F1 is 2/5, 4/6, 4/7, 6/8, 6/9 of 4 objects.
     scores = np.array([0.9, 0.8, 0.7, 0.6, 0.2])
-    found = best_f1(scores, mask("xx.x."), mask("xxxxx"), objects=4)
+    found = best_f1(scores, mask("xx.x."), mask("xxxxx"), num_objects=4)
     assert found.threshold == pytest.approx(0.4)
     assert (found.precision, found.recall) == (0.75, 0.75) and found.f1 == pytest.approx(0.75)
 
 
 def test_equal_scores_pass_together():
     scores = np.array([0.9, 0.5, 0.5])
-    found = best_f1(scores, mask("xx."), mask("xxx"), objects=2)
+    found = best_f1(scores, mask("xx."), mask("xxx"), num_objects=2)
     # The second hit is not to be had without the false one beside it: 2 of 3 are right.
     assert found.f1 == pytest.approx(0.8) and found.threshold == pytest.approx(0.25)
 
 
 def test_detections_of_objects_to_ignore_do_not_count():
     scores = np.array([0.9, 0.8])
-    assert best_f1(scores, mask(".x"), mask(".x"), objects=1).precision == 1
+    assert best_f1(scores, mask(".x"), mask(".x"), num_objects=1).precision == 1
 
 
 @pytest.mark.parametrize("hits, objects", (("..", 3), ("..", 0), ("", 2)))
@@ -83,7 +83,7 @@ def test_the_interval_holds_the_metric_and_shrinks_with_more_images():
 def test_certain_detections_have_no_spread_and_many_images_no_interval():
     _, _, matches = coco_metrics(["a", "b"], RECORDS, found_in(10))
     assert interval(matches, "coco") == pytest.approx((1, 1))
-    large = {name: match._replace(objects=np.ones(1001)) for name, match in matches.items()}
+    large = {name: match._replace(num_objects=np.ones(1001)) for name, match in matches.items()}
     assert interval(large, "coco") is None
 
 

@@ -128,9 +128,9 @@ def voc_by_hand(truth, ignore, guesses, eleven_points):
                 )
                 if overlap > best:
                     best, which = overlap, i
-        if best > 0.5 and ignore[image][which]:
+        if best >= 0.5 and ignore[image][which]:
             continue
-        first = best > 0.5 and which not in seen[image]
+        first = best >= 0.5 and which not in seen[image]
         true.append(int(first))
         false.append(int(not first))
         if first:
@@ -266,6 +266,11 @@ def test_voc_classes_without_objects_have_no_say_and_those_without_detections_ar
     )
     assert metrics["mAP"] == 0.5
     assert math.isnan(voc_metrics(["x"], make_records([((9, 9), [])], ["x"]), {})[0]["mAP"])
+
+
+def test_voc_takes_an_iou_of_exactly_a_half_for_a_hit():
+    records = make_records([((100, 100), [(0, 0, 40, 40, "x", False)])])
+    assert voc_metrics(["x"], records, {0: detected((0, 0, 40, 20, 0.5, 0))})[0]["mAP"] == 1
 
 
 def test_voc_finding_an_object_twice_is_one_mistake():

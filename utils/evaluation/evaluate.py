@@ -24,7 +24,8 @@ MANY_IMAGES = 1000  # with more, a metric is certain enough, and resampling slow
 
 
 class OperatingPoint(NamedTuple):
-    """A score threshold, and how good the detections from there on are at an IoU of 0.5."""
+    """A score threshold, and how good the detections with at least this score are at an
+    IoU of 0.5."""
 
     threshold: float
     precision: float
@@ -36,8 +37,8 @@ class Evaluation(NamedTuple):
     metrics: dict  # name -> value, the most important first
     per_class: dict  # class name -> its metrics
     interval: tuple  # (low, high) of the first metric, or None
-    operating_point: OperatingPoint  # that with the best F1 of all classes together
-    class_operating_points: dict  # class name -> that with the best F1 of this class
+    operating_point: OperatingPoint  # with the best F1 over all classes together
+    class_operating_points: dict  # class name -> the same for this class alone
     detections: dict  # image number -> boxes, scores, labels
     # These are added by with_errors() and with_advice().
     errors: Errors = None  # what is wrong with each detection
@@ -123,7 +124,7 @@ def best_operating_points(matches):
     matches: class name -> Matches, whose first IoU threshold is 0.5.
     """
     columns = {
-        name: (match.scores, match.hits[0], match.counts[0], match.objects)
+        name: (match.scores, match.hits[0], match.is_counted[0], match.num_objects)
         for name, match in matches.items()
     }
     together = [np.concatenate(parts) for parts in zip(*columns.values())]
@@ -131,27 +132,28 @@ def best_operating_points(matches):
     return best_f1(*together), per_class
 
 
-def best_f1(scores, hits, counts, objects):
+def best_f1(scores, hits, is_counted, num_objects):
     """The OperatingPoint with the best F1; all nan if there is no object or no hit.
 
-    hits and counts [D]: whether a detection is right, and whether it counts at all. objects: their
-    numbers, which are added up.
+    hits and is_counted [D]: whether a detection is right, and whether it counts at all.
+    num_objects: in each image.
     """
-    num_objects = np.sum(objects)
-    order = np.argsort(-scores[counts], kind="stable")
-    scores = scores[counts][order]
-    hits = hits[counts][order]
-    if num_objects == 0 or not hits.any():
+    total = np.sum(num_objects)
+    order = np.argsort(-scores[is_counted], kind="stable")
+    scores = scores[is_counted][order]
+    hits = hits[is_counted][order]
+    if total == 0 or not hits.any():
         return OperatingPoint(math.nan, math.nan, math.nan, math.nan)
     true_positives = np.cumsum(hits)
     ranks = np.arange(1, len(hits) + 1)
     precision = true_positives / ranks
-    recall = true_positives / num_objects
-    f1 = 2 * true_positives / (ranks + num_objects)
-    # Detections of one score pass a threshold together, so it can lie behind their last one only.
+    recall = true_positives / total
+    f1 = 2 * true_positives / (ranks + total)
+    # Detections with equal scores pass a threshold together, so only the last of them can be the
+    # lowest that passes.
     is_last = np.append(scores[1:] != scores[:-1], True)
     best = np.where(is_last, f1, -1).argmax()
-    # In the middle of the gap to the next score, the threshold survives rounding.
+    # Halfway to the next lower score, so that rounding moves no detection across the threshold.
     next_score = scores[best + 1] if best + 1 < len(scores) else 0.0
     threshold = float(scores[best] + next_score) / 2
     return OperatingPoint(threshold, float(precision[best]), float(recall[best]), float(f1[best]))
@@ -164,7 +166,7 @@ def interval(matches, metric, seed=0):
     repetition, again and again; a difference within the interval may be chance. None for a single
     image and for very many.
     """
-    num_images = len(next(iter(matches.values())).objects)
+    num_images = len(next(iter(matches.values())).num_objects)
     if not 1 < num_images <= MANY_IMAGES:
         return None
     rng = np.random.default_rng(seed)
@@ -186,11 +188,11 @@ def weighted_precision(matches, weights, metric):
 
     Over all IoU thresholds of the Matches.
     """
-    num_objects = (matches.objects * weights).sum()
+    num_objects = (matches.num_objects * weights).sum()
     weight = weights[matches.images]
     values = [
-        average_precision(hits * weight, num_objects, metric, counts * weight)
-        for hits, counts in zip(matches.hits, matches.counts)
+        average_precision(hits * weight, num_objects, metric, is_counted * weight)
+        for hits, is_counted in zip(matches.hits, matches.is_counted)
     ]
     return float(np.mean(values))
 
@@ -234,7 +236,7 @@ def table(evaluation, records):
 
 
 def number(value):
-    """A metric in six columns."""
+    """A metric in six characters."""
     return "   n/a" if math.isnan(value) else f"{value:6.3f}"
 
 

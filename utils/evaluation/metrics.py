@@ -23,7 +23,7 @@ COCO_NAMES = (
     "AR_1", "AR_10", "AR_100", "AR_small", "AR_medium", "AR_large",
 )  # fmt: skip
 # The recalls at which the precision is read; voc12 takes all. Some are rounded up a little, so that
-# 6 of 10 objects do not reach 0.6: so it is in pycocotools and in the usual programs for VOC.
+# 6 of 10 objects do not reach 0.6, as in pycocotools and the usual programs for VOC.
 RECALLS = dict(voc07=np.linspace(0, 1, 11), coco=np.linspace(0, 1, 101))
 
 
@@ -33,8 +33,8 @@ class Matches(NamedTuple):
     scores: np.ndarray  # [D]
     images: np.ndarray  # [D] image numbers
     hits: np.ndarray  # [T, D] whether it found an object that none before it has found
-    counts: np.ndarray  # [T, D] False where it found an object that is to be ignored
-    objects: np.ndarray  # [M] the number of objects in each image
+    is_counted: np.ndarray  # [T, D] False where it found an object that is to be ignored
+    num_objects: np.ndarray  # [B] in each image
 
 
 def compute_metrics(metric, classes, records, detections):
@@ -73,29 +73,30 @@ def coco_matches(evaluation, label):
     num_images = len(evaluation.params.imgIds)
     num_areas = len(evaluation.params.areaRng)
     num_thresholds = len(evaluation.params.iouThrs)
-    objects = np.zeros(num_images, int)
+    num_objects = np.zeros(num_images, int)
     scores = [np.zeros(0)]
     images = [np.zeros(0, int)]
     hits = [np.zeros((num_thresholds, 0), bool)]
-    counts = [np.zeros((num_thresholds, 0), bool)]
+    is_counted = [np.zeros((num_thresholds, 0), bool)]
     # evalImgs is sorted by class, range of areas and image; the first range holds all objects.
     start = label * num_areas * num_images
     for image, item in enumerate(evaluation.evalImgs[start : start + num_images]):
         if item is None:
             continue
-        objects[image] = (np.asarray(item["gtIgnore"]) == 0).sum()
+        num_objects[image] = (np.asarray(item["gtIgnore"]) == 0).sum()
         scores.append(item["dtScores"])
         images.append(np.full(len(item["dtScores"]), image))
         is_ignored = np.asarray(item["dtIgnore"]).reshape(num_thresholds, -1).astype(bool)
         is_match = np.asarray(item["dtMatches"]).reshape(num_thresholds, -1) > 0
         hits.append(is_match & ~is_ignored)
-        counts.append(~is_ignored)
+        is_counted.append(~is_ignored)
     scores = np.concatenate(scores)
     images = np.concatenate(images)
     hits = np.concatenate(hits, axis=1)
-    counts = np.concatenate(counts, axis=1)
+    is_counted = np.concatenate(is_counted, axis=1)
     order = np.argsort(-scores, kind="mergesort")
-    return Matches(scores[order], images[order], hits[:, order], counts[:, order], objects)
+    columns = (scores[order], images[order], hits[:, order], is_counted[:, order])
+    return Matches(*columns, num_objects)
 
 
 def ground_truth(classes, records):
@@ -109,6 +110,7 @@ def ground_truth(classes, records):
             for category in range(len(classes)) if label == ANY_CLASS else [label]:
                 annotations.append(
                     dict(
+                        # From 1: pycocotools takes a match with number 0 for no match.
                         id=len(annotations) + 1,
                         image_id=image,
                         category_id=category + 1,
@@ -157,11 +159,12 @@ def voc_metrics(classes, records, detections, metric="voc12"):
     returns them."""
     matches = match_detections(classes, records, detections)
     per_class = {}
-    for name, (_, _, hits, counts, objects) in matches.items():
-        precision = average_precision(hits[0], objects.sum(), metric, counts[0])
+    for name, match in matches.items():
+        num_objects = match.num_objects.sum()
+        precision = average_precision(match.hits[0], num_objects, metric, match.is_counted[0])
         per_class[name] = dict(AP50=precision)
-    known = [values["AP50"] for values in per_class.values() if not math.isnan(values["AP50"])]
-    return dict(mAP=float(np.mean(known)) if known else math.nan), per_class, matches
+    mean = mean_precision(np.array([values["AP50"] for values in per_class.values()]))
+    return dict(mAP=mean), per_class, matches
 
 
 def match_detections(classes, records, detections, min_iou=0.5):
@@ -169,31 +172,34 @@ def match_detections(classes, records, detections, min_iou=0.5):
 
     A detection is compared with the object of its class that it overlaps most. If a detection with
     a higher score has found that object, this one is false; if the object is to be ignored (a
-    difficult one), the detection does not count.
+    difficult one), the detection does not count. VOC's own program counts whole pixels, so that its
+    boxes are one pixel wider and higher.
     """
-    objects = np.zeros((len(classes), len(records)), int)
+    num_objects = np.zeros((len(classes), len(records)), int)
     tables = [np.zeros((0, 5))]
     for image in range(len(records)):
         rows = records.objects(image)
         true_labels = records.labels[rows]
         ignore = records.ignore[rows]
-        np.add.at(objects[:, image], true_labels[~ignore], 1)
+        np.add.at(num_objects[:, image], true_labels[~ignore], 1)
         if image not in detections:
             continue
         order = np.argsort(-detections[image]["scores"], kind="stable")
         boxes, scores, labels = (
             detections[image][name][order] for name in ("boxes", "scores", "labels")
         )
-        hits, counts = match_image(boxes, labels, records.boxes[rows], true_labels, ignore, min_iou)
+        hits, is_counted = match_image(
+            boxes, labels, records.boxes[rows], true_labels, ignore, min_iou
+        )
         images = np.full(len(order), image)
-        tables.append(np.stack([labels, scores, images, hits, counts], axis=1))
+        tables.append(np.stack([labels, scores, images, hits, is_counted], axis=1))
     table = np.concatenate(tables)
     table = table[np.argsort(-table[:, 1], kind="stable")]
     matches = {}
     for label, name in enumerate(classes):
-        _, scores, images, hits, counts = table[table[:, 0] == label].T
+        _, scores, images, hits, is_counted = table[table[:, 0] == label].T
         matches[name] = Matches(
-            scores, images.astype(int), hits[None] > 0, counts[None] > 0, objects[label]
+            scores, images.astype(int), hits[None] > 0, is_counted[None] > 0, num_objects[label]
         )
     return matches
 
@@ -206,32 +212,32 @@ def pairwise_iou(boxes, others):
 def match_image(boxes, labels, true_boxes, true_labels, ignore, min_iou):
     """Which detections of an image, the highest score first, are hits and which count: [D], [D]."""
     hits = np.zeros(len(boxes), bool)
-    counts = np.ones(len(boxes), bool)
+    is_counted = np.ones(len(boxes), bool)
     if not len(boxes) or not len(true_boxes):
-        return hits, counts
+        return hits, is_counted
     overlap = pairwise_iou(boxes, true_boxes)
     overlap[(labels[:, None] != true_labels) & (true_labels != ANY_CLASS)] = -1
     best = overlap.argmax(axis=1)
-    overlaps = overlap.max(axis=1) > min_iou
-    counts[overlaps & ignore[best]] = False
-    possible = np.flatnonzero(overlaps & ~ignore[best])
+    is_match = overlap.max(axis=1) >= min_iou
+    is_counted[is_match & ignore[best]] = False
+    possible = np.flatnonzero(is_match & ~ignore[best])
     # unique() returns the first detection of every object, which is the one with the highest score.
     _, first = np.unique(best[possible], return_index=True)
     hits[possible[first]] = True
-    return hits, counts
+    return hits, is_counted
 
 
-def average_precision(hits, num_objects, metric="voc12", counts=None):
+def average_precision(hits, num_objects, metric="voc12", weights=None):
     """The precision of detections, averaged over recall; nan where there is no object.
 
-    hits [D]: how many objects each detection, the highest score first, found. counts [D]: as how
-    many detections it counts, by default 1. PASCAL VOC takes the area below the curve of precision
-    over recall, in 2007 the mean at eleven points of it, and COCO that at 101; at a recall that is
-    never reached, it is zero.
+    hits [D]: how many objects each detection, the highest score first, found. weights [D]: as how
+    many detections it counts, by default 1; evaluate.interval() counts some images several times.
+    PASCAL VOC takes the area below the curve of precision over recall, in 2007 the mean at eleven
+    points of it, and COCO that at 101; at a recall that is never reached, it is zero.
     """
     if num_objects == 0:
         return math.nan
-    ranks = np.arange(1, len(hits) + 1) if counts is None else np.cumsum(counts)
+    ranks = np.arange(1, len(hits) + 1) if weights is None else np.cumsum(weights)
     true_positives = np.cumsum(hits)
     recall = true_positives / num_objects
     precision = true_positives / np.maximum(ranks, 1)
