@@ -10,12 +10,9 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from data.images import EXTENSIONS, looks_like_mask
+from data.splits import folder_split
 from data.text import UserError, file_errors
 
-SPLIT_WORDS = dict(
-    train="train", training="train", trainval="trainval", test="test", testing="test",
-    val="val", valid="val", validation="val", validate="val", dev="val",
-)  # fmt: skip
 # What the formats call the folders of their photos, and those of their annotations.
 PHOTO_FOLDERS = {"images", "jpegimages", "image_2", "leftimg8bit"}
 ANNOTATION_FOLDERS = {"annotations", "labels", "label_2", "gtfine", "xml", "json"}
@@ -150,6 +147,20 @@ class Folder:
         return [first, *others]
 
 
+def named_parts(annotations, val_annotations, images, val_images):
+    """[(split, path, Folder, file)] of one or two annotation files that the user names.
+
+    file is where it would be in the folder of its images, which is by default its own.
+    """
+    parts = [("train" if val_annotations else "all", annotations, images)]
+    if val_annotations:
+        parts.append(("val", val_annotations, val_images or images))
+    return [
+        (split, path, Folder(place or Path(path).parent), Path(path).name)
+        for split, path, place in parts
+    ]
+
+
 def from_url(name):
     """The name of a file in a URL: decoded, without ?query, or Label Studio's ?d=name."""
     before, _, query = name.partition("?")
@@ -192,26 +203,6 @@ def grouped(files, key_of):
 def by_split(files, split_of):
     """The files of each split, "all" where split_of(file) is None."""
     return dict(grouped(files, lambda file: split_of(file) or "all"))
-
-
-def folder_split(file):
-    """The split that the innermost of a file's folders with the name of a split names, or None.
-
-    train2017/a.jpg, my_train/a.jpg and train/images/a.jpg belong to train, trainer/test.jpg to no
-    split.
-    """
-    return next(filter(None, map(split_in, reversed(file.split("/")[:-1]))), None)
-
-
-def file_split(file):
-    """The split that a file of many annotations names, in its own name or else in its folders."""
-    return split_in(stem_of(file)) or folder_split(file)
-
-
-def split_in(name):
-    """The split that a single name contains as a word, as train2017 and instances_val do."""
-    words = re.split(r"[^a-z]+", name.lower())
-    return next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), None)
 
 
 def name_parts(name):

@@ -1,6 +1,7 @@
 """Which images are trained on, and which are not: no image that is validated or tested on is.
 
-Only this module decides it, from the splits that a dataset has itself:
+Only this module decides it, from the splits that a dataset has itself, by its lists or by the names
+of its files and folders:
 
 train and val             are used as they are
 train, no val             test is validated on; without a test, a part of train is held out
@@ -13,28 +14,18 @@ on.
 """
 
 import os
+import re
 import zlib
 from pathlib import Path
 
 from data.copies import group_copies, without_copies
-from data.folder import Folder
 from data.text import UserError, count_note, counted
 
+SPLIT_WORDS = dict(
+    train="train", training="train", trainval="trainval", test="test", testing="test",
+    val="val", valid="val", validation="val", validate="val", dev="val",
+)  # fmt: skip
 VAL_SHARE = 0.2  # of the images that are held out for validation
-
-
-def named_parts(annotations, val_annotations, images, val_images):
-    """[(split, path, Folder, file)] of one or two annotation files that the user names.
-
-    file is where it would be in the folder of its images, which is by default its own.
-    """
-    parts = [("train" if val_annotations else "all", annotations, images)]
-    if val_annotations:
-        parts.append(("val", val_annotations, val_images or images))
-    return [
-        (split, path, Folder(place or Path(path).parent), Path(path).name)
-        for split, path, place in parts
-    ]
 
 
 def choose_splits(splits, val_share=VAL_SHARE):
@@ -184,3 +175,23 @@ def without(entries, others):
     taken = set(map(identity, others))
     kept = [entry for entry in entries if identity(entry) not in taken]
     return kept, len(entries) - len(kept)
+
+
+def folder_split(file):
+    """The split that the innermost of a file's folders with the name of a split names, or None.
+
+    train2017/a.jpg, my_train/a.jpg and train/images/a.jpg belong to train, trainer/test.jpg to no
+    split.
+    """
+    return next(filter(None, map(split_in, reversed(file.split("/")[:-1]))), None)
+
+
+def file_split(file):
+    """The split that a file of many annotations names, in its own name or else in its folders."""
+    return split_in(file.rsplit("/", 1)[-1]) or folder_split(file)
+
+
+def split_in(name):
+    """The split that a single name contains as a word, as train2017 and instances_val do."""
+    words = re.split(r"[^a-z]+", name.lower())
+    return next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), None)

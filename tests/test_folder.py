@@ -6,35 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.folder import Folder, distance, file_split, folder_split, split_in
+from data.folder import Folder, distance
 from data.text import UserError
 from tests.conftest import write_image
 from utils.files import mark_as_own
-
-
-@pytest.mark.parametrize(
-    "name, split",
-    (
-        ("train", "train"),
-        ("train2017", "train"),
-        ("my_train-set", "train"),
-        ("instances_val2014", "val"),
-        ("Valid", "val"),
-        ("trainval", "trainval"),
-        ("testing", "test"),
-        ("trainer", None),
-        ("latest", None),
-        ("values", None),
-    ),
-)
-def test_a_name_speaks_of_a_split_by_whole_words(name, split):
-    assert split_in(name) == split
-
-
-def test_an_image_s_own_name_says_nothing_and_the_last_folder_counts():
-    assert folder_split("train/test_1.jpg") == "train"
-    assert folder_split("train/valid/a.jpg") == "val" and folder_split("a/b.jpg") is None
-    assert file_split("train/val.json") == "val" and file_split("train/boxes.json") == "train"
 
 
 @pytest.mark.parametrize(

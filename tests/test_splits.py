@@ -10,7 +10,15 @@ import pytest
 
 from data.reading import read_folder
 from data.records import Entry
-from data.splits import choose_splits, disjoint, identity, train_val_split
+from data.splits import (
+    choose_splits,
+    disjoint,
+    file_split,
+    folder_split,
+    identity,
+    split_in,
+    train_val_split,
+)
 from data.text import UserError
 from tests.conftest import write_coco, write_image
 from tests.test_voc import write_list, write_voc
@@ -25,6 +33,31 @@ def names(chosen):
 
 
 MANY = [f"image{i}" for i in range(50)]
+
+
+@pytest.mark.parametrize(
+    "name, split",
+    (
+        ("train", "train"),
+        ("train2017", "train"),
+        ("my_train-set", "train"),
+        ("instances_val2014", "val"),
+        ("Valid", "val"),
+        ("trainval", "trainval"),
+        ("testing", "test"),
+        ("trainer", None),
+        ("latest", None),
+        ("values", None),
+    ),
+)
+def test_a_name_speaks_of_a_split_by_whole_words(name, split):
+    assert split_in(name) == split
+
+
+def test_an_image_s_own_name_says_nothing_and_the_last_folder_counts():
+    assert folder_split("train/test_1.jpg") == "train"
+    assert folder_split("train/valid/a.jpg") == "val" and folder_split("a/b.jpg") is None
+    assert file_split("train/val.json") == "val" and file_split("train/boxes.json") == "train"
 
 
 def test_a_share_of_files_with_names_in_another_encoding_is_held_out():

@@ -1,7 +1,8 @@
 """Cityscapes (https://www.cityscapes-dataset.com): a json file of polygons for each image."""
 
-from data.folder import by_split, folder_split
+from data.folder import by_split
 from data.records import Entry, Object, Source, box_around, read_entries
+from data.splits import folder_split
 from data.text import UserError, has_keys, read_json, to_number
 
 # The classes whose objects are annotated one by one; road, sky and the like have no boxes.

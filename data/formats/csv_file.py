@@ -9,10 +9,10 @@ import re
 from collections import Counter, defaultdict
 from functools import partial
 
-from data.folder import file_split
+from data.folder import named_parts
 from data.images import EXTENSIONS
 from data.records import Entry, Object, Source, object_names, with_images
-from data.splits import named_parts
+from data.splits import file_split
 from data.text import UserError, first_lines, read_text, to_number
 
 # The names of the columns, and those that other programs give to them.

@@ -7,8 +7,9 @@ from functools import partial
 
 import yaml
 
-from data.folder import parent_of, split_in, stem_key, stem_of
+from data.folder import parent_of, stem_key, stem_of
 from data.records import Entry, with_images
+from data.splits import split_in
 from data.text import UserError, read_lines, read_text, some
 
 NAME_LISTS = r"(.*/)?(classes\.txt|obj\.names|[^/]*\.names|_darknet\.labels)"

@@ -2,8 +2,9 @@
 
 from functools import partial
 
-from data.folder import by_split, folder_split, stem_of
+from data.folder import by_split, stem_of
 from data.records import Entry, Object, Source, box_around, object_names, read_entries
+from data.splits import folder_split
 from data.text import UserError, count_note, has_keys, read_json, to_number
 
 # The kinds of shapes that have no box around them.

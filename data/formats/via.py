@@ -6,7 +6,6 @@ import math
 from collections import Counter, defaultdict
 from functools import partial
 
-from data.folder import file_split
 from data.formats.csv_file import rows
 from data.records import (
     Entry,
@@ -16,6 +15,7 @@ from data.records import (
     object_names,
     with_images,
 )
+from data.splits import file_split
 from data.text import UserError, count_note, has_keys, read_head, read_json, to_number
 
 LAYOUT = "expected a json or csv file as VIA saves its annotations"

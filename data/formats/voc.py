@@ -4,8 +4,9 @@ import re
 import xml.etree.ElementTree as ElementTree
 from collections import defaultdict
 
-from data.folder import base_name, by_split, folder_split, grouped, parent_of, stem_key, stem_of
+from data.folder import base_name, by_split, grouped, parent_of, stem_key, stem_of
 from data.records import Entry, Object, Source, box_around_rotated, object_names, read_entries
+from data.splits import folder_split
 from data.text import UserError, count_note, file_errors, is_set, read_head, read_lines, to_number
 
 CLASSES = (

@@ -2,9 +2,9 @@
 
 from functools import partial
 
-from data.folder import file_split
 from data.images import EXTENSIONS
 from data.records import Entry, Object, Source, with_images
+from data.splits import file_split
 from data.text import first_lines, read_text, to_number
 
 FILES = r"(.*/)?wider_face_(train|val)_bbx_gt\.txt"

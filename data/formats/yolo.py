@@ -7,7 +7,7 @@ import re
 from collections import Counter, defaultdict
 from itertools import chain
 
-from data.folder import folder_split, grouped, in_photo_folder, stem_key, stem_of
+from data.folder import grouped, in_photo_folder, stem_key, stem_of
 from data.formats.data_yaml import (
     NAME_LISTS,
     choose_settings,
@@ -17,6 +17,7 @@ from data.formats.data_yaml import (
 )
 from data.images import image_size
 from data.records import Entry, Object, Source, box_around, object_names, read_entries
+from data.splits import folder_split
 from data.text import UserError, count_note, first_lines, read_lines, to_number
 
 MAX_UNNAMED = 1000  # classes, where nothing gives them names
