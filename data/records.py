@@ -193,20 +193,20 @@ def pack(entries, classes, category_ids=None, notes=()):
     entries, unreadable = with_sizes(of_classes(entries, classes))
     distinct = [list(dict.fromkeys(entry.objects)) for entry in entries]
     num_equal = [len(entry.objects) - len(part) for entry, part in zip(entries, distinct)]
-    entries = [entry._replace(objects=part) for entry, part in zip(entries, distinct)]
+    paths = np.array([str(entry.path) for entry in entries], object)
     sizes = np.array([entry.size for entry in entries], np.int32).reshape(-1, 2)
-    corners, labels, ignore, areas, image = object_arrays(entries, classes)
-    paths = [str(entry.path) for entry in entries]
-    refuse_impossible(corners, sizes[image], [paths[i] for i in image])
+    corners, labels, ignore, areas, image = object_arrays(distinct, classes)
+    refuse_impossible(corners, sizes[image], paths[image])
     boxes, kept, clipped = clip_boxes(corners, sizes[image])
-    what = "boxes that are listed twice and count once"
-    notes = (*notes, *count_note(what, np.repeat(paths, num_equal).tolist()))
-    what = "dropped boxes of no area or outside their image"
-    notes = (*notes, *count_note(what, [paths[i] for i in image[~kept]]))
+    notes = list(notes)
+    repeated = np.repeat(paths, num_equal).tolist()
+    notes += count_note("boxes that are listed twice and count once", repeated)
+    dropped = paths[image[~kept]].tolist()
+    notes += count_note("dropped boxes of no area or outside their image", dropped)
     # A few boxes reach beyond the border in every dataset, by a pixel or so.
     if clipped.sum() > len(boxes) / 20:
         what = "clipped boxes beyond the border of their image (rotated photos?)"
-        notes = (*notes, *count_note(what, [paths[i] for i in image[clipped]]))
+        notes += count_note(what, paths[image[clipped]].tolist())
 
     width, height = (boxes[:, 2:] - boxes[:, :2]).T
     areas = np.where(np.isnan(areas), width * height, areas)
@@ -245,24 +245,17 @@ def of_classes(entries, classes):
     return selected
 
 
-def object_arrays(entries, classes):
-    """The objects of the entries: corners [K, 4], labels [K], ignore [K], areas [K], NaN where the
-    dataset has none, and images [K], the numbers of their entries."""
+def object_arrays(parts, classes):
+    """The objects of images, a list for each: corners [K, 4], labels [K], ignore [K], areas [K],
+    NaN where the dataset has none, and images [K], the numbers of their images."""
+    objects = list(itertools.chain.from_iterable(parts))
     label_of = {name: label for label, name in enumerate(classes)} | {None: ANY_CLASS}
-    corners, labels, ignore, areas, images = [], [], [], [], []
-    for image, entry in enumerate(entries):
-        for item in entry.objects:
-            corners.append(item[:4])
-            labels.append(label_of[item.name])
-            ignore.append(item.ignore)
-            areas.append(np.nan if item.area is None else item.area)
-            images.append(image)
     return (
-        np.array(corners, np.float32).reshape(-1, 4),
-        np.array(labels, np.int64),
-        np.array(ignore, bool),
-        np.array(areas, np.float64),
-        np.array(images, np.int64),
+        np.array([item[:4] for item in objects], np.float32).reshape(-1, 4),
+        np.array([label_of[item.name] for item in objects], np.int64),
+        np.array([item.ignore for item in objects], bool),
+        np.array([item.area for item in objects], np.float64),  # None becomes NaN
+        np.repeat(np.arange(len(parts)), [len(part) for part in parts]),
     )
 
 
@@ -284,9 +277,7 @@ def with_sizes(entries):
     problems = []
     for entry in entries:
         try:
-            size = entry.size or image_size(entry.path)
+            known.append(entry._replace(size=entry.size or image_size(entry.path)))
         except UserError as problem:
             problems.append(str(problem))
-            continue
-        known.append(entry._replace(size=size) if entry.size is None else entry)
     return known, problems
