@@ -66,7 +66,7 @@ def choose_splits(splits, val_share=VAL_SHARE):
         notes.append(f"no val of its own; held out for validation: {len(val)} of {where}")
     used = {source, "val"}
     for name in sorted(set(splits) - used):
-        extra, _ = without(splits[name], train + val)
+        extra = without(splits[name], train + val)
         if extra:
             notes.append(f"not used: {counted(len(extra), 'image')} of {name}")
     if test and val is not test:
@@ -77,15 +77,14 @@ def choose_splits(splits, val_share=VAL_SHARE):
 def keep_apart(train, others, split):
     """The images of train that the others, those of a split, do not have, under any name or link or
     as a copy, and notes."""
-    notes = []
-    train, num_shared = without(train, others)
-    if num_shared:
-        notes.append(f"left out of train, images that are also in {split}: {num_shared}")
-    train, copies = without_copies(train, others)
-    notes += count_note(
-        f"left out of train, copies of images in {split}", [entry.path for entry in copies]
-    )
-    return train, notes
+    apart = without(train, others)
+    num_shared = len(train) - len(apart)
+    what = f"left out of train, images that are also in {split}"
+    notes = [f"{what}: {num_shared}"] if num_shared else []
+    apart, copies = without_copies(apart, others)
+    what = f"left out of train, copies of images in {split}"
+    notes += count_note(what, [entry.path for entry in copies])
+    return apart, notes
 
 
 def apart_from_test(train, test):
@@ -144,8 +143,7 @@ def disjoint(splits):
     kept = {}
     for name in ("test", "val", "train", *last):
         taken = [entry for entries in kept.values() for entry in entries]
-        entries, _ = without(splits.get(name, []), taken)
-        kept[name] = entries
+        kept[name] = without(splits.get(name, []), taken)
     return {name: kept[name] for name in splits if kept[name]}
 
 
@@ -171,10 +169,9 @@ def unique(entries):
 
 
 def without(entries, others):
-    """The entries whose files none of the others has, and how many entries that leaves out."""
+    """The entries whose files none of the others has."""
     taken = set(map(identity, others))
-    kept = [entry for entry in entries if identity(entry) not in taken]
-    return kept, len(entries) - len(kept)
+    return [entry for entry in entries if identity(entry) not in taken]
 
 
 def folder_split(file):
