@@ -58,10 +58,10 @@ class Resize:
             bilinear = Image.Resampling.BILINEAR
             image = np.asarray(Image.fromarray(image).resize((new_width, new_height), bilinear))
         else:
-            pixels = image.astype(np.float32) if self.method == "float" else image
-            if self.method == "bytes":
-                pixels = shrink(image, self.needed_size(height, width))
-            image = cv2.resize(pixels, (new_width, new_height))
+            image = shrink(image, self.needed_size(height, width))
+            if self.method == "float":
+                image = image.astype(np.float32)
+            image = cv2.resize(image, (new_width, new_height))
         scale = np.array([new_width / width, new_height / height] * 2, np.float32)
         return image, target | dict(boxes=target["boxes"] * scale)
 
