@@ -46,7 +46,7 @@ def choose_splits(splits, val_share=VAL_SHARE):
     source = next((name for name in ("train", "trainval", "all", "val") if name in splits), None)
     train = splits.get(source, [])
     val = splits.get("val", []) if source != "val" else []
-    if source is not None and not val and test:
+    if train and test and not val:
         val = test
         notes += ["there is no val: the images of test are validated on"]
     apart, shared_notes = keep_apart(train, val, "val")
@@ -60,7 +60,7 @@ def choose_splits(splits, val_share=VAL_SHARE):
     if val is not test:
         train, test_notes = apart_from_test(train, test)
         notes += test_notes
-    if source is not None and not val:
+    if train and not val:
         train, val = train_val_split(train, val_share)
         where = "the images" if source == "all" else f"the images of {source}"
         notes.append(f"no val of its own; held out for validation: {len(val)} of {where}")
