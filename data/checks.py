@@ -66,7 +66,7 @@ def may_be_cut_short(path):
     return any(head.startswith(start) and end not in tail for start, end in END_MARKS.items())
 
 
-def examine(records, pictures=None):
+def examine(records, pictures):
     """Decode every image -> problems by image number, and notes on duplicates and rotated photos.
 
     pictures (path -> hash of the pixels, fingerprint) collects the images. With those of another
@@ -74,7 +74,6 @@ def examine(records, pictures=None):
     """
     problems = {}
     num_rotated = 0
-    pictures = {} if pictures is None else pictures
     others = dict(pictures)
     for index in with_progress(range(len(records)), "every image"):
         path = records.path(index)

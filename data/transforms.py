@@ -223,7 +223,7 @@ def overlaps(part, boxes):
     return shared / (part_area + areas - shared)
 
 
-def crop_and_resize(window, image, target, size, colour, mirrored=False):
+def crop_and_resize(window, image, target, size, colour, mirrored):
     """The pixels in a window at this size (height, width), and the objects, clipped to it.
 
     Beyond the image the pixels have one colour. Objects under a pixel wide or high are left out.
