@@ -100,16 +100,8 @@ def draw_split(folder, count, part):
         images.append(dict(id=number, file_name=name, height=height, width=width))
         for (left, top, right, bottom), label in objects:
             box = [left, top, right - left, bottom - top]
-            annotations.append(
-                dict(
-                    id=len(annotations) + 1,
-                    image_id=number,
-                    category_id=label + 1,
-                    bbox=box,
-                    area=box[2] * box[3],
-                    iscrowd=0,
-                )
-            )
+            ids = dict(id=len(annotations) + 1, image_id=number, category_id=label + 1)
+            annotations.append(ids | dict(bbox=box, area=box[2] * box[3], iscrowd=0))
     categories = [dict(id=i, name=name) for i, name in enumerate(CLASSES, start=1)]
     return dict(images=images, annotations=annotations, categories=categories)
 
