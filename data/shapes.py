@@ -119,12 +119,8 @@ def draw_image(rng, sizes=IMAGE_SIZES, max_objects=MAX_OBJECTS):
         left = int(rng.integers(0, width - box_width + 1))
         top = int(rng.integers(0, height - box_height + 1))
         box = (left, top, left + box_width, top + box_height)
-        others = [other for other, _ in objects]
         # A place that is taken is not replaced by another: there may be fewer objects than drawn.
-        if all(
-            max(covered_share(other, box), covered_share(box, other)) < MAX_COVERED
-            for other in others
-        ):
+        if all(covered_share(box, other) < MAX_COVERED for other, _ in objects):
             label = int(rng.integers(len(CLASSES)))
             draw_shape(image, box, label, rng)
             objects.append((box, label))
@@ -172,8 +168,8 @@ def draw_shape(image, box, label, rng):
 
 
 def covered_share(box, other):
-    """The share of a box that the other covers, from 0 to 1."""
+    """The share of the smaller of two boxes that the other covers, from 0 to 1."""
     width = min(box[2], other[2]) - max(box[0], other[0])
     height = min(box[3], other[3]) - max(box[1], other[1])
-    area = (box[2] - box[0]) * (box[3] - box[1])
-    return max(width, 0) * max(height, 0) / area
+    areas = [(right - left) * (bottom - top) for left, top, right, bottom in (box, other)]
+    return max(width, 0) * max(height, 0) / min(areas)
