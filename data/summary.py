@@ -58,26 +58,24 @@ def reach_lines(boxes, levels, resizable=True):
 
     resizable: whether the user can have the images made larger, unlike those of SSD.
     """
-    best = best_overlap(boxes, levels)
+    reached = best_overlap(boxes, levels) >= REACHED
     sides = box_sides(boxes)
     low, middle, high = np.percentile(sides, (5, 50, 95))
     parts = []
     for smallest, largest in SIDE_RANGES:
         chosen = (sides >= smallest) & (sides < largest)
         if chosen.any():
-            share = (best[chosen] >= REACHED).mean()
             size = f"{smallest} to {largest} px" if largest < np.inf else f"over {smallest} px"
-            parts.append(f"{size}: {share:.0%} of {chosen.sum()}")
+            parts.append(f"{size}: {reached[chosen].mean():.0%} of {chosen.sum()}")
     yield (
         f"objects are {low:.0f} to {high:.0f} px large as the network sees them, "
         f"half of them over {middle:.0f}"
     )
     yield (
-        f"priors reach {(best >= REACHED).mean():.1%} of them (best IoU >= {REACHED}): "
-        + ", ".join(parts)
+        f"priors reach {reached.mean():.1%} of them (best IoU >= {REACHED}): " + ", ".join(parts)
     )
-    if (best >= REACHED).mean() < 0.85:
-        missed = boxes[best < REACHED]
+    if reached.mean() < 0.85:
+        missed = boxes[~reached]
         width, height = np.median(missed[:, 2:] - missed[:, :2], axis=0)
         larger = "a larger --resize, or " if resizable else ""
         smallest_area = area(torch.tensor(levels[0].base_priors)).min()
