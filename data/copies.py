@@ -48,7 +48,7 @@ def runs_of_frames(entries):
     """
     sequences = defaultdict(list)
     for entry in entries:
-        folder, name = os.path.split(str(entry.path))
+        folder, name = os.path.split(entry.path)
         number = re.search(r"\d+(?=\D*$)", Path(entry.path).stem)
         if number:
             place = (folder, name[: number.start()], name[number.end() :])

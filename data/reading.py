@@ -114,7 +114,7 @@ def usable_source(recipe):
     """
     source = read_source(recipe)
     entries = source.entries()
-    sizes = {str(entry.path): entry.size for entry in entries}
+    sizes = {entry.path: entry.size for entry in entries}
     unreadable = unreadable_images(sizes, decode=recipe.skip_bad)
     source.problems += unreadable.values()
     if recipe.skip_bad:
@@ -122,7 +122,7 @@ def usable_source(recipe):
         left_out = {
             identity(entry)
             for entry in entries
-            if str(entry.path) in unreadable or not entry.is_complete
+            if entry.path in unreadable or not entry.is_complete
         }
         for split, part in source.splits.items():
             source.splits[split] = [entry for entry in part if identity(entry) not in left_out]

@@ -193,7 +193,7 @@ def pack(entries, classes, category_ids=None, notes=()):
     entries, unreadable = with_sizes(of_classes(entries, classes))
     distinct = [list(dict.fromkeys(entry.objects)) for entry in entries]
     num_equal = [len(entry.objects) - len(part) for entry, part in zip(entries, distinct)]
-    paths = np.array([str(entry.path) for entry in entries], object)
+    paths = np.array([entry.path for entry in entries], object)
     sizes = np.array([entry.size for entry in entries], np.int32).reshape(-1, 2)
     corners, labels, ignore, areas, image = object_arrays(distinct, classes)
     refuse_impossible(corners, sizes[image], paths[image])
