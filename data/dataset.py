@@ -38,7 +38,7 @@ class Dataset(torch.utils.data.Dataset):
         return len(self.records)
 
     def __getitem__(self, key):
-        """The image [H, W, 3] uint8 of a key (epoch, index, pad_to), and its target.
+        """The image [H, W, 3] of a key (epoch, index, pad_to), and its target.
 
         The target holds boxes [N, 4], labels [N], ignore [N], the index, and pad_to, the smallest
         size (height, width) that its batch may have.
@@ -65,7 +65,8 @@ class Dataset(torch.utils.data.Dataset):
         return image, self.target(index, image)
 
     def target(self, index, image):
-        """The objects of an image, their boxes in pixels of what was decoded of it."""
+        """The objects of an image, their boxes in pixels of this image, which may have been decoded
+        smaller than whole_size."""
         records = self.records
         rows = records.objects(index)
         boxes = records.boxes[rows]
@@ -74,7 +75,7 @@ class Dataset(torch.utils.data.Dataset):
             y_scale, x_scale = np.divide(image.shape[:2], size)
             boxes = (boxes * [x_scale, y_scale, x_scale, y_scale]).astype(np.float32)
         target = dict(boxes=boxes, labels=records.labels[rows], ignore=records.ignore[rows])
-        return target | dict(index=index)
+        return target | dict(index=index, whole_size=tuple(size.tolist()))
 
 
 class TrainBatches(torch.utils.data.Sampler):
@@ -91,8 +92,8 @@ class TrainBatches(torch.utils.data.Sampler):
     def __init__(self, dataset, batch, accumulate=1, seed=0, rank=0, world_size=1):
         if batch % (world_size * accumulate):
             raise UserError(
-                f"--batch {batch} cannot be shared by {world_size} processes "
-                f"and --accumulate {accumulate}"
+                f"--batch {batch}: must be a multiple of {world_size} processes "
+                f"x --accumulate {accumulate}"
             )
         height, width = dataset.records.sizes.T
         self.dataset = dataset
@@ -106,7 +107,7 @@ class TrainBatches(torch.utils.data.Sampler):
     def __iter__(self):
         epoch, first = divmod(self.done, self.per_epoch)
         while True:
-            for indices in self.epoch(epoch)[first:]:
+            for indices in self.batches_of(epoch)[first:]:
                 sizes = [self.dataset.output_size(epoch, index) for index in indices.tolist()]
                 # The largest height and the largest width.
                 pad_to = tuple(np.max(sizes, axis=0).tolist())
@@ -116,15 +117,15 @@ class TrainBatches(torch.utils.data.Sampler):
             epoch += 1
             first = 0
 
-    def epoch(self, epoch):
+    def batches_of(self, epoch):
         """The batches of one epoch, [per_epoch, batch] image numbers."""
         rng = np.random.default_rng((self.seed, epoch))
-        # resize cuts off what does not fill a batch; as the permutation changes, every image has
+        # np.resize cuts off what does not fill a batch; as the permutation changes, every image has
         # its turn. If there are fewer images than in a batch, it repeats them.
         order = np.resize(rng.permutation(len(self.is_tall)), self.per_epoch * self.batch)
         wide = order[~self.is_tall[order]]
         tall = order[self.is_tall[order]]
-        # Full batches of wide and of tall images come first, then one or two with the rest of both.
+        # Full batches of wide and of tall images come first, then at most one of the rest of both.
         wide, wide_rest = np.split(wide, [len(wide) - len(wide) % self.batch])
         tall, tall_rest = np.split(tall, [len(tall) - len(tall) % self.batch])
         order = np.concatenate([wide, tall, wide_rest, tall_rest])

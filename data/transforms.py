@@ -5,8 +5,8 @@ arrays) and a random generator, and returns an image and a target. It changes ne
 
 Pixels are interpolated by one of four methods:
 
-    bytes   the fastest: a large image is first halved, or decoded smaller
-    whole   from all pixels of the image, as published detectors need
+    bytes   the fastest: a large image is first decoded smaller, or averaged to a half and so on
+    whole   bilinear, from the image in full size, as published detectors expect it
     float   as whole, but the result is not rounded
     pil     by Pillow, which averages pixels where it makes an image smaller
 """
@@ -27,9 +27,9 @@ MIN_CROP = 0.3
 # The smallest IoU that a crop may have with the object it overlaps most, drawn anew for each image;
 # None stands for no crop. Sec. 2.2
 MIN_IOUS = (None, 0.0, 0.1, 0.3, 0.5, 0.7, 0.9)
-# Passes over the images from which on they are augmented in full, about as many as SSD's release
-# makes over COCO; with fewer passes, in proportion. On BCCD, 39 passes bring AP 0.29 with all of it
-# and 0.55 with none; 31 passes bring 0.57 with a quarter, and 0.55 with half of it.
+# With this many passes over the images or more, about as many as SSD's release makes over COCO, all
+# of them are augmented; with fewer, a share in proportion. On BCCD, 39 passes reach AP 0.29 if all
+# are and 0.55 if none is; 31 passes reach 0.57 with a quarter, and 0.55 with half of them.
 FULL_STRENGTH_PASSES = 100
 # Crops that are tried for one IoU before another one is drawn, as in SSD's release.
 NUM_TRIALS = 50
@@ -39,8 +39,9 @@ class Resize:
     """Resizes images as RetinaNet does, keeping their aspect ratio.
 
     The short side gets short_side pixels, or fewer if the long side would get more than max_size.
-    A (smallest, largest) pair as short_side draws it anew for each image. Sides are rounded to
-    whole pixels, down if floor_sizes is set, and boxes are scaled by what the sides really became.
+    If short_side is a pair (smallest, largest), it is drawn anew for each image. Sides are rounded
+    to whole pixels, down if floor_sizes is set, and boxes are scaled by what the sides really
+    became.
     """
 
     def __init__(self, short_side, max_size, method="bytes", floor_sizes=False):
@@ -51,7 +52,10 @@ class Resize:
 
     def __call__(self, image, target, rng):
         height, width = image.shape[:2]
-        new_height, new_width = self.output_size(height, width, rng)
+        # That of the whole image: decoded smaller, its sides were rounded, and so would the result
+        # be.
+        whole_size = target.get("whole_size", (height, width))
+        new_height, new_width = self.output_size(*whole_size, rng)
         if (new_height, new_width) == (height, width):
             return image, target
         if self.method == "pil":
@@ -126,7 +130,8 @@ class SSDAugmentation(Stretch):
     its colour; here the border is distorted, too.
 
     passes: how often the run sees every image. The more passes, the larger is strength, the
-    probability with which an image is expanded, and cropped, and distorted.
+    probability with which each of expanding, cropping and distorting is tried at all; then chance
+    decides as in the paper.
     """
 
     def __init__(self, size, colour, passes=math.inf):
@@ -175,7 +180,8 @@ def expand(image_size, rng):
 
 
 def crop(window, boxes, ignore, rng):
-    """A part of the window whose IoU with an object is at least a random minimum (SSD, Sec. 2.2).
+    """A part of the window whose IoU with an object is at least a random minimum, and which holds
+    the centre of an object (SSD, Sec. 2.2).
 
     Returns the part as xyxy, the mask [N] of what is kept, and the minimum that was drawn. Objects
     are kept if their centres are in the part; areas to ignore always, as any of their pixels may
@@ -191,10 +197,10 @@ def crop(window, boxes, ignore, rng):
             return window, np.ones(len(boxes), bool), min_iou
         for _ in range(NUM_TRIALS):
             part = random_part(window, rng)
-            if len(real) and overlaps(part, real).max() < min_iou:
-                continue
             inside = ((centres > part[:2]) & (centres < part[2:])).all(axis=1)
-            if not len(real) or inside[~ignore].any():
+            if len(real) == 0:
+                return part, inside | ignore, min_iou
+            if overlaps(part, real).max() >= min_iou and inside[~ignore].any():
                 return part, inside | ignore, min_iou
 
 

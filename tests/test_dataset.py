@@ -66,6 +66,15 @@ def test_boxes_follow_an_image_that_is_decoded_smaller(tmp_path, transform):
     assert image.shape[0] <= 48 and (target["boxes"][:, 2] <= image.shape[1]).all()
 
 
+def test_an_image_that_is_decoded_smaller_gets_the_size_that_was_announced(tmp_path):
+    # Decoded at a half, it has 95 x 106 pixels, and a long side of 106 x 48 / 95 would be 54.
+    write_coco(tmp_path, [[]], height=190, width=211)
+    large = Dataset(*read_split("coco", tmp_path), Resize(48, 64))
+    image, _ = large[0, 0, (0, 0)]
+    assert large.decode(0).shape[:2] == (95, 106)
+    assert image.shape[:2] == large.output_size(0, 0) == (48, 53)
+
+
 @pytest.mark.parametrize("transform", (Resize(64, 100), Resize(25, 99), Stretch((64, 64))))
 def test_a_whole_image_is_resized_to_what_one_decoded_smaller_becomes(tmp_path, transform):
     noise = np.random.default_rng(0).normal(128, 40, (520, 640, 3)).clip(0, 255).astype(np.uint8)
@@ -188,7 +197,7 @@ def test_a_batch_is_cut_into_equal_micro_batches():
 
 
 def test_a_batch_that_cannot_be_shared_is_the_user_s_mistake():
-    with pytest.raises(UserError, match="--batch 6 cannot be shared by 4 processes"):
+    with pytest.raises(UserError, match="--batch 6: must be a multiple of 4 processes"):
         take(1, 16, 6, seed=0, world_size=4)
 
 
