@@ -7,8 +7,8 @@ on easy priors.
 Both take   box_deltas [B, A, 4], class_logits [B, A, ...], priors [A, 4], targets (B dicts)
 and return  box_loss, class_loss, each a sum over priors, divided by the number of positive ones.
 
-That number is of the whole batch. If the images are only a part of it, the caller passes it as
-num_positives; see count_batch_positives.
+That number is of the whole batch, which several processes may share. If a process cuts its share
+into micro-batches, the caller passes the number as num_positives; see count_batch_positives.
 """
 
 import torch
@@ -97,11 +97,11 @@ class MultiBoxLoss(DetectionLoss):
 
 
 class FocalLoss(DetectionLoss):
-    """RetinaNet, Sec. 3.2, Eq. 5: all priors count, the easy ones for almost nothing.
+    """RetinaNet, Sec. 3.2, Eq. 5: all background counts, what is easy for almost nothing.
 
     class_logits [B, A, C]. box_loss is "smooth_l1", with beta 1/9 and the mean of four values,
-    much as in maskrcnn-benchmark (the paper, Sec. 4.1, only names Fast R-CNN's, which is the sum,
-    with beta 1); or "giou", one minus the generalized IoU.
+    as in maskrcnn-benchmark, whose beta is 0.11 (the paper, Sec. 4.1, only names Fast R-CNN's,
+    which is the sum, with beta 1); or "giou", one minus the generalized IoU.
     """
 
     def __init__(
@@ -130,8 +130,9 @@ class FocalLoss(DetectionLoss):
             box_loss = F.smooth_l1_loss(box_deltas, deltas, beta=1 / 9, reduction="none").mean(-1)
         box_loss = (box_loss * positive).sum()
 
-        # Both give the same loss. For focal_loss, autograd keeps several tensors as large as the
-        # logits until the backward pass. torch.compile avoids that, and is as fast as the other.
+        # Both compute the same. Run plainly, focal_loss makes autograd keep several tensors as
+        # large as the logits until the backward pass, and fast_focal_loss one. Compiled, focal_loss
+        # is as frugal and as fast.
         loss = focal_loss if torch.compiler.is_compiling() else fast_focal_loss
         class_loss = loss(class_logits, labels, self.alpha, self.gamma)
 
@@ -160,7 +161,8 @@ def mine_hard_negatives(class_loss, labels, negatives_per_positive):
     """The background priors with the largest loss (SSD, Sec. 2.2): [B, A], [B, A] -> mask [B, A].
 
     Each image keeps negatives_per_positive of them for each positive prior. An image without
-    objects keeps as many as if it had one positive prior, as its background teaches too.
+    objects keeps as many as if it had one positive prior, as its background teaches too (in the
+    paper, the loss is then 0).
     """
     negative = labels == BACKGROUND
     hardness = class_loss.masked_fill(~negative, -1)
@@ -171,10 +173,11 @@ def mine_hard_negatives(class_loss, labels, negatives_per_positive):
 
 
 def count_positives(*labels):
-    """How many priors in a whole batch have an object, from labels [B, A] of its parts, at least 1.
+    """What the losses are divided by: how many priors of a whole batch have an object, at least 1,
+    from labels [B, A] of its parts.
 
-    If several processes share the batch, it is divided by their number, because
-    DistributedDataParallel averages their gradients.
+    If several processes share the batch, this count is divided by their number, which makes up for
+    the average that DistributedDataParallel takes of their gradients.
     """
     count = sum((part >= 0).sum() for part in labels).float()
     num_processes = 1

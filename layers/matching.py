@@ -20,9 +20,9 @@ def match(boxes, ignore, priors, positive_iou, negative_iou, force_match=True):
     not learned, such as crowds drawn as one box: no prior is matched to them, and background with
     more than half of its area in one becomes IGNORED.
 
-    With force_match, every other object gets a prior of its own, however small their IoU. SSD does
-    so; RetinaNet's paper refers to the rule of Faster R-CNN's RPN, which does, as the authors'
-    program does.
+    With force_match, each object that is not to be ignored also gets a prior of its own, however
+    small their IoU. SSD does this, and so does RetinaNet: its paper refers to the rule of Faster
+    R-CNN's RPN, and its authors' program follows it.
     """
     num_objects = boxes.shape[1]
     images_at_once = max(MAX_PAIRS // (len(priors) * num_objects), 1)
@@ -90,9 +90,8 @@ def assign(targets, priors, positive_iou, negative_iou, force_match=True):
     [B, A], each a class, BACKGROUND or IGNORED; and boxes [B, A, 4], the matched object's or,
     without one, the prior itself, so that encode() stays finite.
     """
-    # A GPU is fastest with few, large operations; a CPU one image at a time, whose IoUs then fit
-    # in its cache.
-    # Nothing here needs a value from the GPU, so the program never waits for it.
+    # A GPU is fastest with few, large operations; a CPU is faster image by image, as the IoUs of
+    # one fit into its cache.
     parts = [[target] for target in targets] if priors.device.type == "cpu" else [targets]
     all_labels, all_boxes = [], []
     for part in parts:

@@ -95,13 +95,13 @@ def pyramid_priors(image_size, levels, device=None):
     return torch.cat([grid_priors(image_size, level, device) for level in levels])
 
 
-def per_prior(prediction, numbers):
-    """One row for each prior, ordered by row, column, shape, with as many values as numbers says:
-    [B, S * numbers, H, W] -> [B, H * W * S, numbers]."""
-    return prediction.permute(0, 2, 3, 1).reshape(prediction.shape[0], -1, numbers)
+def per_prior(prediction, num_values):
+    """The values that are predicted for each prior, in the order row, column, shape:
+    [B, S * num_values, H, W] -> [B, H * W * S, num_values]."""
+    return prediction.permute(0, 2, 3, 1).reshape(prediction.shape[0], -1, num_values)
 
 
-def apply_heads(heads, feature_maps, numbers):
-    """What each head predicts from its feature map, finest level first -> [B, A, numbers]."""
-    rows = [per_prior(head(x), numbers) for head, x in zip(heads, feature_maps)]
-    return torch.cat(rows, dim=1)
+def apply_heads(heads, feature_maps, num_values):
+    """What each head predicts from its feature map, finest level first -> [B, A, num_values]."""
+    values = [per_prior(head(x), num_values) for head, x in zip(heads, feature_maps)]
+    return torch.cat(values, dim=1)

@@ -4,12 +4,12 @@ python -m lesson exercises heads
 """
 
 
-def per_prior(prediction, numbers):
+def per_prior(prediction, num_values):
     """What a head predicts from one map, a row for each prior.
 
-    [B, S * numbers, H, W] -> [B, H * W * S, numbers]. The channels hold the numbers of the first
-    shape, then those of the second, and so on. The order of the rows is that of the priors: row by
-    row, in a row column by column, in a cell shape by shape.
+    [B, S * num_values, H, W] -> [B, H * W * S, num_values]. The channels hold the numbers of the
+    first shape, then those of the second, and so on. The order of the rows is that of the priors:
+    row by row, in a row column by column, in a cell shape by shape.
 
     Hint: permute, then reshape.
     """

@@ -34,7 +34,7 @@ PROBES = (
     Probe("a hundredth", "initial_bias", (0.01,)),
 )
 
-ROWS = "prediction.permute(0, 2, 3, 1).reshape(len(prediction), -1, numbers)"
+ROWS = "prediction.permute(0, 2, 3, 1).reshape(len(prediction), -1, num_values)"
 
 MISTAKES = (
     Mistake(
@@ -49,16 +49,16 @@ MISTAKES = (
     Mistake(
         "All cells of one shape come first; in the order of the priors, all shapes of a cell are "
         "neighbours.",
-        ((ROWS, "prediction.unflatten(1, (-1, numbers)).permute(0, 1, 3, 4, 2).flatten(1, 3)"),),
+        ((ROWS, "prediction.unflatten(1, (-1, num_values)).permute(0, 1, 3, 4, 2).flatten(1, 3)"),),
     ),
     Mistake(
         "The channels are the numbers of the first shape, then those of the second; they were read "
         "as the first number of all shapes, then the second.",
-        ((ROWS, "prediction.unflatten(1, (numbers, -1)).permute(0, 3, 4, 2, 1).flatten(1, 3)"),),
+        ((ROWS, "prediction.unflatten(1, (num_values, -1)).permute(0, 3, 4, 2, 1).flatten(1, 3)"),),
     ),
     Mistake(
         "The images of a batch are mixed: the first dimension must remain B.",
-        ((ROWS, "prediction.permute(2, 3, 0, 1).reshape(len(prediction), -1, numbers)"),),
+        ((ROWS, "prediction.permute(2, 3, 0, 1).reshape(len(prediction), -1, num_values)"),),
     ),
     Mistake(
         "The coarsest level comes first; it must be the finest.",

@@ -13,8 +13,8 @@ import math
 import torch
 
 
-def per_prior(prediction, numbers):
-    return prediction.permute(0, 2, 3, 1).reshape(len(prediction), -1, numbers)
+def per_prior(prediction, num_values):
+    return prediction.permute(0, 2, 3, 1).reshape(len(prediction), -1, num_values)
 
 
 def predict(feature_maps, box_head, class_head, num_classes):

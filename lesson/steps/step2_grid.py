@@ -92,9 +92,9 @@ class Detector(nn.Module):
         return per_prior(self.box_head(x), 4), per_prior(self.class_head(x), 1 + len(CLASSES))
 
 
-def per_prior(prediction, numbers):
-    """[B, numbers, H, W] -> [B, H * W, numbers], ordered by row, column."""
-    return prediction.permute(0, 2, 3, 1).reshape(len(prediction), -1, numbers)
+def per_prior(prediction, num_values):
+    """[B, num_values, H, W] -> [B, H * W, num_values], ordered by row, column."""
+    return prediction.permute(0, 2, 3, 1).reshape(len(prediction), -1, num_values)
 
 
 def compute_loss(box_deltas, class_logits, centres, targets):

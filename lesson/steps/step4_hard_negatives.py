@@ -111,9 +111,9 @@ class Detector(nn.Module):
         return per_prior(self.box_head(x), 4), per_prior(self.class_head(x), 1 + len(CLASSES))
 
 
-def per_prior(prediction, numbers):
-    """[B, S * numbers, H, W] -> [B, H * W * S, numbers], ordered by row, column, shape."""
-    return prediction.permute(0, 2, 3, 1).reshape(len(prediction), -1, numbers)
+def per_prior(prediction, num_values):
+    """[B, S * num_values, H, W] -> [B, H * W * S, num_values], ordered by row, column, shape."""
+    return prediction.permute(0, 2, 3, 1).reshape(len(prediction), -1, num_values)
 
 
 def mine_hard_negatives(class_loss, labels, negatives_per_positive):

@@ -125,9 +125,9 @@ class RetinaNet(nn.Module):
         return torch.cat(box_deltas, dim=1), torch.cat(class_logits, dim=1)
 
 
-def per_prior(prediction, numbers):
-    """[B, S * numbers, H, W] -> [B, H * W * S, numbers], ordered by row, column, shape."""
-    return prediction.permute(0, 2, 3, 1).reshape(len(prediction), -1, numbers)
+def per_prior(prediction, num_values):
+    """[B, S * num_values, H, W] -> [B, H * W * S, num_values], ordered by row, column, shape."""
+    return prediction.permute(0, 2, 3, 1).reshape(len(prediction), -1, num_values)
 
 
 def focal_loss(logits, labels, alpha, gamma):
