@@ -27,8 +27,22 @@ MIN_PUBLISHED_IMAGES = 1000
 
 
 def asked_recipe(flags):
-    """The recipe that the flags ask for; what the data and the weights hold may change it."""
-    return with_flags(base_recipe(flags), flags)
+    """The recipe that the flags name, or else that of the model and of the data's format, with the
+    flags applied. What the data and the weights hold may change it."""
+    if flags.recipe in RECIPES:
+        recipe = RECIPES[flags.recipe]
+    elif flags.recipe and Path(flags.recipe).suffix == ".py":
+        recipe = recipe_file(flags.recipe)
+    elif flags.recipe:
+        raise UserError(
+            f"no recipe {flags.recipe!r}: use a Python file of yours, *.py, or {', '.join(RECIPES)}"
+        )
+    else:
+        model = flags.model or ("ssd300" if flags.basenet else "retinanet")
+        dataset = dataset_of(flags) or "shapes"
+        recipe = RECIPES.get(recipe_name(model, dataset), RECIPES[f"{model}_custom"])
+        recipe |= dict(dataset=dataset)
+    return with_flags(recipe, flags)
 
 
 def resolve_recipe(flags, asked, classes, num_images, device, weights):
@@ -47,18 +61,18 @@ def resolve_recipe(flags, asked, classes, num_images, device, weights):
     model = learned.get("model", asked.model)
     if flags.recipe and model != asked.model:
         raise UserError(f"--recipe {flags.recipe}: {asked.weights} is of another model, {model}")
-    recipe, reason = asked, f"recipe {flags.recipe}, as asked for"
-    if flags.recipe and (decided := differences(asked | learned, asked)):
-        reason += f", but {asked.weights} decides {', '.join(decided)}"
-    if not flags.recipe:
+    if flags.recipe:
+        recipe, reason = asked, f"recipe {flags.recipe}, as asked for"
+        if decided := differences(asked | learned, asked):
+            reason += f", but {asked.weights} decides {', '.join(decided)}"
+    else:
+        recipe, reason = recipe_by_data(asked | learned, classes, num_images, device)
         # The weights have been loaded already, so they replace those of the data's recipe.
-        base = base_recipe(flags, learned.get("model")) | dict(weights=asked.weights)
-        base, reason = recipe_by_data(base, classes, num_images, device)
-        recipe = with_flags(base, flags)
-    if weights.classes and flags.fit_priors is None and not flags.recipe:
-        # For classes and sizes that it has learned, a detector needs no other priors.
-        is_same_size = weights.resize in (None, recipe.resize)
-        recipe |= dict(fit_priors=not (is_same_size and set(classes) <= set(weights.classes)))
+        recipe = with_flags(recipe | dict(weights=asked.weights), flags)
+        if weights.classes and flags.fit_priors is None:
+            # For classes and sizes that it has learned, a detector needs no other priors.
+            is_same_size = weights.resize in (None, recipe.resize)
+            recipe |= dict(fit_priors=not (is_same_size and set(classes) <= set(weights.classes)))
     recipe = in_iterations(recipe | learned, num_images, flags.warmup)
     if recipe.iterations < 1:
         factor = flags.schedule_factor
@@ -111,29 +125,15 @@ def with_whole_paths(recipe):
     return recipe | {name: str(Path(path).absolute()) for name, path in paths.items() if path}
 
 
-def base_recipe(flags, model=None):
-    """The recipe that the flags name, or else that of the model and of the data's format."""
-    if flags.recipe and Path(flags.recipe).suffix == ".py":
-        return recipe_file(flags.recipe)
-    if flags.recipe and flags.recipe not in RECIPES:
-        names = ", ".join(RECIPES)
-        raise UserError(f"no recipe {flags.recipe!r}: use a Python file of yours, *.py, or {names}")
-    if flags.recipe:
-        return RECIPES[flags.recipe]
-    model = model or flags.model or ("ssd300" if flags.basenet else "retinanet")
-    dataset = dataset_of(flags) or "shapes"
-    base = RECIPES.get(recipe_name(model, dataset), RECIPES[f"{model}_custom"])
-    return base | dict(dataset=dataset)
-
-
 def recipe_name(model, dataset):
     """The name that a model's recipe for a dataset has, if there is one."""
     return "shapes" if (model, dataset) == ("retinanet", "shapes") else f"{model}_{dataset}"
 
 
-def recipe_by_data(recipe, classes, num_images, device):
-    """The recipe, if it is made for these data, else one for any data; and a line that says why."""
-    model, dataset = recipe.model, recipe.dataset
+def recipe_by_data(asked, classes, num_images, device):
+    """The recipe of ours for a model, if it is made for these data, else one for any data; and a
+    line that says why. asked: names the model, the weights and the format of the data."""
+    model, dataset = asked.model, asked.dataset
     name = recipe_name(model, dataset)
     is_published = name in RECIPES and num_images >= MIN_PUBLISHED_IMAGES
     if dataset == "coco":
@@ -141,9 +141,9 @@ def recipe_by_data(recipe, classes, num_images, device):
     if dataset == "voc":
         is_published = is_published and set(classes) == set(voc.CLASSES)
     if dataset == "shapes" or is_published:
-        return recipe, f"recipe {name}, made for {dataset}"
-    name = f"{model}_scratch" if recipe.weights == "none" else f"{model}_custom"
-    custom = RECIPES[name] | dict(dataset=dataset, weights=recipe.weights)
+        return RECIPES[name], f"recipe {name}, made for {dataset}"
+    name = f"{model}_scratch" if asked.weights == "none" else f"{model}_custom"
+    custom = RECIPES[name] | dict(dataset=dataset)
     where = "own data"
     if device.type == "cpu":
         custom |= WITHOUT_GPU[model]
