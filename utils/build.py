@@ -83,23 +83,21 @@ def build_levels(recipe):
     return tuple(level._replace(**rules) for level in levels)
 
 
-def wrong_tuple(recipe):
-    """The name of a tuple in a recipe that does not fit its detector, and what the detector needs;
-    None if all fit."""
+def wrong_tuples(recipe):
+    """The tuples in a recipe that do not fit its detector: name -> what it needs."""
     side = SSD_SIDES.get(recipe.model)
     num_levels = len(ssd.STRIDES[side] if side else retinanet.STRIDES[recipe.finest_stride])
-    needed = "numbers"
-    if side:
-        needed = f"a tuple of ratios for each of {num_levels} levels"
+    needed = {}
     if any(isinstance(ratio, (tuple, list)) != bool(side) for ratio in recipe.prior_ratios):
-        return "prior_ratios", needed
-    lengths = dict(prior_sizes=num_levels + bool(side), base_priors=num_levels, pixel_mean=3)
+        nested = f"a tuple of ratios for each of {num_levels} levels"
+        needed["prior_ratios"] = nested if side else "numbers"
+    lengths = dict(prior_sizes=num_levels, base_priors=num_levels, pixel_mean=3)
     if side:
-        lengths["prior_ratios"] = num_levels
+        lengths |= dict(prior_sizes=num_levels + 1, prior_ratios=num_levels)
     for name, length in lengths.items():
         if len(getattr(recipe, name)) not in (0, length):
-            return name, f"{length} of them"
-    return None
+            needed.setdefault(name, f"{length} of them")
+    return {name: f"{recipe.model} needs {words}" for name, words in needed.items()}
 
 
 def with_sides(recipe, changes):

@@ -10,7 +10,7 @@ import retinanet
 from data.reading import DATASETS
 from data.text import UserError
 from layers.resnet import DEPTHS
-from utils.build import MODELS, OPTIMIZERS, wrong_tuple
+from utils.build import MODELS, OPTIMIZERS, wrong_tuples
 from utils.evaluation.metrics import METRICS
 from utils.parallel import PRECISIONS
 
@@ -235,24 +235,19 @@ def checked(recipe, origin=""):
     """The recipe, if its values make sense. origin: the file that they come from, if any."""
     for option in fields(Recipe):
         check_value(option, getattr(recipe, option.name), origin)
+    # An option that does not fit the others -> what is wrong with it.
+    problems = wrong_tuples(recipe)
     if recipe.negative_iou > recipe.positive_iou:
-        raise UserError(
-            f"{label(origin, 'negative_iou')} {recipe.negative_iou}: must be at most positive_iou, "
-            f"which is {recipe.positive_iou}"
-        )
+        problems["negative_iou"] = f"must be at most positive_iou, which is {recipe.positive_iou}"
     low, *high = recipe.jitter or (1, 1)
     if not (len(high) == 1 and 0 < low <= high[0] <= 1 << 14):
-        shown = f"{label(origin, 'jitter')} {str(recipe.jitter)[:60]}"
-        raise UserError(f"{shown}: must be two numbers over 0, the smaller one first")
-    problem = wrong_tuple(recipe)
-    if problem:
-        name, needed = problem
-        shown = f"{label(origin, name)} {str(getattr(recipe, name))[:60]}"
-        raise UserError(f"{shown}: {recipe.model} needs {needed}")
+        problems["jitter"] = "must be two numbers over 0, the smaller one first"
     if max(recipe.pixel_mean, default=0) > 255:
-        raise UserError(f"{label(origin, 'pixel_mean')} {recipe.pixel_mean}: must be at most 255")
+        problems["pixel_mean"] = "must be at most 255"
     if recipe.head_norm == "group" and recipe.channels % 32:
-        raise UserError(f"{label(origin, 'channels')} {recipe.channels}: must be 32, 64, 96, ...")
+        problems["channels"] = "must be 32, 64, 96, ..."
+    for name, problem in problems.items():
+        raise UserError(f"{label(origin, name)} {str(getattr(recipe, name))[:60]}: {problem}")
     if recipe.batch % recipe.accumulate:
         raise UserError(
             f"--batch {recipe.batch} is no multiple of --accumulate {recipe.accumulate}"
