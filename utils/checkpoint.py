@@ -25,14 +25,11 @@ def save(path, content):
     """
     try:
         replace_file(path, lambda file: torch.save(content, file))
-    except (OSError, RuntimeError) as error:
-        number = getattr(error, "errno", None)
-        reason = getattr(error, "strerror", None)
+    except RuntimeError as error:
         if "unexpected pos" in str(error):
             # These are torch's words for a disk that took only a part of what was written.
-            number = errno.ENOSPC
-            reason = os.strerror(errno.ENOSPC)
-        raise OSError(number, reason or str(error).splitlines()[0]) from None
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
+        raise OSError(None, str(error).splitlines()[0]) from None
 
 
 def detector_content(model, recipe, classes, iteration=0):
