@@ -13,89 +13,39 @@ retinanet_coco = Recipe(jitter=(640, 800), frozen_stages=2)
 # Schedule of pytorch-retinanet, which reports 33.5 AP, and 34.6 with NMS of every class. Here: the
 # losses are divided by the positives of the whole batch, not of each image. Not run here.
 retinanet_adam = Recipe(
-    resize=608,
-    max_size=1024,
-    batch=2,
-    iterations=0,
-    epochs=100,
-    optimizer="adam",
-    lr=1e-5,
-    weight_decay=0.0,
-    lr_schedule="plateau",
-    warmup=0,
-    max_grad_norm=0.1,
-    force_match=False,
-)
+    resize=608, max_size=1024, force_match=False,
+    batch=2, iterations=0, epochs=100, optimizer="adam", lr=1e-5, weight_decay=0.0,
+    lr_schedule="plateau", warmup=0, max_grad_norm=0.1,
+)  # fmt: skip
 # Schedule of torchvision's second RetinaNet, which reports 41.5 AP. As there: ImageNet weights V2,
 # three trainable stages, GroupNorm, GIoU. Here: no synchronised batch norm. Not run here.
 retinanet_strong = Recipe(
-    weights="imagenet_v2",
-    frozen_stages=2,
-    jitter=(480, 800),
-    head_norm="group",
-    box_loss="giou",
-    optimizer="adamw",
-    lr=1e-4,
-    weight_decay=0.05,
-    iterations=0,
-    epochs=26,
-    milestone_epochs=(16, 22),
-    frozen_norm=False,
-)
+    weights="imagenet_v2", frozen_norm=False, frozen_stages=2, jitter=(480, 800),
+    head_norm="group", box_loss="giou", optimizer="adamw", lr=1e-4, weight_decay=0.05,
+    iterations=0, epochs=26, milestone_epochs=(16, 22),
+)  # fmt: skip
 # No published schedule: 17 passes over VOC07+12's 16,551 images. Not run here.
 retinanet_voc = retinanet_coco | dict(
-    dataset="voc",
-    resize=600,
-    jitter=(480, 600),
-    max_size=1000,
-    iterations=18_000,
-    milestones=(12_000, 16_000),
-    eval_every=3000,
-    metric="voc07",
-)
+    dataset="voc", resize=600, jitter=(480, 600), max_size=1000, metric="voc07",
+    iterations=18_000, milestones=(12_000, 16_000), eval_every=3000,
+)  # fmt: skip
 # Schedule of MMDetection's Cityscapes configurations, from COCO's weights: 8 epochs of a dataset
 # that is repeated 8 times, so 64 passes, with a drop after the 56th. It has no RetinaNet to
 # compare with. Here: lr 0.01 for 8 images, as there. Not run here.
 retinanet_cityscapes = retinanet_coco | dict(
-    dataset="cityscapes",
-    weights="coco",
-    resize=1024,
-    jitter=(800, 1024),
-    max_size=2048,
-    batch=8,
-    warmup=500,
-    iterations=0,
-    epochs=64,
-    milestone_epochs=(56,),
-    eval_every=2976,
-)
+    dataset="cityscapes", weights="coco", resize=1024, jitter=(800, 1024), max_size=2048,
+    batch=8, iterations=0, epochs=64, milestone_epochs=(56,), warmup=500, eval_every=2976,
+)  # fmt: skip
 # No published schedules: KITTI's wide, low images and WIDER FACE's small faces. Not run here.
 retinanet_kitti = retinanet_coco | dict(
-    dataset="kitti",
-    resize=384,
-    jitter=(320, 448),
-    max_size=1280,
-    batch=8,
-    lr=0.005,
-    iterations=0,
-    epochs=24,
-    milestone_epochs=(16, 22),
-    eval_every=1000,
-)
+    dataset="kitti", resize=384, jitter=(320, 448), max_size=1280,
+    batch=8, iterations=0, epochs=24, lr=0.005, milestone_epochs=(16, 22), eval_every=1000,
+)  # fmt: skip
 retinanet_widerface = retinanet_coco | dict(
-    dataset="widerface",
-    resize=800,
-    jitter=(640, 1024),
-    max_size=1333,
-    prior_sizes=(8, 24, 64, 160, 400),
-    prior_ratios=(1.0, 1 / 1.3),
-    batch=8,
-    lr=0.005,
-    iterations=0,
-    epochs=24,
-    milestone_epochs=(16, 22),
-    eval_every=2000,
-)
+    dataset="widerface", resize=800, jitter=(640, 1024), max_size=1333,
+    prior_sizes=(8, 24, 64, 160, 400), prior_ratios=(1.0, 1 / 1.3),
+    batch=8, iterations=0, epochs=24, lr=0.005, milestone_epochs=(16, 22), eval_every=2000,
+)  # fmt: skip
 # Your own images: 80 passes over 300 of them. With more or fewer images, utils/resolve.py changes
 # the length. What differs from COCO's recipe was measured by fine-tuning RetinaNet-18, trained on
 # 2,800 other photos, on BCCD in 160 iterations (docs/trials.md): the recipe for COCO reaches
@@ -118,32 +68,18 @@ retinanet_scratch = retinanet_custom | dict(weights="none")
 # of the sides, biases with the lr of weights instead of twice as much, a warm-up; torchvision's VGG
 # where vgg16_reducedfc.pth is not at hand. Not run here.
 ssd300_voc = Recipe(
-    model="ssd300",
-    dataset="voc",
-    metric="voc07",
-    batch=32,
-    iterations=120_000,
-    lr=1e-3,
-    weight_decay=5e-4,
-    milestones=(80_000, 100_000),
-    warmup=500,
-    negative_iou=0.5,
-    score_threshold=0.01,
-    nms_iou=0.45,
-    pre_nms_topk=400,
-    topk_per="class",
-    max_detections=200,
-)
+    model="ssd300", dataset="voc", metric="voc07", negative_iou=0.5,
+    batch=32, iterations=120_000, lr=1e-3, weight_decay=5e-4,
+    milestones=(80_000, 100_000), warmup=500,
+    score_threshold=0.01, nms_iou=0.45, pre_nms_topk=400, topk_per="class", max_detections=200,
+)  # fmt: skip
 ssd512_voc = ssd300_voc | dict(model="ssd512")
 # COCO's objects are smaller, and so are the priors (Sec. 3.4). The paper's schedule, doubled for
 # the expansion as in Sec. 3.6, would be 480,000 iterations; this is the release's.
 ssd300_coco = ssd300_voc | dict(
-    dataset="coco",
-    iterations=400_000,
-    milestones=(280_000, 360_000),
-    metric="coco",
-    prior_sizes=(21, 45, 99, 153, 207, 261, 315),
-)
+    dataset="coco", metric="coco", prior_sizes=(21, 45, 99, 153, 207, 261, 315),
+    iterations=400_000, milestones=(280_000, 360_000),
+)  # fmt: skip
 ssd512_coco = ssd300_coco | dict(
     model="ssd512", prior_sizes=(20.48, 51.2, 133.12, 215.04, 296.96, 378.88, 460.8, 542.72)
 )
@@ -175,23 +111,11 @@ shapes = Recipe(
 # The same for SSD: AP 0.83, AP50 0.99 in a quarter of an hour of one CPU core. Without batch norm,
 # a random VGG hardly learns.
 ssd300_shapes = shapes | dict(
-    model="ssd300",
-    base_width=16,
-    vgg_norm="batch",
-    box_loss="smooth_l1",
-    box_weight=1.0,
-    prior_sizes=(),
-    prior_ratios=(),
-    batch=4,
-    iterations=1000,
-    lr=1e-3,
-    eval_every=500,
-    negative_iou=0.5,
-    score_threshold=0.01,
-    nms_iou=0.45,
-    pre_nms_topk=400,
-    topk_per="class",
-)
+    model="ssd300", base_width=16, vgg_norm="batch", prior_sizes=(), prior_ratios=(),
+    box_loss="smooth_l1", box_weight=1.0, negative_iou=0.5,
+    batch=4, iterations=1000, lr=1e-3, eval_every=500,
+    score_threshold=0.01, nms_iou=0.45, pre_nms_topk=400, topk_per="class",
+)  # fmt: skip
 ssd512_shapes = ssd300_shapes | dict(model="ssd512")
 
 # What differs for your own images where there is no GPU. The base has half of the channels, or a
