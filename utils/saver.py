@@ -4,7 +4,6 @@ import copy
 import errno
 import json
 import os
-import re
 import shlex
 from contextlib import suppress
 from dataclasses import asdict
@@ -115,7 +114,7 @@ class Saver:
             self.lock = claim(folder)
             write(folder / OWN_MARK, "", replace=True)
             # Of a run that was killed while it wrote.
-            for unfinished in own_files(folder, "(best|last|iteration_[0-9]+)[.]pth[.]unfinished"):
+            for unfinished in folder.glob("*.pth.unfinished"):
                 with suppress(OSError):
                     unfinished.unlink()
             content = asdict(recipe) | dict(classes=classes)
@@ -139,7 +138,9 @@ class Saver:
         if keep and iteration % self.recipe.save_every == 0:
             # Before last.pth, so that a run which is killed between the two writes it again.
             self.write(f"iteration_{iteration:07d}.pth", content)
-            for old in own_files(self.folder, "iteration_[0-9]{7,}[.]pth")[:-keep]:
+            # What has another name behind the number is a copy of the user's.
+            periodic = self.folder.glob("iteration_" + 7 * "[0-9]" + ".pth")
+            for old in sorted(periodic)[:-keep]:
                 with suppress(OSError):
                     old.unlink()
         self.failure = self.failure or self.write("last.pth", content)
@@ -187,11 +188,6 @@ class Saver:
                 f"{self.folder}: the last checkpoint could not be written ({self.failure}); "
                 f"what was trained after iteration {self.iteration} is lost"
             )
-
-
-def own_files(folder, pattern):
-    """The files of a folder whose whole names match a pattern, sorted."""
-    return sorted(path for path in folder.iterdir() if re.fullmatch(pattern, path.name))
 
 
 def claim(folder):
