@@ -140,54 +140,33 @@ def train_parser(description):
     """The parser of train.py and tools.check: the options of a recipe, and where a run is kept."""
     parser = Parser(description)
     parser.epilog = "Defaults that are not shown are those of the recipe, which every run prints."
-    detector = add_flags(parser, "the detector")
-    detector.add_argument(
-        "--recipe",
-        metavar="NAME",
+    add = add_flags(parser, "the detector").add_argument
+    add("--recipe", metavar="NAME",
         help=f"recipe to start from: a Python file of your own, or {', '.join(RECIPES)} "
-        "(default: chosen by the data)",
-    )
-    detector.add_argument("--basenet", metavar="FILE", help="like --weights, for SSD's VGG")
+        "(default: chosen by the data)")  # fmt: skip
+    add("--basenet", metavar="FILE", help="like --weights, for SSD's VGG")
     add_flags(parser, "data")
-    learning = add_flags(parser, "training")
-    learning.add_argument(
-        "--schedule",
-        dest="schedule_factor",
-        type=float,
-        metavar="X",
-        help="stretch iterations and milestones by this factor",
-    )
+    add = add_flags(parser, "training").add_argument
+    add("--schedule", dest="schedule_factor", type=float, metavar="X",
+        help="stretch iterations and milestones by this factor")  # fmt: skip
     add_flags(parser, "matching and loss")
-    run = add_flags(parser, "logs and checkpoints")
-    run.add_argument("--name", help="folder of the run in --save-folder (default: a new one)")
-    run.add_argument(
-        "--save-folder",
-        type=Path,
-        default=SAVE_FOLDER,
-        help="folder of all runs (default: weights)",
-    )
-    run.add_argument(
-        "--resume",
-        nargs="?",
-        const="",
-        metavar="FILE",
-        help="go on from this checkpoint, else from the last of --name, else of the latest run",
-    )
+    add = add_flags(parser, "logs and checkpoints").add_argument
+    add("--name", help="folder of the run in --save-folder (default: a new one)")
+    add("--save-folder", type=Path, default=SAVE_FOLDER,
+        help="folder of all runs (default: weights)")  # fmt: skip
+    add("--resume", nargs="?", const="", metavar="FILE",
+        help="go on from this checkpoint, else from the last of --name, else of the latest "
+        "run")  # fmt: skip
     add_device_flags(parser)
     return parser
 
 
 def add_device_flags(parser):
     """Add the flags that say where a script runs."""
-    flags = add_flags(parser, "hardware")
-    flags.add_argument("--device", help="cpu, cuda, cuda:1 or 1 (default: a GPU if there is one)")
-    flags.add_argument(
-        "--full-precision",
-        dest="precision",
-        action="store_const",
-        const="float32",
-        help="the same as --precision float32",
-    )
+    add = add_flags(parser, "hardware").add_argument
+    add("--device", help="cpu, cuda, cuda:1 or 1 (default: a GPU if there is one)")
+    add("--full-precision", dest="precision", action="store_const", const="float32",
+        help="the same as --precision float32")  # fmt: skip
 
 
 def add_flags(parser, heading):
