@@ -126,7 +126,7 @@ def annotated_dataset(flags, detector, output):
     if dataset_of(flags) is None:
         for name in (*SOURCE, "val_share", "skip_bad", "split"):
             if getattr(flags, name) is not None:
-                raise UserError(f"{label('', name)}: name its dataset by --root or --annotations")
+                raise UserError(f"{label(name)}: name its dataset by --root or --annotations")
         return None
     recipe = with_flags(detector.recipe, flags)
     must_be_outside(output if flags.labels else None, recipe)

@@ -234,7 +234,7 @@ def without_effect(flags, recipe):
     """A line for each option that was typed, but does nothing with this recipe."""
     given = given_fields(flags)
     return [
-        f"{label('', option.name)} has no effect: it is for {option.metadata['only']} only"
+        f"{label(option.name)} has no effect: it is for {option.metadata['only']} only"
         for option in fields(Recipe)
         if option.name in given and not has_effect(option, recipe)
     ]

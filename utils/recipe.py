@@ -247,7 +247,7 @@ def checked(recipe, origin=""):
     if recipe.head_norm == "group" and recipe.channels % 32:
         problems["channels"] = "must be 32, 64, 96, ..."
     for name, problem in problems.items():
-        raise UserError(f"{label(origin, name)} {str(getattr(recipe, name))[:60]}: {problem}")
+        raise UserError(f"{label(name, origin)} {str(getattr(recipe, name))[:60]}: {problem}")
     if recipe.batch % recipe.accumulate:
         raise UserError(
             f"--batch {recipe.batch} is no multiple of --accumulate {recipe.accumulate}"
@@ -255,7 +255,7 @@ def checked(recipe, origin=""):
     return recipe
 
 
-def label(origin, name):
+def label(name, origin=""):
     """An option as the user wrote it: a flag, or a word in a recipe file."""
     return f"{origin}: {name}" if origin else "--" + name.replace("_", "-")
 
@@ -265,17 +265,17 @@ def check_value(option, value, origin):
     facts = option.metadata
     if not has_type(value, option.type):
         shown = str(value)[:60]
-        raise UserError(f"{label(origin, option.name)} {shown!r}: of the wrong type")
+        raise UserError(f"{label(option.name, origin)} {shown!r}: of the wrong type")
     if facts["choices"] and value not in facts["choices"]:
         choices = ", ".join(map(str, facts["choices"]))
-        raise UserError(f"{label(origin, option.name)} {repr(value)[:60]}: choose {choices}")
+        raise UserError(f"{label(option.name, origin)} {repr(value)[:60]}: choose {choices}")
     if option.type not in (int, float):
         return
     for limit, holds in LIMITS.items():
         # Nothing holds of NaN, so it is refused.
         if facts[limit] is not None and not holds(value, facts[limit]):
             rule = f"{limit.replace('_', ' ')} {facts[limit]}"
-            raise UserError(f"{label(origin, option.name)} {value}: must be {rule}")
+            raise UserError(f"{label(option.name, origin)} {value}: must be {rule}")
 
 
 def has_type(value, kind):

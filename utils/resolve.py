@@ -56,7 +56,7 @@ def resolve_recipe(flags, asked, classes, num_images, device, weights):
     for name, value in learned.items():
         typed = getattr(flags, name, None)
         if typed is not None and typed != value:
-            flag = label("", name)
+            flag = label(name)
             raise UserError(f"{flag} {typed}: {asked.weights} was made with {flag} {value}")
     model = learned.get("model", asked.model)
     if flags.recipe and model != asked.model:
@@ -97,7 +97,7 @@ def resumed_recipe(flags, stored):
     another = "to start another run from it, use --weights"
     for name in ("recipe", "fit_priors", "basenet", "schedule_factor"):
         if getattr(flags, name):
-            flag = label("", name).removesuffix("-factor")
+            flag = label(name).removesuffix("-factor")
             raise UserError(f"--resume with {flag}: the checkpoint has its own; {another}")
     if flags.ema and not stored.ema:
         raise UserError(f"--resume with --ema {flags.ema}: the checkpoint has no averaged weights")
@@ -106,7 +106,7 @@ def resumed_recipe(flags, stored):
     for name in (*network, "optimizer", "frozen_stages", "weights", "only_base", "classes"):
         if name in given and given[name] != getattr(stored, name):
             raise UserError(
-                f"--resume with {label('', name)} {given[name]}: the checkpoint has "
+                f"--resume with {label(name)} {given[name]}: the checkpoint has "
                 f"{getattr(stored, name)}; {another}"
             )
     # Only what was typed decides where anything is written or sent.
@@ -217,14 +217,14 @@ def source_changes(flags, given):
     dataset = dataset_of(flags)
     for name in ("images", "val_images", "val_annotations", "class_list"):
         if name in typed and "annotations" not in typed:
-            raise UserError(f"{label('', name)} {typed[name]}: name --annotations as well")
+            raise UserError(f"{label(name)} {typed[name]}: name --annotations as well")
     if "root" in typed and "annotations" in typed:
         raise UserError(f"--root {typed['root']}: with --annotations, the folder is --images")
     if "class_list" in typed and dataset != "csv":
         raise UserError(f"--class-list {typed['class_list']}: only for csv files of annotations")
     if dataset is None:
         empty = next(name for name, value in typed.items() if not value)
-        raise UserError(f"{label('', empty)} '': must not be empty")
+        raise UserError(f"{label(empty)} '': must not be empty")
     return {name: getattr(Recipe(), name) for name in SOURCE} | typed | dict(dataset=dataset)
 
 
@@ -235,7 +235,7 @@ def schedule_changes(given, recipe, factor):
         raise UserError("--iters and --epochs both say how long to train: use only one of them")
     for name in ("iterations", "epochs"):
         if given.get(name) == 0:
-            raise UserError(f"{label('', name)} 0: must be at least 1")
+            raise UserError(f"{label(name)} 0: must be at least 1")
     if not 0 < factor < MAX_NUMBER:
         raise UserError(f"--schedule {factor:g}: must be over 0 and below {MAX_NUMBER:g}")
     if factor == 1 and not {"iterations", "epochs"} & set(given):
