@@ -260,20 +260,17 @@ def schedule_changes(given, recipe, factor):
 def in_iterations(recipe, num_images, warmup=None):
     """The recipe with its epochs counted in iterations, of which each takes one batch of images.
 
-    A warm-up that was not typed takes at most a tenth of them.
+    warmup: the flag, which is kept as it was typed.
     """
     if not recipe.epochs:
         return recipe
-    per_epoch = max(num_images // recipe.batch, 1)
-    iterations = recipe.epochs * per_epoch
-    milestones = tuple(epoch * per_epoch for epoch in recipe.milestone_epochs)
-    return recipe | dict(
-        iterations=iterations,
-        warmup=min(recipe.warmup, iterations // 10) if warmup is None else warmup,
-        epochs=0,
-        milestone_epochs=(),
-        milestones=milestones or recipe.milestones,
-    )
+    given = dict(iterations=recipe.epochs * max(num_images // recipe.batch, 1))
+    if warmup is not None:
+        given["warmup"] = warmup
+    if not recipe.milestone_epochs:
+        # Those that were typed are in iterations already.
+        given["milestones"] = recipe.milestones
+    return recipe | schedule_changes(given, recipe, factor=1)
 
 
 def describe_recipe(recipe):
