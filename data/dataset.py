@@ -66,7 +66,7 @@ class Dataset(torch.utils.data.Dataset):
 
     def target(self, index, image):
         """The objects of an image, their boxes in pixels of this image, which may have been decoded
-        smaller than whole_size."""
+        smaller."""
         records = self.records
         rows = records.objects(index)
         boxes = records.boxes[rows]
@@ -75,7 +75,7 @@ class Dataset(torch.utils.data.Dataset):
             y_scale, x_scale = np.divide(image.shape[:2], size)
             boxes = (boxes * [x_scale, y_scale, x_scale, y_scale]).astype(np.float32)
         target = dict(boxes=boxes, labels=records.labels[rows], ignore=records.ignore[rows])
-        return target | dict(index=index, whole_size=tuple(size.tolist()))
+        return target | dict(index=index)
 
 
 class TrainBatches(torch.utils.data.Sampler):
@@ -133,11 +133,24 @@ class TrainBatches(torch.utils.data.Sampler):
 
 
 def eval_batches(sizes, batch, rank=0, world_size=1):
-    """Batches of every image once, with those of similar aspect ratio in one batch, shared among
-    the processes: lists of keys (epoch, index, pad_to) of a Dataset."""
-    order = np.lexsort((sizes[:, 1], sizes[:, 0] / sizes[:, 1]))[rank::world_size].tolist()
-    keys = [(0, index, (0, 0)) for index in order]
-    return [keys[start : start + batch] for start in range(0, len(keys), batch)]
+    """Batches of every image once, shared among the processes: lists of keys (epoch, index, pad_to)
+    of a Dataset.
+
+    sizes [M, 2]: those of the images as the network sees them. All images of a batch have the same:
+    padded to a larger one, an image would get other detections, which would depend on the batch.
+    """
+    batches = []
+    for size in np.unique(sizes, axis=0):
+        same_size = np.flatnonzero((sizes == size).all(axis=1))[rank::world_size].tolist()
+        keys = [(0, index, (0, 0)) for index in same_size]
+        batches += [keys[start : start + batch] for start in range(0, len(keys), batch)]
+    return batches
+
+
+def padded_size(size, size_divisor=1, min_padding=0):
+    """The size (height, width) to which an image is padded: at least min_padding more pixels, and
+    multiples of size_divisor. size may be an array [..., 2]."""
+    return -(-(np.asarray(size) + min_padding) // size_divisor) * size_divisor  # rounded up
 
 
 def collate(samples, colour, size_divisor=1, min_padding=0, exact_colour=False, allowed_sizes=()):
@@ -152,8 +165,7 @@ def collate(samples, colour, size_divisor=1, min_padding=0, exact_colour=False, 
     """
     needed = [image.shape[:2] for image, _ in samples]
     needed += [target.get("pad_to", (0, 0)) for _, target in samples]
-    sides = np.max(needed, axis=0) + min_padding
-    common_size = -(-sides // size_divisor) * size_divisor  # rounded up
+    common_size = padded_size(np.max(needed, axis=0), size_divisor, min_padding)
     large_enough = [size for size in allowed_sizes if np.all(size >= common_size)]
     height, width = large_enough[0] if large_enough else common_size
 

@@ -86,9 +86,14 @@ def size_and_orientation(path):
 
 
 def reduction(size, needed_size):
-    """8, 4, 2 or 1, by which an image's sides can be divided and are still as large as needed."""
+    """8, 4, 2 or 1, by which an image's sides can be divided and are still as large as needed.
+
+    Both are whole multiples of it: JPEG decoders round other sides up, and objects in the image
+    would no longer be where their boxes are.
+    """
     scale = min(size[0] / needed_size[0], size[1] / needed_size[1])
-    return next((factor for factor in (8, 4, 2) if factor <= scale), 1)
+    common = math.gcd(*map(int, size))
+    return next((factor for factor in (8, 4, 2) if factor <= scale and common % factor == 0), 1)
 
 
 def read_image(path, size=None, needed_size=None):
@@ -109,8 +114,7 @@ def read_image(path, size=None, needed_size=None):
         factor = reduction(size, needed_size)
     image = decode_image(data, REDUCED[factor], path)
     if size is not None:
-        # JPEG decoders round up.
-        reduced_size = (math.ceil(size[0] / factor), math.ceil(size[1] / factor))
+        reduced_size = (size[0] // factor, size[1] // factor)
         if image.shape[:2] != reduced_size:
             image = decode_image(data, REDUCED[factor] | cv2.IMREAD_IGNORE_ORIENTATION, path)
         if image.shape[:2] != reduced_size:

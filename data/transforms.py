@@ -17,8 +17,6 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from data.images import reduction
-
 # The largest factor on the sides of an expanded image. SSD, Sec. 3.6
 MAX_EXPANSION = 4
 # The smallest share of the image's sides in a crop, as in ssd.pytorch. The paper has 0.1 of the
@@ -52,10 +50,7 @@ class Resize:
 
     def __call__(self, image, target, rng):
         height, width = image.shape[:2]
-        # That of the whole image: decoded smaller, its sides were rounded, and so would the result
-        # be.
-        whole_size = target.get("whole_size", (height, width))
-        new_height, new_width = self.output_size(*whole_size, rng)
+        new_height, new_width = self.output_size(height, width, rng)
         if (new_height, new_width) == (height, width):
             return image, target
         if self.method == "pil":
@@ -86,12 +81,16 @@ class Resize:
 
 
 def shrink(image, needed_size):
-    """The image averaged to a half, a quarter and so on, as small as is still large enough: as a
+    """The image averaged to a half, a quarter and so on, as far as it stays large enough, like a
     JPEG that is decoded smaller."""
-    while (factor := reduction(image.shape, needed_size)) > 1:
-        part = 1 / factor
-        image = cv2.resize(image, None, fx=part, fy=part, interpolation=cv2.INTER_AREA)
-    return image
+    height, width = image.shape[:2]
+    scale = min(height / needed_size[0], width / needed_size[1])
+    if scale < 2:
+        return image
+    factor = 2 ** int(math.log2(scale))
+    # All pixels of a side are averaged, also where it is not a multiple of the factor.
+    size = (round(width / factor), round(height / factor))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
 class Stretch(Resize):

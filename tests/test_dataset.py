@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from data.dataset import Dataset, TrainBatches, collate, eval_batches
+from data.dataset import Dataset, TrainBatches, collate, eval_batches, padded_size
 from data.images import read_image
 from data.text import UserError
 from data.transforms import Resize, RetinaNetAugmentation, Stretch
@@ -53,26 +53,42 @@ def test_an_image_without_objects_has_empty_arrays(dataset):
 
 @pytest.mark.parametrize("transform", (Resize(48, 64), RetinaNetAugmentation((32, 48), 64)))
 def test_boxes_follow_an_image_that_is_decoded_smaller(tmp_path, transform):
-    write_coco(tmp_path, [[(100, 200, 300, 400, 1)]], height=801, width=1199)
+    write_coco(tmp_path, [[(100, 200, 300, 400, 1)]], height=800, width=1200)
     large = Dataset(*read_split("coco", tmp_path), transform)
     image, target = large[0, 0, (0, 0)]
     small, whole = large.decode(0), large.read(0)
-    assert small.shape[:2] == (101, 150) and whole[0].shape[:2] == (801, 1199)
+    assert small.shape[:2] == (100, 150) and whole[0].shape[:2] == (800, 1200)
     np.testing.assert_allclose(
-        large.target(0, small)["boxes"] / (150, 101, 150, 101),
-        whole[1]["boxes"] / (1199, 801, 1199, 801),
+        large.target(0, small)["boxes"] / (150, 100, 150, 100),
+        whole[1]["boxes"] / (1200, 800, 1200, 800),
         rtol=1e-5,
     )
     assert image.shape[0] <= 48 and (target["boxes"][:, 2] <= image.shape[1]).all()
 
 
-def test_an_image_that_is_decoded_smaller_gets_the_size_that_was_announced(tmp_path):
-    # Decoded at a half, it has 95 x 106 pixels, and a long side of 106 x 48 / 95 would be 54.
-    write_coco(tmp_path, [[]], height=190, width=211)
-    large = Dataset(*read_split("coco", tmp_path), Resize(48, 64))
-    image, _ = large[0, 0, (0, 0)]
-    assert large.decode(0).shape[:2] == (95, 106)
-    assert image.shape[:2] == large.output_size(0, 0) == (48, 53)
+@pytest.mark.parametrize("height, width", ((400, 504), (401, 503), (402, 506), (201, 1001)))
+def test_objects_of_a_photo_of_any_size_are_where_their_boxes_are(tmp_path, height, width):
+    box = (300, 120, width - 20, height - 20)
+    write_coco(
+        tmp_path,
+        [[(*box[:2], box[2] - box[0], box[3] - box[1], 1)]],
+        "train",
+        height=height,
+        width=width,
+    )
+    image = np.zeros((height, width, 3), np.uint8)
+    cv2.rectangle(image, box[:2], (box[2] - 1, box[3] - 1), (255, 255, 255), -1)
+    cv2.imwrite(str(tmp_path / "train2017/0.jpg"), image)
+    large = Dataset(*read_split("coco", tmp_path), Resize(100, 130))
+    image, target = large[0, 0, (0, 0)]
+    assert image.shape[:2] == large.output_size(0, 0)
+    # The sum of a side's grey values says where the object ends, to a part of a pixel.
+    brightness = image[..., 0].astype(float) / 255
+    left, top, right, bottom = target["boxes"][0]
+    assert brightness.max(axis=0).sum() == pytest.approx(right - left, abs=0.35)
+    assert brightness.max(axis=1).sum() == pytest.approx(bottom - top, abs=0.35)
+    assert (brightness.max(axis=0) > 0.5).argmax() == pytest.approx(left, abs=1)
+    assert (brightness.max(axis=1) > 0.5).argmax() == pytest.approx(top, abs=1)
 
 
 @pytest.mark.parametrize("transform", (Resize(64, 100), Resize(25, 99), Stretch((64, 64))))
@@ -170,6 +186,12 @@ def test_evaluation_sees_every_image_once_in_all_processes_together():
         for _, index, _ in batch
     ]
     assert sorted(seen) == list(range(13))
+
+
+def test_evaluation_never_pads_an_image_to_the_size_of_another():
+    sizes = padded_size([[40, 64], [64, 33], [33, 64], [64, 64], [64, 60]], size_divisor=32)
+    for batch in eval_batches(sizes, 3):
+        assert len({tuple(sizes[index]) for _, index, _ in batch}) == 1
 
 
 def test_collate_pads_with_the_colour_to_a_multiple_of_32():

@@ -6,12 +6,15 @@ import pytest
 import torch
 from PIL import Image
 
+from data.dataset import Dataset
+from data.records import Entry, pack
 from data.text import UserError
 from detect import Detector
 from published.detector import as_array
 from tests.conftest import ROOT, write_image
 from utils import checkpoint
-from utils.build import build_detector
+from utils.build import build_detector, build_transform
+from utils.evaluation.evaluate import detect_all
 from utils.recipes import RECIPES
 
 RECIPE = RECIPES["shapes"] | dict(precision="float32", score_threshold=0.0, resize=64, max_size=96)
@@ -49,6 +52,24 @@ def test_a_path_an_array_a_tensor_and_a_picture_of_pillow_are_the_same_image(fol
     for other in others:
         np.testing.assert_array_equal(first["boxes"], other["boxes"])
         assert first["names"] == other["names"]
+
+
+def test_an_evaluation_in_batches_of_any_size_finds_what_a_detector_finds(tmp_path):
+    save_random_detector(tmp_path / "best.pth")
+    detector = Detector(tmp_path / "best.pth", "cpu", score_threshold=0.0)
+    sizes = [(64, 96), (96, 64), (64, 64), (80, 96), (64, 90)]
+    paths = [tmp_path / f"{i}.png" for i in range(len(sizes))]
+    for i, (path, size) in enumerate(zip(paths, sizes)):
+        write_image(path, *size, seed=i)
+    entries = [Entry(str(path), size, i, []) for i, (path, size) in enumerate(zip(paths, sizes))]
+    dataset = Dataset(["cat", "dog"], pack(entries, ["cat", "dog"]), build_transform(RECIPE))
+    for batch in (1, 4):
+        recipe = RECIPE | dict(batch=batch, workers=0)
+        detections = detect_all(detector.model, dataset, recipe, torch.device("cpu"))
+        for i, path in enumerate(paths):
+            expected = detector(path)
+            np.testing.assert_allclose(detections[i]["scores"], expected["scores"], rtol=1e-4)
+            np.testing.assert_allclose(detections[i]["boxes"], expected["boxes"], atol=0.01)
 
 
 def test_a_list_of_images_of_different_sizes_gives_a_list(folder, detector):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from data.dataset import eval_batches
+from data.dataset import eval_batches, padded_size
 from data.reading import place
 from data.text import some
 from utils import parallel
@@ -100,7 +100,9 @@ def collect_detections(predict_batch, dataset, recipe, device):
     """
     sizes = dataset.records.sizes
     ignored_labels = dataset.records.ignored_labels
-    batches = eval_batches(sizes, recipe.batch, parallel.rank(), parallel.world_size())
+    resized = [dataset.output_size(0, index) for index in range(len(dataset))]
+    padded = padded_size(resized, recipe.size_divisor, recipe.min_padding)
+    batches = eval_batches(padded, recipe.batch, parallel.rank(), parallel.world_size())
     loader = build_loader(dataset, batches, recipe, device)
     # With None, the first process shows the bar if a terminal is there.
     is_hidden = True if parallel.rank() else None
