@@ -48,7 +48,7 @@ def main(arguments=None):
         return stop.exit_code(iteration, folder / "last.pth")
     if iteration < recipe.iterations:
         reason = f"{recipe.patience} evaluations without a better result"
-        print(f"stopped after iteration {iteration}: {reason}; --resume with --patience 0 goes on")
+        print(f"stopped after iteration {iteration}: {reason}; --resume --patience 0 continues")
     report_training(recipe, folder, device, *datasets, evaluation)
     return 0
 
@@ -77,25 +77,26 @@ def new_run(flags, device):
 
 
 def resumed_run(flags, device):
-    """Prepare to resume a run. Returns what new_run does, but dict(resumed=...), a checkpoint."""
+    """Prepare to resume a run. Returns the same as new_run, but training starts from
+    dict(resumed=...), the content of a checkpoint."""
     path = checkpoint_to_resume(flags.save_folder, flags.name, flags.resume)
     content = checkpoint.load_training(path)
-    before = checkpoint.recipe_of(content, path)
-    stored = resolve.resumed_recipe(flags, before)
+    stored = checkpoint.recipe_of(content, path)
+    asked = resolve.resumed_recipe(flags, stored)
     print(f"{path} is of iteration {content['iteration']}")
     with parallel.rank0_first():
-        classes, train_records, val_records = read_records(stored, content["classes"])
-    recipe = resolve.in_iterations(stored, len(train_records), flags.warmup)
+        classes, train_records, val_records = read_records(asked, content["classes"])
+    recipe = resolve.in_iterations(asked, len(train_records), flags.warmup)
     print(*options.without_effect(flags, recipe), resolve.describe_recipe(recipe), sep="\n")
     if content["iteration"] >= recipe.iterations:
-        print(f"all {recipe.iterations} iterations are done; use a larger --iters to go on")
+        print(f"all {recipe.iterations} iterations are done; use a larger --iters to continue")
     datasets = make_datasets(recipe, classes, train_records, val_records)
     default = f"{recipe.model}_{recipe.dataset}"
     folder = parallel.broadcast_from_rank0(
         lambda: folder_to_resume(path, flags.save_folder, flags.name, default)
     )
     has_best = parallel.broadcast_from_rank0((folder / "best.pth").exists)
-    is_comparable = has_best and not resolve.changes_results(before, stored)
+    is_comparable = has_best and not resolve.changes_results(stored, asked)
     if content["best"] >= 0 and not is_comparable:
         if datasets[1] is not None and content["iteration"] < recipe.iterations:
             print("there is no comparable best.pth, so the next evaluation counts as the best")
@@ -104,10 +105,11 @@ def resumed_run(flags, device):
 
 
 class Autocast(nn.Module):
-    """A model that computes in a dtype, such as torch.bfloat16, and returns float32.
+    """A model that computes in a dtype, such as torch.bfloat16, and returns float32, in which the
+    losses are computed.
 
-    autocast is inside the module because nn.DataParallel calls replicas in threads, and a thread
-    takes over whether autocast is on, but not its dtype.
+    autocast is entered here, and not in the loop, because nn.DataParallel runs replicas in threads,
+    which inherit whether autocast is on, but not its dtype.
     """
 
     def __init__(self, model, dtype):
@@ -150,9 +152,12 @@ def build(recipe, train_dataset, device, weights=None):
     scaler = GradScaler(device.type, enabled=dtype == torch.float16)
     network = Autocast(model, dtype)
     if recipe.compile:
-        # Only what trains is compiled: the loss by build_detector, and the network here.
+        # build_detector has compiled the loss. Evaluation calls the plain model: its images have
+        # too many sizes to compile for each.
         network.compile(dynamic=False)
     if parallel.world_size() > 1:
+        # Every backward averages the gradients over the processes. Of a batch in several parts,
+        # only the last would have to; no_sync() would save the others.
         device_ids = [device] if device.type == "cuda" else None
         network = DistributedDataParallel(network, device_ids=device_ids)
     elif device.type == "cuda" and device.index is None and torch.cuda.device_count() > 1:
@@ -164,8 +169,12 @@ def build(recipe, train_dataset, device, weights=None):
 def state_to_resume(parts, best, stale, log):
     """Everything but the model that a run needs to resume, as tensors and plain values."""
     state = {name: part.state_dict() for name, part in parts.items()}
-    numbers = dict(best=best, stale=stale, largest_step=float(log.largest_step))
-    return state | dict(random=torch.get_rng_state()) | numbers
+    return state | dict(
+        random=torch.get_rng_state(),
+        best=best,
+        stale=stale,
+        largest_step=float(log.largest_step),
+    )
 
 
 def resume_from(content, model, parts):
@@ -188,7 +197,7 @@ def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resu
     """Train on train_dataset, validate on val_dataset, keep everything in folder.
 
     It starts from weights, or from resumed, the content of a checkpoint. Returns the iteration, a
-    Stop that is true if interrupted, and the evaluation of a new best.pth, or None without one.
+    Stop that is true if the run ended early, and the evaluation of a new best.pth or None.
     """
     model, network, criterion, optimizer, scaler = build(recipe, train_dataset, device, weights)
     sampler, loader = build_train_loader(train_dataset, recipe, device)
@@ -221,8 +230,8 @@ def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resu
             for group in optimizer.param_groups:
                 group["lr"] = lr * group["lr_factor"]
             optimizer.zero_grad()
-            # To save memory, a batch may go through the network in parts, whose gradients add up.
-            # Their losses are divided by the positive priors of the whole batch: count those first.
+            # A batch may go through the network in parts, to save memory; their gradients add up.
+            # Their losses are divided by the number of positive priors in the whole batch.
             num_positives = criterion.count_batch_positives(model, micro_batches)
             losses = torch.zeros(2, device=device)
             for images, targets in micro_batches:

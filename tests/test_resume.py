@@ -240,7 +240,10 @@ def test_nan_in_a_weight_stops_before_it_is_saved_and_names_the_files(finished):
     torch.save(content, finished / "last.pth")
     before = (finished / "last.pth").read_bytes()
     printed = run_script("train.py", "--resume", finished / "last.pth", code=2)
-    assert "the loss is not finite at iteration 3" in printed and "train2017/" in printed
+    assert (
+        "the loss or its gradient is not finite at iteration 3" in printed
+        and "train2017/" in printed
+    )
     assert (finished / "last.pth").read_bytes() == before
 
 
@@ -289,7 +292,7 @@ def test_nan_in_an_image_stops_before_it_is_saved_and_names_its_file(
     for one, handler in handlers.items():
         signal.signal(one, handler)
     told = re.search(
-        r"error: the loss is not finite at iteration (\d+): .* images .*train2017/3.jpg",
+        r"error: the loss or its gradient is not finite at iteration (\d+): .*train2017/3.jpg",
         capsys.readouterr().err,
     )
     assert stopped.value.code == 2 and told

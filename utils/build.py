@@ -37,20 +37,24 @@ def build_detector(recipe, num_classes):
     )
     if recipe.model in SSD_SIDES:
         model = ssd.SSD(
-            num_classes, SSD_SIDES[recipe.model], levels, recipe.vgg_norm, recipe.base_width
+            num_classes,
+            side=SSD_SIDES[recipe.model],
+            levels=levels,
+            norm=recipe.vgg_norm,
+            base_width=recipe.base_width,
         )
         criterion = MultiBoxLoss(**options, negatives_per_positive=recipe.negatives_per_positive)
     else:
         model = retinanet.RetinaNet(
             num_classes,
-            recipe.depth,
-            levels,
-            recipe.base_width,
-            recipe.channels,
-            recipe.head_convs,
-            recipe.head_norm,
-            recipe.p6_from,
-            recipe.p7_relu,
+            depth=recipe.depth,
+            levels=levels,
+            base_width=recipe.base_width,
+            channels=recipe.channels,
+            head_convs=recipe.head_convs,
+            norm=recipe.head_norm,
+            p6_from=recipe.p6_from,
+            p7_relu=recipe.p7_relu,
             prior_probability=recipe.prior_probability,
         )
         criterion = FocalLoss(
@@ -111,8 +115,8 @@ def with_sides(recipe, changes):
 
 
 def build_transform(recipe, augment=False, passes=math.inf):
-    """The transform of the detector's images. SSD's augmentation is the stronger, the more passes
-    over the images a run makes."""
+    """The transform of the detector's images. The more passes over the images a run makes, the
+    stronger is SSD's augmentation."""
     if recipe.model in SSD_SIDES:
         size = (SSD_SIDES[recipe.model],) * 2
         if augment:
@@ -161,11 +165,12 @@ def describe_datasets(recipe, train_dataset, val_dataset):
     strength = getattr(train_dataset.transform, "strength", 1.0)
     if strength < 1:
         yield (
-            f"images are expanded, cropped and distorted with a probability of {strength:.2f}; "
-            "the more passes, the larger it is"
+            "expanding, cropping and distorting are each tried with a probability of "
+            f"{strength:.2f}; the more passes, the larger it is"
         )
-    if passes > 200:
-        yield "advice: more than 200 passes are rarely worth their time; try a smaller --iters"
+    # SSD's authors make 232 over VOC.
+    if passes > 250:
+        yield "advice: more than 250 passes are rarely worth their time; try a smaller --iters"
 
 
 def build_collate(recipe):
@@ -183,8 +188,9 @@ def build_collate(recipe):
 
 
 def sizes_to_compile(recipe, lengths=3):
-    """The few (height, width) that compiled batches are padded to, smaller ones first, since each
-    is compiled for minutes: the largest short side, with some lengths of the long one."""
+    """The (height, width) that compiled batches are padded to, the smaller ones first: the largest
+    short side, with some lengths of the long one. They are few, as compiling for each takes
+    minutes."""
     short = math.ceil(max((recipe.resize, *recipe.jitter)) / 32)
     longest = math.ceil(recipe.max_size / 32)
     extra = [math.ceil((longest - short) * i / lengths) for i in range(lengths + 1)]
@@ -246,8 +252,8 @@ def has_shared_memory(recipe, workers, place="/dev/shm"):
 
 
 def build_optimizer(recipe, model):
-    """Weights decay; biases and normalisation, with a number for each channel, do not. lr_factor is
-    what train.py multiplies the learning rate of a group by."""
+    """The optimizer of a model's parameters. Weights decay; biases and norms, which have a single
+    dimension, do not. train.py multiplies the learning rate of a group by its lr_factor."""
     base_factor = 1.0 if recipe.weights == "none" else recipe.base_lr
     groups = []
     for is_base, factor in ((False, 1.0), (True, base_factor)):
@@ -265,9 +271,11 @@ def build_optimizer(recipe, model):
     momentum = dict(momentum=recipe.momentum) if recipe.optimizer == "sgd" else {}
     optimizer = OPTIMIZERS[recipe.optimizer](groups, recipe.lr, fused=True, **momentum)
     if momentum.get("momentum"):
-        # torch makes them in the first step, and leaves them uninitialised if GradScaler skips it.
-        for parameter in (parameter for group in groups for parameter in group["params"]):
-            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        # torch makes these buffers in the first step, and leaves them uninitialised if GradScaler
+        # skips it.
+        for group in groups:
+            for parameter in group["params"]:
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return optimizer
 
 

@@ -184,7 +184,9 @@ def add_flag(group, option):
     """Add the flag of a field of Recipe; its type and metadata say all that argparse needs."""
     facts = option.metadata
     names = ["--" + option.name.replace("_", "-"), *facts["aliases"]]
-    notes = [f"{facts['only']} only"] if facts["only"] else []
+    # A schedule's option is no less for all recipes: typed milestones replace another schedule.
+    is_of_some = facts["only"] and not facts["only"].endswith("schedule")
+    notes = [f"{facts['only']} only"] if is_of_some else []
     values = {str(getattr(recipe, option.name)) for recipe in RECIPES.values()}
     if option.type in (int, float) and len(values) == 1:
         # All recipes share it.

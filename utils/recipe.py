@@ -146,12 +146,12 @@ class Recipe:
     # How many steps, and how large they are.
     iterations: int = option(90_000, "steps of the optimizer", aliases=["--iters"])
     epochs: int = option(0, "passes over the images, in place of iterations")
-    optimizer: str = option("sgd", "how gradients change the weights", choices=OPTIMIZERS)
+    optimizer: str = option("sgd", "sgd, adam or adamw", choices=OPTIMIZERS)
     lr: float = option(
         0.01, "learning rate (default: in proportion to the batch)", aliases=["--learning-rate"]
     )
     base_lr: float = option(1.0, "factor on lr in the base", only="loaded weights")
-    momentum: float = option(0.9, "momentum", below=1, only="sgd")
+    momentum: float = option(0.9, "share of the last step that is repeated", below=1, only="sgd")
     weight_decay: float = option(1e-4, "decay of the weights; biases and norms have none")
     max_grad_norm: float = option(10.0, "clip gradients to this norm", over=0, at_most=None)
     ema: float = option(
@@ -166,7 +166,7 @@ class Recipe:
     )
     milestones: tuple[int, ...] = option(
         (60_000, 80_000),
-        "iterations after which lr is multiplied by gamma",
+        "iterations after which lr is multiplied by gamma, in place of the recipe's schedule",
         only="milestones schedule",
     )
     milestone_epochs: tuple[int, ...] = setting(
@@ -181,7 +181,7 @@ class Recipe:
     compile: bool = option(False, "compile network and loss, which takes minutes")
 
     # Which priors learn which objects, and how much their errors count.
-    positive_iou: float = option(0.5, "from this IoU on, a prior is matched", at_most=1)
+    positive_iou: float = option(0.5, "a prior is matched if its IoU is at least this", at_most=1)
     negative_iou: float = option(0.4, "below this IoU, a prior is background; in between, ignored")
     force_match: bool = setting(True, "every object keeps its best prior, however small their IoU")
     box_loss: str = option(
@@ -192,7 +192,7 @@ class Recipe:
         0.25, "weight of objects; background has 1 - alpha", at_most=1, only="RetinaNet"
     )
     focal_gamma: float = option(
-        2.0, "the larger, the less easy priors count; 0: cross entropy", only="RetinaNet"
+        2.0, "the larger, the less weight easy priors have; 0: cross entropy", only="RetinaNet"
     )
     negatives_per_positive: int = option(3, "hard negatives for each positive prior", only="SSD")
 
@@ -213,7 +213,7 @@ class Recipe:
     log_every: int = option(20, "iterations between lines of the log", at_least=1)
     keep_checkpoints: int = option(0, "keep N periodic checkpoints besides the last and the best")
     visdom: str = option(
-        "", "visdom server (default: localhost:8097)", const="localhost:8097", metavar="SERVER"
+        "", "visdom server, or else localhost:8097", const="localhost:8097", metavar="SERVER"
     )
     logdir: str = option("", "folder for TensorBoard's files")
 
@@ -246,7 +246,8 @@ def checked(recipe, origin=""):
         problems["pixel_mean"] = "must be at most 255"
     if recipe.head_norm == "group" and recipe.channels % 32:
         problems["channels"] = "must be 32, 64, 96, ..."
-    for name, problem in problems.items():
+    if problems:
+        name, problem = next(iter(problems.items()))
         raise UserError(f"{label(name, origin)} {str(getattr(recipe, name))[:60]}: {problem}")
     if recipe.batch % recipe.accumulate:
         raise UserError(

@@ -1,14 +1,16 @@
 """Recipes: the settings of whole runs, by name.
 
 A recipe of your own starts from one of these: recipe = shapes | dict(batch=4).
-What a comment says that somebody "reports" is the publisher's figure; "Here" begins what differs.
+In the comments, "reports" introduces figures that were published with a schedule, and "Here" lists
+how ours differs from it.
 """
 
 from utils.recipe import Recipe
 
 # Schedule of Detectron2's 1x, which reports 37.4 AP with the short side jittered (Detectron,
 # without: 35.7). Here: torchvision's ImageNet weights (V1) instead of Caffe's, smooth L1 with
-# beta 1/9 instead of L1. Not run here.
+# beta 1/9, the mean of four scaled deltas, instead of the sum of L1; divided by the positives of
+# the batch, not by their running mean. Not run here.
 retinanet_coco = Recipe(jitter=(640, 800), frozen_stages=2)
 # Schedule of pytorch-retinanet, which reports 33.5 AP, and 34.6 with NMS of every class. Here: the
 # losses are divided by the positives of the whole batch, not of each image. Not run here.

@@ -10,7 +10,10 @@ from data.text import UserError
 
 def learning_rate(iteration, recipe):
     """The learning rate of iteration 1, 2, ...: it climbs to the recipe's during the warm-up, and
-    drops at milestones or falls along half a cosine to almost zero."""
+    drops at milestones or falls along half a cosine to almost zero.
+
+    It depends on the iteration alone, so a resumed run has no state of it to restore.
+    """
     lr = recipe.lr * min(1, iteration / max(recipe.warmup, 1))
     if recipe.lr_schedule == "cosine":
         progress = (iteration - 1) / recipe.iterations
@@ -23,7 +26,10 @@ def learning_rate(iteration, recipe):
 
 class Plateau:
     """A factor on the learning rate that drops when the mean loss of an epoch no longer falls, by
-    the rule of torch's ReduceLROnPlateau."""
+    the rule of torch's ReduceLROnPlateau.
+
+    torch's own would set the learning rate itself, and that of the warm-up with it.
+    """
 
     state = ("factor", "best", "stale_epochs", "sum", "count")
 
@@ -92,8 +98,8 @@ class FiniteCheck:
         report = ", ".join(f"{name} {float(value):.3g}" for name, value in values.items())
         paths = ", ".join(self.path(index) for index in indices)
         raise UserError(
-            f"the loss is not finite at iteration {iteration}: {report}, images {paths}; "
-            "a lower --lr or a longer --warmup may help"
+            f"the loss or its gradient is not finite at iteration {iteration}: {report}, "
+            f"images {paths}; a lower --lr or a longer --warmup may help"
         )
 
 
@@ -117,7 +123,7 @@ def relative_step(optimizer):
 
 
 def last_step(parameter, state, group):
-    """The last change of a parameter without its sign, and for AdamW without weight decay."""
+    """The last change of a parameter, up to its sign, and for AdamW without weight decay."""
     if "exp_avg" in state:
         mean_decay, square_decay = group["betas"]
         mean = state["exp_avg"] / (1 - mean_decay ** state["step"])
