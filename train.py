@@ -29,7 +29,13 @@ from utils.build import (
 from utils.evaluation.evaluate import evaluate
 from utils.evaluation.results import report_training
 from utils.log import Log
-from utils.saver import Saver, checkpoint_to_resume, folder_to_resume, new_folder
+from utils.saver import (
+    Saver,
+    checkpoint_to_resume,
+    evaluated_data,
+    folder_to_resume,
+    new_folder,
+)
 from utils.steps import FiniteCheck, Plateau, learning_rate
 from utils.stop import Stop, read_batches, run_script
 
@@ -89,18 +95,21 @@ def resumed_run(flags, device):
     recipe = resolve.in_iterations(asked, len(train_records), flags.warmup)
     print(*options.without_effect(flags, recipe), resolve.describe_recipe(recipe), sep="\n")
     if content["iteration"] >= recipe.iterations:
-        print(f"all {recipe.iterations} iterations are done; use a larger --iters to continue")
+        done = f"{content['iteration']} of {recipe.iterations}"
+        print(f"iterations that are done: {done}; use a larger --iters to continue")
     datasets = make_datasets(recipe, classes, train_records, val_records)
     default = f"{recipe.model}_{recipe.dataset}"
     folder = parallel.broadcast_from_rank0(
         lambda: folder_to_resume(path, flags.save_folder, flags.name, default)
     )
-    has_best = parallel.broadcast_from_rank0((folder / "best.pth").exists)
-    is_comparable = has_best and not resolve.changes_results(stored, asked)
-    if content["best"] >= 0 and not is_comparable:
+    data = parallel.broadcast_from_rank0(lambda: evaluated_data(folder))
+    is_same_data = datasets[1] is not None and data == datasets[1].records.fingerprint()
+    if content["best"] >= 0 and (not is_same_data or resolve.changes_results(stored, asked)):
         if datasets[1] is not None and content["iteration"] < recipe.iterations:
             print("there is no comparable best.pth, so the next evaluation counts as the best")
         content |= dict(best=-1.0, stale=0)
+    if flags.patience is not None:
+        content["stale"] = 0
     return recipe, folder, datasets, dict(resumed=content)
 
 

@@ -15,11 +15,13 @@ import torch
 
 import train
 from data.dataset import Dataset
+from data.records import Records
 from tests.conftest import ROOT, wait_for_log, write_coco
 from tests.scripts import run_script
 from utils import checkpoint, stop
 from utils.log import read_log
 from utils.options import train_parser
+from utils.saver import folder_to_resume
 
 OBJECTS = [
     [(10, 20, 30, 40, 1)],
@@ -156,7 +158,7 @@ def test_a_finished_run_s_checkpoint_that_was_copied_ends_in_a_folder_of_its_own
     shutil.copy(finished / "last.pth", tmp_path / "copy")
     copied = ("--resume", tmp_path / "copy/last.pth", "--name", "again")
     printed = run_script("train.py", *copied, "--save-folder", tmp_path)
-    assert "all 4 iterations are done" in printed
+    assert "iterations that are done: 4 of 4" in printed
     contents = [checkpoint.load(folder / "last.pth") for folder in (finished, tmp_path / "again")]
     assert contents[0]["iteration"] == contents[1]["iteration"]
     assert [path.name for path in (tmp_path / "copy").iterdir()] == ["last.pth"]
@@ -193,7 +195,7 @@ def test_resuming_a_finished_run_changes_nothing(finished):
     before, log = (finished / "last.pth").read_bytes(), read_log(finished / "log.jsonl")
     printed = run_script("train.py", "--resume", finished / "last.pth")
     assert read_log(finished / "log.jsonl") == log
-    assert "all 4 iterations are done; use a larger --iters to go on" in printed
+    assert "iterations that are done: 4 of 4; use a larger --iters to continue" in printed
     assert (finished / "last.pth").read_bytes() == before
     run_script("train.py", "--resume", finished / "last.pth", "--iters", "6")
     assert checkpoint.load(finished / "last.pth")["iteration"] == 6
@@ -331,9 +333,39 @@ def test_a_moving_average_is_judged_and_saved_beside_the_weights(data, tmp_path)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("change, is_kept", (((), True), (("--metric", "voc12"), False)))
+@pytest.mark.parametrize(
+    "change, is_kept", (((), True), (("--val-share", "0.5"), True), (("--metric", "voc12"), False))
+)
 def test_the_best_result_of_another_metric_is_not_compared_with(finished, change, is_kept):
     last = finished / "last.pth"
-    flags = train_parser("").parse(["--resume", str(last), "--iters", "99", *change])
-    resumed = train.resumed_run(flags, torch.device("cpu"))[-1]["resumed"]
+    resumed = resume_in_process(last, "--iters", "99", *change)
     assert resumed["best"] == (checkpoint.load(last)["best"] if is_kept else -1)
+
+
+@pytest.mark.long
+def test_the_best_result_on_other_images_is_not_compared_with(finished, monkeypatch):
+    fingerprint = Records.fingerprint
+    monkeypatch.setattr(Records, "fingerprint", lambda records: fingerprint(records.subset([0])))
+    assert resume_in_process(finished / "last.pth", "--iters", "99")["best"] == -1
+
+
+@pytest.mark.long
+def test_patience_counts_anew_where_it_is_typed(finished):
+    last = finished / "last.pth"
+    torch.save(checkpoint.load(last) | dict(stale=3), last)
+    assert resume_in_process(last, "--iters", "99")["stale"] == 3
+    assert resume_in_process(last, "--iters", "99", "--patience", "2")["stale"] == 0
+
+
+@pytest.mark.long
+def test_an_earlier_checkpoint_goes_on_in_place_only_if_the_last_is_unreadable(finished, tmp_path):
+    previous = finished / "previous.pth"
+    assert folder_to_resume(previous, tmp_path, None, "another") == tmp_path / "another"
+    (finished / "last.pth").write_bytes(b"cut short")
+    assert folder_to_resume(previous, tmp_path, None, "third") == finished
+
+
+def resume_in_process(path, *arguments):
+    """The content of a checkpoint as a run begins with it that resumes it."""
+    flags = train_parser("").parse(["--resume", str(path), *arguments])
+    return train.resumed_run(flags, torch.device("cpu"))[-1]["resumed"]

@@ -20,8 +20,8 @@ from utils.recipes import RECIPES, WITHOUT_GPU
 
 # Where the data are: a flag that names one of these replaces them all.
 SOURCE = ("dataset", "root", "images", "annotations", "val_images", "val_annotations", "class_list")
-# What decides how a result is measured, and on which images.
-RESULT_FIELDS = {"metric", "resize", "max_size", "val_share", "skip_bad", *SOURCE}
+# What decides how a result is measured; the images are compared themselves.
+RESULT_FIELDS = {"metric", "resize", "max_size"}
 # With fewer images, even data of COCO's format and classes are somebody's own, not COCO.
 MIN_PUBLISHED_IMAGES = 1000
 

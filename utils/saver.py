@@ -80,17 +80,37 @@ def checkpoint_to_resume(parent, name, path):
 def folder_to_resume(path, parent, name, default):
     """The folder in which a run goes on: that of its last checkpoint. It is a new one if another
     was asked for, if the checkpoint was copied elsewhere, where the other files may be the user's,
-    or if it is an earlier one, beside which there are files of later iterations."""
+    or if it is an earlier one, beside which there are files of later iterations. previous.pth takes
+    the place of a last.pth that cannot be read."""
     before = path.parent.resolve()
     # --save-folder has a default, which says nothing about a checkpoint elsewhere.
     is_default = parent == SAVE_FOLDER and name in (None, before.name)
     is_asked_for = is_default or (parent / (name or before.name)).resolve() == before
-    is_latest = path.name in ("last.pth", "previous.pth")
+    is_latest = path.name == "last.pth"
+    if path.name == "previous.pth":
+        is_latest = not is_readable(before / "last.pth")
     if is_asked_for and is_latest and (before / LOCK).is_file():
         return path.parent
     folder = new_folder(parent, name, default)
     print(f"{path.parent} stays as it is, and the run goes on in {folder}")
     return folder
+
+
+def is_readable(path):
+    """Whether a file is a checkpoint from which training can go on."""
+    try:
+        checkpoint.load_training(path)
+    except UserError:
+        return False
+    return True
+
+
+def evaluated_data(folder):
+    """The fingerprint of the images on which a folder's best.pth was evaluated, or None."""
+    try:
+        return checkpoint.load(folder / "best.pth").get("data_fingerprint")
+    except UserError:
+        return None
 
 
 class Saver:
