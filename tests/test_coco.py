@@ -21,6 +21,17 @@ def change(root, content):
     (root / FILE).write_text(json.dumps(content))
 
 
+@pytest.mark.parametrize("name", ("coco", "auto"))
+@pytest.mark.parametrize("length", (0, 1, 60))
+def test_a_file_of_a_split_that_is_cut_short_is_not_left_out(tmp_path, name, length):
+    write_coco(tmp_path, [[(10, 20, 30, 40, 1)]])
+    write_coco(tmp_path, [[(10, 20, 30, 40, 1)]], split="val")
+    path = tmp_path / "annotations/instances_train2017.json"
+    path.write_text(path.read_text()[:length])
+    with pytest.raises(UserError, match="instances_train2017.json.*not valid json"):
+        read_folder(name, tmp_path)
+
+
 def test_boxes_become_corners_and_ids_become_labels(tmp_path):
     write_coco(tmp_path, OBJECTS)
     classes, records = read_split("coco", tmp_path)

@@ -18,8 +18,9 @@ KEYS = ("images", "annotations", "categories")
 # The official files of other tasks, whose images and categories look like those of detection.
 OTHER_TASKS = r"(^|/)(person_keypoints|captions|panoptic|stuff|image_info)_[^/]*$"
 FILES = r"([^/]*/){0,3}[^/]*\.json"
-# Names by which a file that has lost its keys is still known.
-USUAL_FILES = r"(.*/)?(instances_[^/]*|[^/]*coco|train|val)\.json"
+# Names by which a file that has lost its keys is still known, and those that only may be COCO's.
+USUAL_FILES = r"(.*/)?(instances_[^/]*|[^/]*coco)\.json"
+POSSIBLE_FILES = r"(.*/)?(train|val)\.json"
 
 
 def recognise(folder):
@@ -36,8 +37,12 @@ def recognise(folder):
 def read(folder):
     """The Source of all files of this format in a folder. The name of a file, or of its folder,
     says which split it is."""
-    # Where the user named the format, broken files are read and reported.
-    files = recognise(folder) or folder.matching(USUAL_FILES)
+    files = recognise(folder)
+    # One that is cut short is not recognised. It is read, to report it: without it, the images of
+    # another split would be trained on.
+    files += [file for file in folder.matching(USUAL_FILES) if file not in files]
+    # Where the user named the format, the others are read and reported as well.
+    files = files or folder.matching(POSSIBLE_FILES)
     if not files:
         raise UserError(
             f"no COCO annotations in {folder.root.absolute()}; {LAYOUT}; "
