@@ -231,9 +231,11 @@ def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resu
     with Stop() as stop, Log(folder, recipe, sampler.per_epoch, iteration, largest_step) as log:
         batches = log.timed(read_batches(loader, device))
         while iteration < recipe.iterations and stale < patience and not stop:
-            # Ctrl-C ends the loop after an iteration, and a second one interrupts this wait.
-            with stop.interruptible():
+            # Ctrl-C ends the loop between iterations, and a second one interrupts this wait.
+            with stop.loading():
                 micro_batches = [next(batches) for _ in range(recipe.accumulate)]
+            if stop:
+                break
             iteration += 1
             lr = learning_rate(iteration, recipe) * plateau.factor
             for group in optimizer.param_groups:
@@ -263,14 +265,12 @@ def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resu
             values = dict(box_loss=box_loss, class_loss=class_loss, grad_norm=grad_norm, lr=lr)
             finite.add(iteration, values, micro_batches)
 
-            if recipe.lr_schedule == "plateau":
-                plateau.update(iteration, box_loss + class_loss)
+            plateau.update(iteration, box_loss + class_loss)
             is_due = iteration % recipe.eval_every == 0 or iteration == recipe.iterations
             should_evaluate = is_due and val_dataset is not None
             # Reading a result from a GPU makes the program wait, so check where it waits anyway.
             if device.type == "cpu" or should_evaluate or iteration % recipe.log_every == 0:
                 finite.raise_if_nonfinite()
-            stop.agree_with_other_processes()
             with stop.interruptible():
                 log.step(iteration, values, optimizer)
                 if should_evaluate:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import cv2
 import pytest
 import torch
 
@@ -184,6 +185,28 @@ def test_both_processes_stop_after_the_same_iteration_and_save(folder):
     logged = read_log(folder / "run/log.jsonl")[-1]["iteration"]
     assert checkpoint.load(folder / "run/last.pth")["iteration"] >= logged
     assert printed.count("go on with: python train.py --resume") == 1
+
+
+@pytest.mark.long
+def test_an_image_that_one_process_cannot_read_ends_all_and_loses_nothing(folder):
+    # With this seed, the second process meets image 3 in the second iteration, before the first.
+    path = folder / "data/train2017/3.jpg"
+    whole = cv2.imencode(".bmp", cv2.imread(str(path)))[1].tobytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    process = torchrun([*flags(folder, "run", 100), "--seed", "1"])
+    printed = process.communicate(timeout=60)[0]
+    assert process.returncode != 0 and printed.count(f"error: {path}") == 1, printed
+    assert "after iteration 1; go on with: python train.py --resume" in printed
+    assert checkpoint.load(folder / "run/last.pth")["iteration"] == 1
+
+
+@pytest.mark.long
+def test_a_mistake_is_reported_by_the_first_process_alone(folder):
+    (folder / "data/annotations/instances_train2017.json").write_text("{")
+    process = torchrun(flags(folder, "run", 4))
+    printed = process.communicate(timeout=60)[0]
+    assert process.returncode != 0 and printed.count("error: ") == 1, printed
+    assert "dist.barrier" not in printed and "broadcast_object_list" not in printed
 
 
 @pytest.mark.parametrize(

@@ -94,12 +94,21 @@ def choose_gpu(device):
 
 @contextmanager
 def rank0_first():
-    """For work that may write files: the first process does it, then the others find them."""
+    """For work that may write files: the first process does it, then the others find them. Where it
+    fails, its error is enough, and the others exit."""
+    worked = [True]
     if rank() > 0:
-        dist.barrier()
-    yield
-    if rank() == 0 and world_size() > 1:
-        dist.barrier()
+        dist.broadcast_object_list(worked)
+        if not worked[0]:
+            sys.exit(2)
+    try:
+        yield
+    except BaseException:
+        worked = [False]
+        raise
+    finally:
+        if rank() == 0 and world_size() > 1:
+            dist.broadcast_object_list(worked)
 
 
 def broadcast_from_rank0(make):
@@ -134,11 +143,18 @@ def copy_statistics_from_rank0(model):
             dist.broadcast(buffer, src=0)
 
 
-def gather_detections(detections):
-    """Every process's detections, image number -> dict, in one dictionary that all get, in
-    order."""
-    parts = [detections]
-    if world_size() > 1:
-        parts = [None] * world_size()
-        dist.all_gather_object(parts, detections)
+def gather_detections(detect):
+    """What detect() returns in every process, image number -> dict, in one dictionary that all get,
+    in order. A UserError in one of them is raised in all."""
+    if world_size() == 1:
+        return dict(sorted(detect().items()))
+    try:
+        own_part = detect()
+    except UserError as problem:
+        own_part = problem
+    parts = [None] * world_size()
+    dist.all_gather_object(parts, own_part)
+    for part in parts:
+        if isinstance(part, UserError):
+            raise part
     return dict(sorted((image, result) for part in parts for image, result in part.items()))

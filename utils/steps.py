@@ -41,7 +41,10 @@ class Plateau:
         self.sum, self.count = 0.0, 0  # of the losses of this epoch
 
     def update(self, iteration, loss):
-        """Add the loss of an iteration; after the last one of an epoch, compare the mean."""
+        """Add the loss of an iteration; after the last one of an epoch, compare the mean. With any
+        other schedule, the factor stays 1."""
+        if self.recipe.lr_schedule != "plateau":
+            return
         self.sum = self.sum + loss
         self.count += 1
         if iteration % self.per_epoch:

@@ -42,7 +42,7 @@ class LoadingFailed(UserError):
 
 
 class Stop(AbstractContextManager):
-    """A flag that Ctrl-C and other signals raise; the loop looks at it after every iteration.
+    """A flag that Ctrl-C and other signals raise; the loop looks at it before every iteration.
 
     A second signal does not wait for that: inside interruptible() it is a KeyboardInterrupt.
     Its block may end by that, by a LoadingFailed or by a BrokenPipeError, none of which is raised
@@ -73,12 +73,30 @@ class Stop(AbstractContextManager):
         finally:
             self.can_interrupt = False
 
+    @contextmanager
+    def loading(self):
+        """For the next batches: a second signal interrupts the wait. If a process was asked to stop
+        or cannot load its part, all of them know it afterwards."""
+        try:
+            with self.interruptible():
+                yield
+        except LoadingFailed as error:
+            self.failure = str(error)
+        self.agree_with_other_processes()
+
     def agree_with_other_processes(self):
-        """Let all processes stop after the same iteration."""
+        """Let all processes stop after the same iteration, for the same reason."""
         if self.group:
-            asked = torch.tensor(self.asked or 0)
-            dist.all_reduce(asked, dist.ReduceOp.MAX, group=self.group)
-            self.asked = asked.item() or None
+            state = torch.tensor([self.asked or 0, self.failure is not None])
+            dist.all_reduce(state, dist.ReduceOp.MAX, group=self.group)
+            self.asked = state[0].item() or None
+            if state[1]:
+                failures = [None] * parallel.world_size()
+                dist.all_gather_object(failures, self.failure, group=self.group)
+                self.failure = next(filter(None, failures))
+        if self.asked and self.failure == LOADER_DIED:
+            # Ctrl-C may have reached the process, too.
+            self.failure = None
         self.signal = self.asked
 
     @contextmanager
@@ -98,6 +116,8 @@ class Stop(AbstractContextManager):
             go_on = f"go on with: python train.py --resume {shlex.quote(str(last))}"
             if self.failure not in (None, LOADER_DIED):
                 go_on += ", once the file is mended, or with --skip-bad"
+        if self.failure and parallel.rank() > 0:
+            return 2
         if self.failure:
             raise UserError(f"{self.failure}, after iteration {iteration}; {go_on}")
         print(f"stopped after iteration {iteration}; {go_on}")
@@ -109,13 +129,12 @@ class Stop(AbstractContextManager):
     def __exit__(self, kind, error, traceback):
         for number, handler in self.former.items():
             signal.signal(number, handler)
-        if kind is KeyboardInterrupt:
-            self.signal = self.asked or signal.SIGINT
         if kind is LoadingFailed:
             self.failure = str(error)
-            if self.asked and self.failure == LOADER_DIED:
-                # Ctrl-C may have reached the process, too.
-                self.signal, self.failure = self.asked, None
+        if kind in (None, LoadingFailed):
+            self.agree_with_other_processes()
+        if kind is KeyboardInterrupt:
+            self.signal = self.asked or signal.SIGINT
         if kind is BrokenPipeError:
             # Whoever reads the output, such as head, has read enough.
             self.signal = SIGPIPE

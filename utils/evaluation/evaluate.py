@@ -67,7 +67,7 @@ def evaluate(model, dataset, recipe, device):
     Several processes share the images, and all of them get the whole result.
     """
     parallel.copy_statistics_from_rank0(model)
-    detections = parallel.gather_detections(detect_all(model, dataset, recipe, device))
+    detections = parallel.gather_detections(lambda: detect_all(model, dataset, recipe, device))
     metrics, per_class, matches = compute_metrics(
         recipe.metric, dataset.classes, dataset.records, detections
     )
