@@ -54,7 +54,10 @@ def main():
         print(f"             where the score is at least {shown:.2f}, in {len(images)} images;")
         print("             eval.py measures what that costs")
     print(f"saved        {flags.output}")
-    return 0 if flags.int8 or differences["boxes"] < TOLERANCE else 1
+    if not flags.int8 and differences["boxes"] >= TOLERANCE:
+        raise UserError(
+            f"{flags.output}: its boxes differ from the checkpoint's by {TOLERANCE} pixels or more"
+        )
 
 
 def calibration_batches(loaded, folder):

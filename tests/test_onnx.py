@@ -94,6 +94,26 @@ def test_its_own_non_maximum_suppression_keeps_what_ours_keeps(folder):
         assert sorted(kept.tolist()) == sorted(theirs.tolist())
 
 
+def test_a_file_that_computes_other_boxes_is_an_error(folder, tmp_path, monkeypatch, capsys):
+    output = str(tmp_path / "other.onnx")
+    monkeypatch.setattr(sys, "argv", ["export.py", str(folder / "best.pth"), output])
+    monkeypatch.setattr(export, "largest_differences", lambda *_: dict(boxes=0.02, scores=0.0))
+    with pytest.raises(UserError, match="other.onnx: its boxes differ"):
+        export.main()
+
+
+@pytest.mark.long
+def test_the_file_of_an_ssd_with_boxes_far_beyond_the_image_is_right(tmp_path):
+    torch.manual_seed(0)
+    recipe = RECIPES["ssd512_shapes"]
+    model, _ = build_detector(recipe, 3)
+    for head in model.box_heads:
+        torch.nn.init.normal_(head.weight, std=0.05)
+    path = tmp_path / "best.pth"
+    checkpoint.save(path, checkpoint.detector_content(model, recipe, ["a", "b", "c"]))
+    run_script("export.py", path, tmp_path / "ssd.onnx")
+
+
 def test_the_example_of_the_docs_runs_without_torch(folder, tmp_path):
     text = (ROOT / "docs/use.md").read_text()
     code = re.search(r"```python\n(import json\n.*?)```", text, re.DOTALL)[1]

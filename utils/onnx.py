@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from data.text import UserError
-from layers.boxes import decode
+from layers.boxes import clip, decode
 from layers.priors import grid_priors, level_counts
 from utils.build import SSD_SIDES, build_levels, padding_colour
 from utils.checkpoint import LoadedDetector, facts_of, recipe_of
@@ -74,11 +74,12 @@ def export(loaded, path, with_nms=False, batches=()):
 
 
 def example_images(recipe, batch=2):
-    """Random pixels [B, 3, H, W] of a size and type that the detector takes."""
+    """Random pixels [B, 3, H, W], always the same, of a size and type that the detector takes."""
     side = SSD_SIDES.get(recipe.model)
     height, width = (side, side) if side else (256, 320)
     is_float = recipe.exact_colour or recipe.resize_method == "float"
-    pixels = torch.randint(0, 256, (batch, 3, height, width), dtype=torch.uint8)
+    rng = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (batch, 3, height, width), dtype=torch.uint8, generator=rng)
     return pixels.float() if is_float else pixels
 
 
@@ -183,13 +184,17 @@ def last_convolutions(file):
 def largest_differences(loaded, path, batches, score_threshold=0.0):
     """How far a file's outputs differ from those of its model on images: name -> number.
 
-    What both give a lower score than score_threshold is not counted.
+    What both give a lower score than score_threshold is not counted, nor what lies beyond the
+    image, which is never shown: an untrained prior may have a box of thousands of pixels there.
     """
     model, other = BoxesAndScores(loaded.model).eval(), load_onnx(path).model
     rows = []
     for images in batches:
         expected, results = model(images), other(images)
         counted = torch.maximum(expected[1], results[1]).amax(dim=-1) >= score_threshold  # [B, A]
+        expected, results = (
+            (clip(boxes, images.shape[-2:]), scores) for boxes, scores in (expected, results)
+        )
         pairs = zip(results, expected)
         rows.append([((a - b).abs().amax(dim=-1) * counted).max() for a, b in pairs])
     return dict(zip(OUTPUTS, torch.tensor(rows).amax(dim=0).tolist()))
