@@ -80,7 +80,9 @@ def read_records(recipe, classes=None):
     train_records = pack(splits["train"], classes, source.category_ids, source.notes)
     train_problem = without_objects(train_records, "train")
     if train_problem:
-        raise UserError(f"{place(recipe)}: {train_problem}")
+        # What happened to its objects was noted while they were read.
+        reasons = train_records.notes[len(source.notes) :]
+        raise UserError("; ".join([f"{place(recipe)}: {train_problem}", *reasons]))
     return list(classes), train_records, None if val_problem else val_records
 
 

@@ -144,6 +144,14 @@ def test_classes_of_a_checkpoint_may_have_lost_their_objects_but_not_their_names
         read_records(recipe, ["cat", "dog"])
 
 
+def test_where_no_object_is_left_the_error_says_what_became_of_them(tmp_path):
+    # In parts of the image instead of pixels.
+    write_coco(tmp_path, [[(0.1, 0.2, 0.3, 0.4, 0)]] * 4)
+    recipe = RECIPES["retinanet_custom"] | dict(dataset="coco", root=str(tmp_path))
+    with pytest.raises(UserError, match="no object of any class in train; dropped boxes of no area"):
+        read_records(recipe)
+
+
 def test_a_checkpoint_need_not_know_classes_of_voc_that_no_object_has(tmp_path):
     for i, name in enumerate(CLASSES[:15]):
         write_image(tmp_path / f"{i}.jpg", seed=i)
