@@ -171,11 +171,22 @@ def test_a_picture_is_whole_and_shrinks_with_its_window(server):
 
 
 def test_runs_of_one_name_stay_apart_in_a_logdir(tmp_path):
-    for resumed in (False, False, True):
-        watch.TensorBoard(tmp_path, "run", resumed).points("train", 1, dict(total=0.5))
+    for start in (0, 0, 1):
+        watch.TensorBoard(tmp_path, "run", start).points("train", start + 1, dict(total=0.5))
     assert sorted(folder.name for folder in tmp_path.iterdir()) == ["run", "run-2"]
     files = [len(list((tmp_path / name).iterdir())) for name in ("run", "run-2")]
     assert files == [1, 2], "the resumed one goes on in the folder of the last run"
+
+
+def test_a_resumed_run_replaces_the_points_after_its_checkpoint(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    board = watch.TensorBoard(tmp_path, "run")
+    for iteration in range(1, 5):
+        board.points("train", iteration, dict(total=1.0))
+    watch.TensorBoard(tmp_path, "run", start=2).points("train", 3, dict(total=2.0))
+    points = EventAccumulator(str(tmp_path / "run")).Reload().Scalars("train/total")
+    assert [(point.step, point.value) for point in points] == [(1, 1.0), (2, 1.0), (3, 2.0)]
 
 
 def test_tensorboard_gets_its_files(tmp_path):

@@ -53,7 +53,7 @@ class Log(AbstractContextManager):
         if recipe.visdom or recipe.logdir:
             from utils.watch import watchers
 
-            self.watchers = watchers(recipe, folder.name, resumed=start > 0)
+            self.watchers = watchers(recipe, folder.name, start)
         self.bar = tqdm(
             total=recipe.iterations, initial=start, unit="it", disable=None, dynamic_ncols=True
         )

@@ -107,16 +107,17 @@ class Visdom:
 class TensorBoard:
     """Curves and pictures in files for TensorBoard.
 
-    Each run has a folder of its name, with a number if there is one already; a resumed run goes on
-    in the last of them.
+    Each run has a folder of its name, with a number if there is one already. A run that starts
+    after an iteration goes on in the last of them, without the points of later ones.
     """
 
-    def __init__(self, folder, name, resumed=False):
+    def __init__(self, folder, name, start=0):
         from torch.utils.tensorboard import SummaryWriter
 
         path = Path(folder, name)
         with file_errors(f"--logdir {folder}", "written"):
-            self.writer = SummaryWriter(str(latest_name(path) if resumed else new_name(path)))
+            place = latest_name(path) if start else new_name(path)
+            self.writer = SummaryWriter(str(place), purge_step=start + 1 if start else None)
 
     def points(self, split, iteration, values):
         """Add a point to the curve of each value, name -> number, under the name of its split."""
@@ -129,8 +130,9 @@ class TensorBoard:
         self.writer.add_image(f"val/{window}", image, iteration, dataformats="HWC")
 
 
-def watchers(recipe, name, resumed=False):
-    """The watchers that the recipe asks for, for a run of this name."""
-    visdom = [Visdom(recipe.visdom, name, resumed)] if recipe.visdom else []
-    tensorboard = [TensorBoard(recipe.logdir, name, resumed)] if recipe.logdir else []
+def watchers(recipe, name, start=0):
+    """The watchers that the recipe asks for, for a run of this name that starts after an
+    iteration."""
+    visdom = [Visdom(recipe.visdom, name, resumed=start > 0)] if recipe.visdom else []
+    tensorboard = [TensorBoard(recipe.logdir, name, start)] if recipe.logdir else []
     return visdom + tensorboard
