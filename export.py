@@ -54,7 +54,7 @@ def main():
         print(f"             where the score is at least {shown:.2f}, in {len(images)} images;")
         print("             eval.py measures what that costs")
     print(f"saved        {flags.output}")
-    if not flags.int8 and differences["boxes"] >= TOLERANCE:
+    if not (flags.int8 or differences["boxes"] < TOLERANCE):
         raise UserError(
             f"{flags.output}: its boxes differ from the checkpoint's by {TOLERANCE} pixels or more"
         )

@@ -32,8 +32,8 @@ from utils.log import Log
 from utils.saver import (
     Saver,
     checkpoint_to_resume,
-    evaluated_data,
     folder_to_resume,
+    has_best_of,
     new_folder,
 )
 from utils.steps import FiniteCheck, Plateau, learning_rate
@@ -96,19 +96,18 @@ def resumed_run(flags, device):
     print(*options.without_effect(flags, recipe), resolve.describe_recipe(recipe), sep="\n")
     if content["iteration"] >= recipe.iterations:
         done = f"{content['iteration']} of {recipe.iterations}"
-        print(f"iterations that are done: {done}; use a larger --iters to continue")
+        print(f"{done} iterations are done; use a larger --iters to continue")
     datasets = make_datasets(recipe, classes, train_records, val_records)
     default = f"{recipe.model}_{recipe.dataset}"
     folder = parallel.broadcast_from_rank0(
         lambda: folder_to_resume(path, flags.save_folder, flags.name, default)
     )
-    data = parallel.broadcast_from_rank0(lambda: evaluated_data(folder))
-    is_same_data = datasets[1] is not None and data == datasets[1].records.fingerprint()
+    is_same_data = parallel.broadcast_from_rank0(lambda: has_best_of(folder, content, val_records))
     if content["best"] >= 0 and (not is_same_data or resolve.changes_results(stored, asked)):
-        if datasets[1] is not None and content["iteration"] < recipe.iterations:
+        if val_records is not None and content["iteration"] < recipe.iterations:
             print("there is no comparable best.pth, so the next evaluation counts as the best")
         content |= dict(best=-1.0, stale=0)
-    if flags.patience is not None:
+    if flags.patience not in (None, stored.patience):
         content["stale"] = 0
     return recipe, folder, datasets, dict(resumed=content)
 
@@ -161,8 +160,7 @@ def build(recipe, train_dataset, device, weights=None):
     scaler = GradScaler(device.type, enabled=dtype == torch.float16)
     network = Autocast(model, dtype)
     if recipe.compile:
-        # build_detector has compiled the loss. Evaluation calls the plain model: its images have
-        # too many sizes to compile for each.
+        # Only what trains is compiled: the loss by build_detector, and the network here.
         network.compile(dynamic=False)
     if parallel.world_size() > 1:
         # Every backward averages the gradients over the processes. Of a batch in several parts,
@@ -227,7 +225,7 @@ def train(recipe, folder, device, train_dataset, val_dataset, weights=None, resu
     sampler.done = iteration
     patience = recipe.patience or math.inf
     finite = FiniteCheck(train_dataset.records.path, scaler)
-    saver = Saver(folder, recipe, train_dataset.classes, iteration)
+    saver = Saver(folder, recipe, train_dataset.classes, iteration, val_dataset)
     with Stop() as stop, Log(folder, recipe, sampler.per_epoch, iteration, largest_step) as log:
         batches = log.timed(read_batches(loader, device))
         while iteration < recipe.iterations and stale < patience and not stop:

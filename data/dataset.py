@@ -139,10 +139,11 @@ def eval_batches(sizes, batch, rank=0, world_size=1):
     sizes [M, 2]: those of the images as the network sees them. All images of a batch have the same:
     padded to a larger one, an image would get other detections, which would depend on the batch.
     """
+    order = np.lexsort(sizes.T)[rank::world_size]
+    is_new_size = (np.diff(sizes[order], axis=0) != 0).any(axis=1)
     batches = []
-    for size in np.unique(sizes, axis=0):
-        same_size = np.flatnonzero((sizes == size).all(axis=1))[rank::world_size].tolist()
-        keys = [(0, index, (0, 0)) for index in same_size]
+    for same_size in np.split(order, np.flatnonzero(is_new_size) + 1):
+        keys = [(0, index, (0, 0)) for index in same_size.tolist()]
         batches += [keys[start : start + batch] for start in range(0, len(keys), batch)]
     return batches
 

@@ -158,7 +158,7 @@ class Records:
         return slice(self.offsets[index], self.offsets[index + 1])
 
     def fingerprint(self):
-        """A short text that tells these images and objects from others, wherever the files are."""
+        """A short text that tells these sizes and objects from others, wherever the images are."""
         digest = hashlib.sha256()
         for column in (self.sizes, self.offsets, self.boxes, self.labels, self.ignore):
             digest.update(column.tobytes())

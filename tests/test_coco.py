@@ -22,13 +22,17 @@ def change(root, content):
 
 
 @pytest.mark.parametrize("name", ("coco", "auto"))
+@pytest.mark.parametrize("file", ("annotations/instances_train2017.json", "train.json"))
 @pytest.mark.parametrize("length", (0, 1, 60))
-def test_a_file_of_a_split_that_is_cut_short_is_not_left_out(tmp_path, name, length):
+def test_a_file_of_a_split_that_is_cut_short_is_not_left_out(tmp_path, name, file, length):
     write_coco(tmp_path, [[(10, 20, 30, 40, 1)]])
     write_coco(tmp_path, [[(10, 20, 30, 40, 1)]], split="val")
     path = tmp_path / "annotations/instances_train2017.json"
-    path.write_text(path.read_text()[:length])
-    with pytest.raises(UserError, match="instances_train2017.json.*not valid json"):
+    path.rename(tmp_path / file)
+    (tmp_path / file).write_text((tmp_path / file).read_text()[:length])
+    # What is whole, and of another kind, is left out as before.
+    (tmp_path / "train_results.json").write_text("[]")
+    with pytest.raises(UserError, match=f"{file}.*not valid json"):
         read_folder(name, tmp_path)
 
 

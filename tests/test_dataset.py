@@ -190,8 +190,16 @@ def test_evaluation_sees_every_image_once_in_all_processes_together():
 
 def test_evaluation_never_pads_an_image_to_the_size_of_another():
     sizes = padded_size([[40, 64], [64, 33], [33, 64], [64, 64], [64, 60]], size_divisor=32)
-    for batch in eval_batches(sizes, 3):
+    batches = eval_batches(sizes, 3)
+    assert sorted(index for batch in batches for _, index, _ in batch) == list(range(5))
+    for batch in batches:
         assert len({tuple(sizes[index]) for _, index, _ in batch}) == 1
+
+
+def test_processes_evaluate_equally_many_images_of_whatever_sizes():
+    sizes = np.arange(32).reshape(16, 2)
+    parts = [eval_batches(sizes, 4, rank, world_size=8) for rank in range(8)]
+    assert [sum(map(len, part)) for part in parts] == [2] * 8
 
 
 def test_collate_pads_with_the_colour_to_a_multiple_of_32():

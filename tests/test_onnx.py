@@ -1,5 +1,6 @@
 import builtins
 import json
+import math
 import os
 import re
 import subprocess
@@ -94,10 +95,13 @@ def test_its_own_non_maximum_suppression_keeps_what_ours_keeps(folder):
         assert sorted(kept.tolist()) == sorted(theirs.tolist())
 
 
-def test_a_file_that_computes_other_boxes_is_an_error(folder, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("difference", (0.02, math.nan))
+def test_a_file_that_computes_other_boxes_is_an_error(folder, tmp_path, monkeypatch, difference):
     output = str(tmp_path / "other.onnx")
     monkeypatch.setattr(sys, "argv", ["export.py", str(folder / "best.pth"), output])
-    monkeypatch.setattr(export, "largest_differences", lambda *_: dict(boxes=0.02, scores=0.0))
+    monkeypatch.setattr(
+        export, "largest_differences", lambda *_: dict(boxes=difference, scores=0.0)
+    )
     with pytest.raises(UserError, match="other.onnx: its boxes differ"):
         export.main()
 

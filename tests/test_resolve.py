@@ -468,7 +468,7 @@ def test_a_range_of_no_sides_is_named_as_it_was_typed():
         ("retinanet_coco", dict(resize=400), True),
         ("ssd300_coco", dict(resize=400), False),
         ("ssd300_coco", dict(metric="voc12"), True),
-        ("ssd300_coco", dict(root="other"), True),
+        ("ssd300_coco", dict(root="other"), False),
         ("retinanet_coco", dict(lr=1.0), False),
     ),
 )

@@ -158,7 +158,7 @@ def test_a_finished_run_s_checkpoint_that_was_copied_ends_in_a_folder_of_its_own
     shutil.copy(finished / "last.pth", tmp_path / "copy")
     copied = ("--resume", tmp_path / "copy/last.pth", "--name", "again")
     printed = run_script("train.py", *copied, "--save-folder", tmp_path)
-    assert "iterations that are done: 4 of 4" in printed
+    assert "4 of 4 iterations are done" in printed
     contents = [checkpoint.load(folder / "last.pth") for folder in (finished, tmp_path / "again")]
     assert contents[0]["iteration"] == contents[1]["iteration"]
     assert [path.name for path in (tmp_path / "copy").iterdir()] == ["last.pth"]
@@ -195,7 +195,7 @@ def test_resuming_a_finished_run_changes_nothing(finished):
     before, log = (finished / "last.pth").read_bytes(), read_log(finished / "log.jsonl")
     printed = run_script("train.py", "--resume", finished / "last.pth")
     assert read_log(finished / "log.jsonl") == log
-    assert "iterations that are done: 4 of 4; use a larger --iters to continue" in printed
+    assert "4 of 4 iterations are done; use a larger --iters to continue" in printed
     assert (finished / "last.pth").read_bytes() == before
     run_script("train.py", "--resume", finished / "last.pth", "--iters", "6")
     assert checkpoint.load(finished / "last.pth")["iteration"] == 6

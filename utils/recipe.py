@@ -151,7 +151,9 @@ class Recipe:
         0.01, "learning rate (default: in proportion to the batch)", aliases=["--learning-rate"]
     )
     base_lr: float = option(1.0, "factor on lr in the base", only="loaded weights")
-    momentum: float = option(0.9, "share of the last step that is repeated", below=1, only="sgd")
+    momentum: float = option(
+        0.9, "momentum: share of the last step that is repeated", below=1, only="sgd"
+    )
     weight_decay: float = option(1e-4, "decay of the weights; biases and norms have none")
     max_grad_norm: float = option(10.0, "clip gradients to this norm", over=0, at_most=None)
     ema: float = option(
@@ -213,7 +215,10 @@ class Recipe:
     log_every: int = option(20, "iterations between lines of the log", at_least=1)
     keep_checkpoints: int = option(0, "keep N periodic checkpoints besides the last and the best")
     visdom: str = option(
-        "", "visdom server, or else localhost:8097", const="localhost:8097", metavar="SERVER"
+        "",
+        "visdom server, localhost:8097 if none is named",
+        const="localhost:8097",
+        metavar="SERVER",
     )
     logdir: str = option("", "folder for TensorBoard's files")
 

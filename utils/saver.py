@@ -4,6 +4,7 @@ import copy
 import errno
 import json
 import os
+import re
 import shlex
 from contextlib import suppress
 from dataclasses import asdict
@@ -87,9 +88,11 @@ def folder_to_resume(path, parent, name, default):
     is_default = parent == SAVE_FOLDER and name in (None, before.name)
     is_asked_for = is_default or (parent / (name or before.name)).resolve() == before
     is_latest = path.name == "last.pth"
-    if path.name == "previous.pth":
-        is_latest = not is_readable(before / "last.pth")
-    if is_asked_for and is_latest and (before / LOCK).is_file():
+    is_substitute = path.name == "previous.pth" and not is_readable(before / "last.pth")
+    if is_asked_for and (is_latest or is_substitute) and (before / LOCK).is_file():
+        if is_substitute:
+            # The first save will make what last.pth then is the new previous.pth.
+            os.replace(path, before / "last.pth")
         return path.parent
     folder = new_folder(parent, name, default)
     print(f"{path.parent} stays as it is, and the run goes on in {folder}")
@@ -105,12 +108,18 @@ def is_readable(path):
     return True
 
 
-def evaluated_data(folder):
-    """The fingerprint of the images on which a folder's best.pth was evaluated, or None."""
+def has_best_of(folder, content, val_records):
+    """Whether the best result in the content of a last.pth, and the best.pth in a folder, are of
+    these records."""
+    if val_records is None:
+        return False
     try:
-        return checkpoint.load(folder / "best.pth").get("data_fingerprint")
+        best = checkpoint.load(folder / "best.pth")
     except UserError:
-        return None
+        return False
+    # A run that was killed may have a newer best.pth than last.pth, of other data.
+    data = {best.get("data_fingerprint"), content.get("data_fingerprint")}
+    return data == {val_records.fingerprint()}
 
 
 class Saver:
@@ -123,10 +132,11 @@ class Saver:
     tried again before the next last.pth. Of several processes only the first writes.
     """
 
-    def __init__(self, folder, recipe, classes, iteration=0):
+    def __init__(self, folder, recipe, classes, iteration=0, val_dataset=None):
         self.folder, self.recipe, self.classes = folder, recipe, classes
         # That of last.pth; a new folder has none, wherever its run began.
         self.iteration = iteration if (folder / "last.pth").exists() else 0
+        self.data_fingerprint = val_dataset.records.fingerprint() if val_dataset else None
         self.best_evaluation = None
         self.unwritten_best = None
         self.failure = None  # why the latest one could not be written
@@ -154,13 +164,15 @@ class Saver:
                 previous.unlink(missing_ok=True)
                 os.link(last, previous)
         content = checkpoint.detector_content(model, self.recipe, self.classes, iteration) | state
+        content["data_fingerprint"] = self.data_fingerprint
         keep = self.recipe.keep_checkpoints
         if keep and iteration % self.recipe.save_every == 0:
             # Before last.pth, so that a run which is killed between the two writes it again.
             self.write(f"iteration_{iteration:07d}.pth", content)
-            # What has another name behind the number is a copy of the user's.
-            periodic = self.folder.glob("iteration_" + 7 * "[0-9]" + ".pth")
-            for old in sorted(periodic)[:-keep]:
+            # A file with anything after the number is the user's own copy.
+            files = self.folder.glob("iteration_*.pth")
+            periodic = [file for file in files if re.fullmatch("iteration_[0-9]+", file.stem)]
+            for old in sorted(periodic, key=lambda file: int(file.stem.split("_")[1]))[:-keep]:
                 with suppress(OSError):
                     old.unlink()
         self.failure = self.failure or self.write("last.pth", content)

@@ -63,7 +63,8 @@ class Plateau:
         return {name: float(getattr(self, name)) for name in self.state}
 
     def load_state_dict(self, state):
-        for name in self.state:
+        # A run may be resumed with another schedule.
+        for name in self.state if self.recipe.lr_schedule == "plateau" else ():
             setattr(self, name, float(state[name]))
 
 

@@ -86,18 +86,21 @@ class Stop(AbstractContextManager):
 
     def agree_with_other_processes(self):
         """Let all processes stop after the same iteration, for the same reason."""
+        agreed = self.asked
         if self.group:
             state = torch.tensor([self.asked or 0, self.failure is not None])
             dist.all_reduce(state, dist.ReduceOp.MAX, group=self.group)
-            self.asked = state[0].item() or None
+            # A signal that arrives meanwhile is for the next time.
+            agreed = state[0].item() or None
             if state[1]:
                 failures = [None] * parallel.world_size()
                 dist.all_gather_object(failures, self.failure, group=self.group)
                 self.failure = next(filter(None, failures))
-        if self.asked and self.failure == LOADER_DIED:
+        if agreed and self.failure == LOADER_DIED:
             # Ctrl-C may have reached the process, too.
             self.failure = None
-        self.signal = self.asked
+        self.signal = agreed
+        self.asked = agreed or self.asked
 
     @contextmanager
     def ignoring_signals(self):
@@ -124,15 +127,19 @@ class Stop(AbstractContextManager):
         return 128 + self.signal
 
     def __bool__(self):
-        return self.signal is not None or self.failure is not None
+        # A process that is alone need not wait until all agree.
+        is_asked = self.asked is not None and self.group is None
+        return is_asked or self.signal is not None or self.failure is not None
 
     def __exit__(self, kind, error, traceback):
-        for number, handler in self.former.items():
-            signal.signal(number, handler)
         if kind is LoadingFailed:
             self.failure = str(error)
-        if kind in (None, LoadingFailed):
-            self.agree_with_other_processes()
+        try:
+            if kind in (None, LoadingFailed):
+                self.agree_with_other_processes()
+        finally:
+            for number, handler in self.former.items():
+                signal.signal(number, handler)
         if kind is KeyboardInterrupt:
             self.signal = self.asked or signal.SIGINT
         if kind is BrokenPipeError:

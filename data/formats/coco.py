@@ -1,5 +1,6 @@
 """COCO's format (https://cocodataset.org/#format-data): a json file for each split."""
 
+import codecs
 import re
 from functools import partial
 
@@ -11,16 +12,23 @@ from data.checks import MIN_BOXES_TO_JUDGE
 from data.folder import by_split, named_parts, parent_of
 from data.records import Entry, Object, Source, box_around, box_around_rotated, with_images
 from data.splits import file_split
-from data.text import UserError, has_keys, is_set, read_json, to_number, with_progress
+from data.text import (
+    UserError,
+    has_keys,
+    is_set,
+    read_head,
+    read_json,
+    to_number,
+    with_progress,
+)
 
 LAYOUT = "expected annotations/instances_train2017.json and images in train2017/, val alike"
 KEYS = ("images", "annotations", "categories")
 # The official files of other tasks, whose images and categories look like those of detection.
 OTHER_TASKS = r"(^|/)(person_keypoints|captions|panoptic|stuff|image_info)_[^/]*$"
 FILES = r"([^/]*/){0,3}[^/]*\.json"
-# Names by which a file that has lost its keys is still known, and those that only may be COCO's.
-USUAL_FILES = r"(.*/)?(instances_[^/]*|[^/]*coco)\.json"
-POSSIBLE_FILES = r"(.*/)?(train|val)\.json"
+# Names by which a file that has lost its keys is still known.
+USUAL_FILES = r"(.*/)?(instances_[^/]*|[^/]*coco|train|val)\.json"
 
 
 def recognise(folder):
@@ -37,12 +45,11 @@ def recognise(folder):
 def read(folder):
     """The Source of all files of this format in a folder. The name of a file, or of its folder,
     says which split it is."""
-    files = recognise(folder)
-    # One that is cut short is not recognised. It is read, to report it: without it, the images of
-    # another split would be trained on.
-    files += [file for file in folder.matching(USUAL_FILES) if file not in files]
-    # Where the user named the format, the others are read and reported as well.
-    files = files or folder.matching(POSSIBLE_FILES)
+    # Where the user named the format, broken files are read and reported.
+    files = recognise(folder) or folder.matching(USUAL_FILES)
+    # So is that of a split which is cut short: without it, another split would be trained on.
+    others = [file for file in folder.matching(FILES) if file not in files and file_split(file)]
+    files += [file for file in others if is_cut_short(folder.path(file))]
     if not files:
         raise UserError(
             f"no COCO annotations in {folder.root.absolute()}; {LAYOUT}; "
@@ -58,6 +65,13 @@ def read(folder):
             notes.append(f"not used: {years['2014']}")
     parts = [(split, folder.path(file), folder, file) for split in splits for file in splits[split]]
     return merge(parts, notes)
+
+
+def is_cut_short(path):
+    """Whether a JSON file has an end that does not close what its start opens."""
+    start = read_head(path, 100).removeprefix(codecs.BOM_UTF8).lstrip()[:1]
+    end = read_head(path, 100, from_end=True).rstrip()[-1:]
+    return start + end not in (b"{}", b"[]")
 
 
 def read_files(annotations, val_annotations=None, images=None, val_images=None):
