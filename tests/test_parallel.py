@@ -201,8 +201,26 @@ def test_an_image_that_one_process_cannot_read_ends_all_and_loses_nothing(folder
 
 
 @pytest.mark.long
-def test_a_mistake_is_reported_by_the_first_process_alone(folder):
-    (folder / "data/annotations/instances_train2017.json").write_text("{")
+def test_an_image_that_one_process_cannot_evaluate_ends_all_and_loses_nothing(folder):
+    # Of the images of val, which all have one size, the second process has the second.
+    path = folder / "data/val2017/1.jpg"
+    whole = cv2.imencode(".bmp", cv2.imread(str(path)))[1].tobytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    process = torchrun(flags(folder, "run", 100))
+    printed = process.communicate(timeout=60)[0]
+    assert process.returncode != 0 and printed.count(f"error: {path}") == 1, printed
+    assert "after iteration 10; go on with: python train.py --resume" in printed
+    assert checkpoint.load(folder / "run/last.pth")["iteration"] == 10
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("mistake", ("data", "name"))
+def test_a_mistake_is_reported_by_the_first_process_alone(folder, mistake):
+    if mistake == "data":
+        (folder / "data/annotations/instances_train2017.json").write_text("{")
+    else:
+        (folder / "run").mkdir()
+        (folder / "run/other.txt").write_text("")
     process = torchrun(flags(folder, "run", 4))
     printed = process.communicate(timeout=60)[0]
     assert process.returncode != 0 and printed.count("error: ") == 1, printed

@@ -87,6 +87,7 @@ def reading(records):
     paths = [records.path(i) for i in range(len(records))]
     recipe = retinanet_adam | dict(workers=0)
     dataset = Dataset(["any"], records, build.build_transform(recipe, augment=True))
+    # All photos have one size, so these are batches of two.
     batches = eval_batches(records.sizes, 2)
     loader = build.build_loader(dataset, batches, recipe, torch.device("cpu"))
     return dict(
