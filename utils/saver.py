@@ -163,8 +163,7 @@ class Saver:
             with suppress(OSError):
                 previous.unlink(missing_ok=True)
                 os.link(last, previous)
-        content = checkpoint.detector_content(model, self.recipe, self.classes, iteration) | state
-        content["data_fingerprint"] = self.data_fingerprint
+        content = self.content(model, iteration) | state
         keep = self.recipe.keep_checkpoints
         if keep and iteration % self.recipe.save_every == 0:
             # Before last.pth, so that a run which is killed between the two writes it again.
@@ -185,8 +184,12 @@ class Saver:
         """Write best.pth, a model and what its evaluation says of it."""
         self.best_evaluation = evaluation
         if parallel.rank() == 0:
-            content = checkpoint.detector_content(model, self.recipe, self.classes, iteration)
-            self.write_best(content | evaluation.facts())
+            self.write_best(self.content(model, iteration) | evaluation.facts())
+
+    def content(self, model, iteration):
+        """What both checkpoints hold: a model, and the data that its results are of."""
+        content = checkpoint.detector_content(model, self.recipe, self.classes, iteration)
+        return content | dict(data_fingerprint=self.data_fingerprint)
 
     def write_best(self, content):
         """Write best.pth, if there is one to be written -> None, or why it could not be."""

@@ -40,7 +40,6 @@ class Evaluation(NamedTuple):
     operating_point: OperatingPoint  # with the best F1 over all classes together
     class_operating_points: dict  # class name -> the same for this class alone
     detections: dict  # image number -> boxes, scores, labels
-    data_fingerprint: str = ""  # of the records
     # These are added by with_errors() and with_advice().
     errors: Errors = None  # what is wrong with each detection
     breakdown: dict = None  # AP50, and for each kind of error how many there are and what they cost
@@ -55,9 +54,8 @@ class Evaluation(NamedTuple):
     def facts(self):
         """What a checkpoint stores of it: the metrics, and the score to show detections from."""
         threshold = self.operating_point.threshold
-        shown = None if math.isnan(threshold) else threshold
         return dict(
-            metrics=self.metrics, show_threshold=shown, data_fingerprint=self.data_fingerprint
+            metrics=self.metrics, show_threshold=None if math.isnan(threshold) else threshold
         )
 
 
@@ -72,9 +70,7 @@ def evaluate(model, dataset, recipe, device):
         recipe.metric, dataset.classes, dataset.records, detections
     )
     points = best_operating_points(matches)
-    fingerprint = dataset.records.fingerprint()
-    certainty = interval(matches, recipe.metric)
-    return Evaluation(metrics, per_class, certainty, *points, detections, fingerprint)
+    return Evaluation(metrics, per_class, interval(matches, recipe.metric), *points, detections)
 
 
 def with_errors(evaluation, dataset):
