@@ -29,13 +29,7 @@ from utils.build import (
 from utils.evaluation.evaluate import evaluate
 from utils.evaluation.results import report_training
 from utils.log import Log
-from utils.saver import (
-    Saver,
-    checkpoint_to_resume,
-    folder_to_resume,
-    has_best_of,
-    new_folder,
-)
+from utils.saver import Saver, checkpoint_to_resume, folder_to_resume, has_best_of, new_folder
 from utils.steps import FiniteCheck, Plateau, learning_rate
 from utils.stop import Stop, read_batches, run_script
 

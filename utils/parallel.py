@@ -113,12 +113,11 @@ def rank0_first():
 
 def broadcast_from_rank0(make):
     """What make() returns in the first process, for all of them."""
-    made = []
+    made = [None]
     with rank0_first():
         if rank() == 0:
             made = [make()]
     if world_size() > 1:
-        made = made or [None]
         dist.broadcast_object_list(made)
     return made[0]
 

@@ -12,15 +12,7 @@ from data.checks import MIN_BOXES_TO_JUDGE
 from data.folder import by_split, named_parts, parent_of
 from data.records import Entry, Object, Source, box_around, box_around_rotated, with_images
 from data.splits import file_split
-from data.text import (
-    UserError,
-    has_keys,
-    is_set,
-    read_head,
-    read_json,
-    to_number,
-    with_progress,
-)
+from data.text import UserError, has_keys, is_set, read_head, read_json, to_number, with_progress
 
 LAYOUT = "expected annotations/instances_train2017.json and images in train2017/, val alike"
 KEYS = ("images", "annotations", "categories")
