@@ -10,7 +10,7 @@ from pathlib import Path
 
 from data.dataset import Dataset
 from data.folder import Folder
-from data.reading import place
+from data.reading import dataset_path
 from data.records import Entry, pack
 from data.text import UserError
 from published.load import load_detector
@@ -78,7 +78,7 @@ def calibration_batches(loaded, folder):
     except UserError as problem:
         source = "--images" if folder else "the training images, or others by --images"
         raise UserError(f"--int8 needs {source}: {problem}") from None
-    source = folder or f"the training images of {place(recipe)}"
+    source = folder or f"the training images of {dataset_path(recipe)}"
     print(f"int8         is scaled to the values of {len(batches)} images, of {source}")
     return batches
 

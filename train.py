@@ -54,8 +54,8 @@ def main(arguments=None):
 
 
 def new_run(flags, device):
-    """Prepare a new run. Returns its recipe, its folder, both datasets, and where training starts,
-    as an argument of train(): dict(weights=...)."""
+    """Prepare a new run. Returns its recipe, its folder, both datasets, and what train() starts
+    from: dict(weights=...)."""
     # Some settings depend on what is in the data and the weights, so read those first.
     asked = resolve.asked_recipe(flags)
     with parallel.rank0_first():
@@ -77,8 +77,8 @@ def new_run(flags, device):
 
 
 def resumed_run(flags, device):
-    """Prepare to resume a run. Returns the same as new_run, but training starts from
-    dict(resumed=...), the content of a checkpoint."""
+    """Prepare to resume a run. Returns the same as new_run, but train() starts from the content of
+    a checkpoint: dict(resumed=...)."""
     path = checkpoint_to_resume(flags.save_folder, flags.name, flags.resume)
     content = checkpoint.load_training(path)
     stored = checkpoint.recipe_of(content, path)
@@ -97,10 +97,12 @@ def resumed_run(flags, device):
         lambda: folder_to_resume(path, flags.save_folder, flags.name, default)
     )
     is_same_data = parallel.broadcast_from_rank0(lambda: has_best_of(folder, content, val_records))
-    if content["best"] >= 0 and (not is_same_data or resolve.changes_results(stored, asked)):
+    is_comparable = is_same_data and not resolve.changes_results(stored, asked)
+    if content["best"] >= 0 and not is_comparable:
         if val_records is not None and content["iteration"] < recipe.iterations:
             print("there is no comparable best.pth, so the next evaluation counts as the best")
         content |= dict(best=-1.0, stale=0)
+    # A new patience counts from now on.
     if flags.patience not in (None, stored.patience):
         content["stale"] = 0
     return recipe, folder, datasets, dict(resumed=content)
@@ -133,7 +135,7 @@ def build(recipe, train_dataset, device, weights=None):
     """
     torch.manual_seed(recipe.seed)
     model, criterion = build_detector(recipe, len(train_dataset.classes))
-    if weights:
+    if weights is not None:
         with parallel.rank0_first():
             print(*load_weights(model, train_dataset, recipe, weights), "", sep="\n")
     # Pretrained parts may be frozen; random ones must learn.
@@ -163,7 +165,11 @@ def build(recipe, train_dataset, device, weights=None):
         network = DistributedDataParallel(network, device_ids=device_ids)
     elif device.type == "cuda" and device.index is None and torch.cuda.device_count() > 1:
         # No GPU was named, so all of them share the batch.
-        network = nn.DataParallel(network)
+        if recipe.compile:
+            # A replica would call the compiled original, whose weights are on the first GPU.
+            print("--compile trains on one GPU alone; under torchrun, on all of them")
+        else:
+            network = nn.DataParallel(network)
     return model, network, criterion, optimizer, scaler
 
 

@@ -74,22 +74,22 @@ class Dataset(torch.utils.data.Dataset):
         if image.shape[:2] != tuple(size):
             y_scale, x_scale = np.divide(image.shape[:2], size)
             boxes = (boxes * [x_scale, y_scale, x_scale, y_scale]).astype(np.float32)
-        target = dict(boxes=boxes, labels=records.labels[rows], ignore=records.ignore[rows])
-        return target | dict(index=index)
+        labels, ignore = records.labels[rows], records.ignore[rows]
+        return dict(boxes=boxes, labels=labels, ignore=ignore, index=index)
 
 
 class TrainBatches(torch.utils.data.Sampler):
     """Micro-batches without end, as lists of keys (epoch, index, pad_to) of a Dataset.
 
-    Every epoch has a new permutation of the images, which depends on the seed and the epoch alone.
-    Images that do not fill a batch are left out of that epoch. Wide images go with wide ones and
-    tall with tall ones, so that there is little padding.
+    Every epoch has a new permutation of the images, which depends on the dataset's seed and the
+    epoch alone. Images that do not fill a batch are left out of that epoch. Wide images go with
+    wide ones and tall with tall ones, so that there is little padding.
 
     Each of several processes yields its own part of every batch. All parts are padded to the
     largest image of the whole batch, so that results do not depend on how it is divided.
     """
 
-    def __init__(self, dataset, batch, accumulate=1, seed=0, rank=0, world_size=1):
+    def __init__(self, dataset, batch, accumulate=1, rank=0, world_size=1):
         if batch % (world_size * accumulate):
             raise UserError(
                 f"--batch {batch}: must be a multiple of {world_size} processes "
@@ -98,7 +98,7 @@ class TrainBatches(torch.utils.data.Sampler):
         height, width = dataset.records.sizes.T
         self.dataset = dataset
         self.is_tall = height > width
-        self.batch, self.accumulate, self.seed = batch, accumulate, seed
+        self.batch, self.accumulate = batch, accumulate
         self.rank, self.world_size = rank, world_size
         self.per_epoch = max(len(dataset) // batch, 1)  # batches
         # Batches that a resumed run has been trained on already, and that are skipped.
@@ -119,7 +119,7 @@ class TrainBatches(torch.utils.data.Sampler):
 
     def batches_of(self, epoch):
         """The batches of one epoch, [per_epoch, batch] image numbers."""
-        rng = np.random.default_rng((self.seed, epoch))
+        rng = np.random.default_rng((self.dataset.seed, epoch))
         # np.resize cuts off what does not fill a batch; as the permutation changes, every image has
         # its turn. If there are fewer images than in a batch, it repeats them.
         order = np.resize(rng.permutation(len(self.is_tall)), self.per_epoch * self.batch)

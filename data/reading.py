@@ -65,7 +65,7 @@ def read_records(recipe, classes=None):
         unknown = [name for name in found if name not in classes]
         if unknown:
             raise UserError(
-                f"{place(recipe)} has classes that the checkpoint does not know: "
+                f"{dataset_path(recipe)} has classes that the checkpoint does not know: "
                 f"{', '.join(unknown)}; it knows {', '.join(classes)}"
             )
     annotated = source.annotated_classes()
@@ -82,7 +82,7 @@ def read_records(recipe, classes=None):
     if train_problem:
         # What happened to its objects was noted while they were read.
         reasons = train_records.notes[len(source.notes) :]
-        raise UserError("; ".join([f"{place(recipe)}: {train_problem}", *reasons]))
+        raise UserError("; ".join([f"{dataset_path(recipe)}: {train_problem}", *reasons]))
     return list(classes), train_records, None if val_problem else val_records
 
 
@@ -97,7 +97,8 @@ def read_eval_records(recipe, split, classes):
     entries = splits.get(split)
     if not entries:
         there = [name for name, part in splits.items() if part]
-        raise UserError(f"no split {split!r} in {place(recipe)}; there are {', '.join(there)}, all")
+        known = ", ".join([*there, "all"])
+        raise UserError(f"no split {split!r} in {dataset_path(recipe)}; there are {known}")
     entries = of_classes(entries, match_classes(source, recipe, list(classes)))
     # Objects of a class that the dataset does not list may be there without being annotated.
     listed = set(source.annotated_classes()) & set(recipe.classes or source.classes)
@@ -147,7 +148,7 @@ def usable_source(recipe):
 def read_source(recipe):
     """The Source of a recipe's dataset, read from the files that it names or else from a folder."""
     if not recipe.annotations:
-        return read_folder(recipe.dataset, place(recipe))
+        return read_folder(recipe.dataset, dataset_path(recipe))
     dataset = recipe.dataset
     if dataset == "auto":
         dataset = format_of_file(recipe.annotations)
@@ -164,7 +165,7 @@ def format_of_file(annotations):
     return "csv" if annotations.lower().endswith((".csv", ".tsv")) else "coco"
 
 
-def place(recipe):
+def dataset_path(recipe):
     """The folder or the file that a recipe's dataset is read from."""
     return Path(recipe.annotations or recipe.root or f"data/{recipe.dataset}")
 
@@ -172,7 +173,7 @@ def place(recipe):
 def must_be_outside(path, recipe):
     """An error where a file or folder that would be written lies in the dataset. path is None where
     nothing is written."""
-    folder = place(recipe)
+    folder = dataset_path(recipe)
     if folder.is_file() and not recipe.annotations:
         folder = folder.parent
     if path is not None and Path(path).resolve().is_relative_to(folder.resolve()):
@@ -277,13 +278,14 @@ def match_classes(source, recipe, classes):
         raise UserError(f"--classes {' '.join(unknown)}: the detector knows {', '.join(classes)}")
     listed = source.annotated_classes()
     if listed and not set(wanted) & set(listed) & set(classes):
+        asked = ", ".join(recipe.classes or classes)
+        there = ", ".join(listed)
         raise UserError(
-            f"{place(recipe)} has no class in common with {', '.join(recipe.classes or classes)}; "
-            f"it has {', '.join(listed)}"
+            f"{dataset_path(recipe)} has no class in common with {asked}; it has {there}"
         )
     if unknown and not source.fixed_classes:
         raise UserError(
-            f"the detector does not know {', '.join(unknown)} of {place(recipe)}; it knows "
+            f"the detector does not know {', '.join(unknown)} of {dataset_path(recipe)}; it knows "
             f"{', '.join(classes)}: name the classes to evaluate with --classes"
         )
     return [name for name in wanted if name in classes]

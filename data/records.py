@@ -268,8 +268,8 @@ def object_arrays(parts, classes):
 
 
 def clip_boxes(boxes, sizes):
-    """Boxes [K, 4] clipped to their images, sizes [K, 2] -> boxes [K, 4], and two masks [K]: of
-    those that are then at least a pixel wide and high, and of those of them that were clipped."""
+    """Boxes [K, 4] clipped to their images, sizes [K, 2] -> boxes [K, 4], and two masks [K]: which
+    are still at least a pixel wide and high; and which of these reached beyond their image."""
     limits = sizes[:, [1, 0, 1, 0]].astype(np.float32)
     with np.errstate(invalid="ignore"):
         outside = ((boxes < 0) | (boxes > limits)).any(axis=1)

@@ -75,8 +75,8 @@ def choose_splits(splits, val_share=VAL_SHARE):
 
 
 def keep_apart(train, others, split):
-    """The images of train that the others, those of a split, do not have, under any name or link or
-    as a copy, and notes."""
+    """Leave out of train what another split has, under any name or link or as a copy -> the rest of
+    train, and notes. split: the name of the other."""
     apart = without(train, others)
     num_shared = len(train) - len(apart)
     what = f"left out of train, images that are also in {split}"

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from data.text import counted, some
+from data.transforms import Stretch
 from layers.boxes import area, paired_iou
 
 # A prior reaches an object if their IoU is at least this, which is what matching asks for.
@@ -37,7 +38,7 @@ def summary(dataset, levels):
         yield f"no objects of: {some(absent)}"
     if real.any():
         boxes = resized_boxes(dataset)[real]
-        yield from reach_lines(boxes, levels, hasattr(dataset.transform, "short_side"))
+        yield from reach_lines(boxes, levels, not isinstance(dataset.transform, Stretch))
     ids = sorted(number for number in records.category_ids if isinstance(number, int))
     if ids and ids[-1] - ids[0] >= len(ids):
         yield (

@@ -5,6 +5,7 @@ Left out where there is no GPU.
 
 import copy
 import os
+from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
@@ -24,7 +25,7 @@ from layers.priors import level_counts
 from layers.resnet import freeze_batch_norm
 from tests.conftest import make_target
 from tests.scripts import run_script
-from train import Autocast
+from train import Autocast, build
 from utils import parallel
 from utils.build import build_detector, build_optimizer
 from utils.log import read_log
@@ -155,6 +156,15 @@ def test_data_parallel_has_the_losses_and_gradients_of_a_plain_network(name, siz
     for plain, parted in zip(*results):
         error = (parted - plain).norm() / plain.norm().clamp(min=1e-6)
         assert error < 1e-5
+
+
+def test_what_is_compiled_is_not_copied_to_other_gpus(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    dataset = SimpleNamespace(classes=["a"])
+    for is_compiled in (False, True):
+        recipe = RECIPES["shapes"] | dict(compile=is_compiled)
+        network = build(recipe, dataset, torch.device("cuda"))[1]
+        assert isinstance(network, nn.DataParallel) != is_compiled
 
 
 def test_a_process_of_nccl_has_the_gradients_of_a_plain_network(monkeypatch):

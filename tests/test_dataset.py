@@ -117,8 +117,9 @@ def test_images_that_are_kept_are_decoded_once_and_give_the_same_samples(dataset
 class Sizes:
     """A dataset of which nothing but sizes is known."""
 
-    def __init__(self, sizes):
+    def __init__(self, sizes, seed):
         self.records = SimpleNamespace(sizes=np.array(sizes))
+        self.seed = seed
 
     def __len__(self):
         return len(self.records.sizes)
@@ -129,8 +130,8 @@ class Sizes:
 
 
 def take(count, images, batch, seed, sizes=None, done=0, rank=0, world_size=1, accumulate=1):
-    dataset = Sizes([[10, 20]] * images if sizes is None else sizes)
-    batches = TrainBatches(dataset, batch, accumulate, seed, rank, world_size)
+    dataset = Sizes([[10, 20]] * images if sizes is None else sizes, seed)
+    batches = TrainBatches(dataset, batch, accumulate, rank, world_size)
     batches.done = done
     return list(islice(batches, count))
 

@@ -121,6 +121,21 @@ def test_detections_of_classes_that_the_images_are_not_annotated_with_are_left_o
     assert [result["labels"].tolist() for result in detections.values()] == [labels] * 2
 
 
+def test_an_evaluation_takes_no_more_images_at_a_time_than_the_training(tmp_path):
+    write_coco(tmp_path, [[(1, 2, 30, 40, 0)]] * 6)
+    recipe = Recipe(dataset="coco", root=str(tmp_path), workers=0, batch=8, accumulate=4)
+    sizes = []
+
+    def predict(images, targets):
+        sizes.append(len(images))
+        found = dict(boxes=torch.zeros(0, 4), scores=torch.zeros(0), labels=torch.zeros(0))
+        return [found] * len(images)
+
+    dataset = eval_dataset(recipe, "all", ["cat", "dog"])
+    collect_detections(predict, dataset, recipe, torch.device("cpu"))
+    assert sizes == [2, 2, 2]
+
+
 def test_a_weight_of_two_is_the_image_twice():
     match = match_detections(["a", "b"], RECORDS, found_in(7))["a"]
     weights = np.array([2] + [1] * 8 + [0])

@@ -113,6 +113,7 @@ def test_without_a_terminal_each_line_says_where_it_stands_and_how_long_the_rest
 def test_the_loss_of_an_epoch_is_the_mean_of_all_its_iterations(tmp_path, monkeypatch):
     """Also of those that the log has no line of."""
     log = Log(tmp_path, RECIPES["shapes"] | dict(iterations=8, log_every=2), per_epoch=4)
+    log.watchers = ["visdom"]
     shown = []
     monkeypatch.setattr(log, "show", lambda *point: shown.append(point))
     for iteration in range(1, 9):
@@ -126,10 +127,19 @@ def test_the_loss_of_an_epoch_that_a_resume_cut_is_the_mean_of_its_rest(tmp_path
     shown = []
     monkeypatch.setattr(Log, "show", lambda log, split, iteration, values: shown.append(values))
     log = Log(tmp_path, RECIPES["shapes"] | dict(log_every=100), per_epoch=4, start=2)
+    log.watchers = ["visdom"]
     for iteration in range(3, 9):
         step(log, iteration, dict(box_loss=torch.tensor(1.0), class_loss=2.0, lr=0.1), OPTIMIZER)
     log.__exit__()
     assert shown == [dict(epoch_loss=3.0)] * 2
+
+
+def test_without_somebody_to_show_it_to_no_loss_of_an_epoch_is_computed(tmp_path):
+    """Reading it would make the program wait for a GPU."""
+    log = Log(tmp_path, RECIPES["shapes"] | dict(log_every=100), per_epoch=1, start=50)
+    unread = object()
+    step(log, 51, dict(box_loss=unread, class_loss=unread, lr=0.1), OPTIMIZER)
+    log.__exit__()
 
 
 def test_what_is_no_finite_number_is_none_in_the_log(tmp_path):

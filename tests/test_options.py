@@ -10,7 +10,7 @@ from data.records import Source
 from data.text import UserError
 from tests.conftest import ROOT
 from utils import options, resolve
-from utils.options import HERE, OTHER_FLAGS
+from utils.options import OTHER_FLAGS, OUR_FLAGS
 from utils.recipe import Recipe
 from utils.recipes import RECIPES
 
@@ -340,7 +340,7 @@ def test_a_folder_may_be_named_like_a_flag_of_others(folder):
 
 
 def test_no_flag_of_others_stands_twice_or_is_one_of_ours():
-    flags = [flag for flags in HERE.values() for flag in flags.split()]
+    flags = [flag for flags in OUR_FLAGS.values() for flag in flags.split()]
     ours = {name for action in options.train_parser("")._actions for name in action.option_strings}
     assert len(flags) == len(OTHER_FLAGS)
     assert ours & set(flags) <= {"--model", "--weights"}, "of which eval.py has neither"
@@ -350,7 +350,7 @@ def test_no_flag_of_others_stands_twice_or_is_one_of_ours():
 def test_every_flag_of_ours_that_is_named_instead_is_there():
     parsers = "".join((ROOT / name).read_text() for name in ("detect.py", "eval.py", "export.py"))
     known = {name for action in options.train_parser("")._actions for name in action.option_strings}
-    named = set(re.findall(r"--[a-z-]+", " ".join(HERE))) - {"--nproc-per-node"}
+    named = set(re.findall(r"--[a-z-]+", " ".join(OUR_FLAGS))) - {"--nproc-per-node"}
     assert not {flag for flag in named - known if f'"{flag}"' not in parsers}
 
 

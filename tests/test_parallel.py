@@ -293,6 +293,15 @@ def test_a_named_gpu_is_that_one_alone(monkeypatch, named, all_of_them):
     assert (parallel.start(named).index is None) == all_of_them
 
 
+def test_processes_of_torchrun_do_not_share_a_gpu_that_is_named(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda number: None)
+    monkeypatch.setattr(torch, "empty", lambda *size, device: None)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="--device cuda:1: torchrun gives each process a GPU"):
+        parallel.start("cuda:1")
+
+
 def test_a_gpu_that_is_not_there_is_one_line_with_how_many_there_are(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(UserError, match="--device cuda:1: there is no GPU 1; PyTorch sees 1 GPUs"):

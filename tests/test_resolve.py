@@ -219,6 +219,14 @@ def stored(*arguments, **changes):
     return resolve.resumed_recipe(flags, RECIPES["retinanet_custom"] | changes)
 
 
+def test_the_batch_of_an_evaluation_is_no_batch_of_a_training():
+    """It may be odd where the training cut its batches in two, and leaves lr alone."""
+    recipe = RECIPES["retinanet_custom"] | dict(batch=8, accumulate=2)
+    assert resolve.with_flags(recipe, SimpleNamespace(batch=3)) == recipe | dict(
+        batch=3, accumulate=1
+    )
+
+
 def test_a_checkpoint_does_not_choose_where_a_resumed_training_writes_or_sends():
     recipe = stored("--logdir", "mine", logdir="theirs", visdom="their.host:80")
     assert recipe.logdir == "mine" and recipe.visdom == ""

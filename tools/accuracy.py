@@ -95,7 +95,7 @@ def train_torchvision(recipe, model, dataset, device):
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     decay = recipe.weight_decay
     optimizer = torch.optim.SGD(parameters, recipe.lr, momentum=0.9, weight_decay=decay)
-    batches = TrainBatches(dataset, recipe.batch, seed=recipe.seed)
+    batches = TrainBatches(dataset, recipe.batch)
     loader = build_loader(dataset, batches, recipe, device)
     batches = read_batches(loader, device, torch.preserve_format)
     model.train()

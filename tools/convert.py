@@ -13,7 +13,7 @@ The images of a dataset are copied, and each stays in its split.
 from dataclasses import fields
 from pathlib import Path
 
-from data.reading import must_be_outside, place, select_classes, usable_source
+from data.reading import dataset_path, must_be_outside, select_classes, usable_source
 from data.records import pack
 from data.splits import disjoint, merge_repeated
 from data.text import UserError, file_errors
@@ -90,7 +90,7 @@ def convert_dataset(flags):
         for split, entries in disjoint(merged).items()
     }
     if not splits:
-        raise UserError(f"no images in {place(recipe)}")
+        raise UserError(f"no images in {dataset_path(recipe)}")
     notes = merge_notes + [note for records in splits.values() for note in records.notes]
     notes += write_dataset(flags.output, flags.to, classes, splits)
     print(*source.notes, *notes, sep="\n")

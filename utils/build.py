@@ -162,11 +162,11 @@ def describe_datasets(recipe, train_dataset, val_dataset):
         f"\n{recipe.iterations} iterations of {recipe.batch} images are {shown} passes over the "
         "training images"
     )
-    strength = getattr(train_dataset.transform, "strength", 1.0)
-    if strength < 1:
+    transform = train_dataset.transform
+    if isinstance(transform, SSDAugmentation) and transform.strength < 1:
         yield (
             "expanding, cropping and distorting are each tried with a probability of "
-            f"{strength:.2f}; the more passes, the larger it is"
+            f"{transform.strength:.2f}; the more passes, the larger it is"
         )
     # SSD's authors make 232 over VOC.
     if passes > 250:
@@ -187,13 +187,13 @@ def build_collate(recipe):
     )
 
 
-def sizes_to_compile(recipe, lengths=3):
+def sizes_to_compile(recipe):
     """The (height, width) that compiled batches are padded to, the smaller ones first: the largest
-    short side, with some lengths of the long one. They are few, as compiling for each takes
-    minutes."""
+    short side, with some lengths of the long one."""
     short = math.ceil(max((recipe.resize, *recipe.jitter)) / 32)
     longest = math.ceil(recipe.max_size / 32)
-    extra = [math.ceil((longest - short) * i / lengths) for i in range(lengths + 1)]
+    # Few lengths, as compiling for each takes minutes.
+    extra = [math.ceil((longest - short) * share) for share in (0, 1 / 3, 2 / 3, 1)]
     longs = sorted({32 * min(short + more, longest) for more in extra})
     short *= 32
     return [(short, side) for side in longs] + [(side, short) for side in longs[1:]]
@@ -206,14 +206,8 @@ def padding_colour(recipe):
 
 def build_train_loader(dataset, recipe, device):
     """The sampler that says which images are in a batch, and the loader of its micro-batches."""
-    sampler = TrainBatches(
-        dataset,
-        recipe.batch,
-        recipe.accumulate,
-        recipe.seed,
-        parallel.rank(),
-        parallel.world_size(),
-    )
+    processes = parallel.rank(), parallel.world_size()
+    sampler = TrainBatches(dataset, recipe.batch, recipe.accumulate, *processes)
     return sampler, build_loader(dataset, sampler, recipe, device)
 
 

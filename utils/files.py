@@ -44,8 +44,8 @@ def replace_file(path, save):
 
 
 def write_new(path, save):
-    """Let save(file) write a file that does not exist, to the disk; none is left if it cannot,
-    or is stopped."""
+    """Let save(file) write a file that does not exist yet, and sync it to the disk. If that fails
+    or is interrupted, no file is left."""
     path.parent.mkdir(parents=True, exist_ok=True)
     file = open(path, "xb")
     try:

@@ -86,6 +86,8 @@ class Log(AbstractContextManager):
         self.bar.update(1)
         if is_line:
             self.write_step(iteration, {name: float(value) for name, value in values.items()})
+        if not self.watchers:
+            return
         # A sum on the device, which is read once in an epoch.
         self.epoch_loss = self.epoch_loss + values["box_loss"] + values["class_loss"]
         if iteration % self.per_epoch == 0:
@@ -194,7 +196,8 @@ def read_log(path):
 
 
 def forget_after(path, iteration):
-    """Remove a log's entries from the first of a later iteration on, or of the end of the run."""
+    """Remove from a log what came after an iteration, which a resumed run does again, and what the
+    end of the run added."""
     kept = takewhile(
         lambda entry: entry["iteration"] <= iteration and "train_AP50" not in entry, read_log(path)
     )

@@ -30,8 +30,8 @@ HEADINGS = dict(
     workers="hardware",
 )
 METAVARS = {int: "N", float: "X"}
-# What is typed for other programs, and what it is here: flags, and values of a flag.
-HERE = {
+# Our flag, or what to do instead -> the flags, and values of flags, that other programs have.
+OUR_FLAGS = {
     "--resize, the short side of images; SSD has one size": "--imgsz --img --img-size --resolution",
     "--jitter, a range of --resize": "--multi-scale",
     "--root, the folder of the dataset": "--data --data-path --dataset-dir --data-dir",
@@ -90,7 +90,7 @@ HERE = {
     "--every of detect.py": "--vid-stride",
     "not needed: export.py writes ONNX": "--format --include",
 }
-OTHER_FLAGS = {flag: here for here, flags in HERE.items() for flag in flags.split()}
+OTHER_FLAGS = {flag: here for here, flags in OUR_FLAGS.items() for flag in flags.split()}
 
 
 class Parser(argparse.ArgumentParser):
@@ -117,7 +117,7 @@ class Parser(argparse.ArgumentParser):
         # --batch auto is asked for as --batch=auto.
         for argument in arguments + ["=".join(pair) for pair in zip(arguments, arguments[1:])]:
             name = argument.partition("=")[0]
-            # A flag that is known may have a value that is not.
+            # Of a flag that is known here, only some values are foreign.
             here = OTHER_FLAGS.get(argument if name in known else name)
             if here and argument not in known:
                 raise UserError(f"{argument} is not known here; here it is {here}")
@@ -184,7 +184,7 @@ def add_flag(group, option):
     """Add the flag of a field of Recipe; its type and metadata say all that argparse needs."""
     facts = option.metadata
     names = ["--" + option.name.replace("_", "-"), *facts["aliases"]]
-    # A schedule's option is no less for all recipes: typed milestones replace another schedule.
+    # Not so of schedules: --milestones may be typed with any recipe, whose schedule it replaces.
     is_of_some = facts["only"] and not facts["only"].endswith("schedule")
     notes = [f"{facts['only']} only"] if is_of_some else []
     values = {str(getattr(recipe, option.name)) for recipe in RECIPES.values()}

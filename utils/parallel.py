@@ -85,6 +85,8 @@ def choose_gpu(device):
     number = device.index
     if number is None:
         number = int(os.environ.get("LOCAL_RANK", 0))
+    elif int(os.environ.get("LOCAL_WORLD_SIZE", 1)) > 1:
+        raise RuntimeError("torchrun gives each process a GPU of its own, so name none")
     if number >= torch.cuda.device_count():
         raise RuntimeError(f"there is no GPU {number}")
     # Before anything else, or every process would take memory of the first GPU as well.
@@ -123,6 +125,7 @@ def broadcast_from_rank0(make):
 
 
 def rank():
+    """The number of this process, from 0."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 

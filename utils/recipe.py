@@ -244,8 +244,8 @@ def checked(recipe, origin=""):
     problems = wrong_tuples(recipe)
     if recipe.negative_iou > recipe.positive_iou:
         problems["negative_iou"] = f"must be at most positive_iou, which is {recipe.positive_iou}"
-    low, *high = recipe.jitter or (1, 1)
-    if not (len(high) == 1 and 0 < low <= high[0] <= 1 << 14):
+    jitter = recipe.jitter
+    if jitter and not (len(jitter) == 2 and 0 < jitter[0] <= jitter[1] <= 1 << 14):
         problems["jitter"] = "must be two numbers over 0, the smaller one first"
     if max(recipe.pixel_mean, default=0) > 255:
         problems["pixel_mean"] = "must be at most 255"

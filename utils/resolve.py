@@ -78,7 +78,7 @@ def resolve_recipe(flags, asked, classes, num_images, device, weights):
         factor = flags.schedule_factor
         cause = f"--schedule {factor:g}" if factor else f"--recipe {flags.recipe}"
         raise UserError(f"{cause}: 0 iterations; must be at least 1")
-    return with_whole_paths(recipe), reason
+    return with_absolute_paths(recipe), reason
 
 
 def fitted_recipe(recipe, dataset, has_heads):
@@ -111,7 +111,7 @@ def resumed_recipe(flags, stored):
             )
     # Only what was typed decides where anything is written or sent.
     stored |= dict(logdir="", visdom="")
-    return with_whole_paths(with_flags(stored, flags))
+    return with_absolute_paths(with_flags(stored, flags))
 
 
 def changes_results(before, recipe):
@@ -119,8 +119,8 @@ def changes_results(before, recipe):
     return not RESULT_FIELDS.isdisjoint(differences(recipe, before))
 
 
-def with_whole_paths(recipe):
-    """The recipe with paths from which eval.py and --resume find the data in any folder."""
+def with_absolute_paths(recipe):
+    """The recipe with absolute paths, so that eval.py and --resume find the data anywhere."""
     paths = {name: getattr(recipe, name) for name in SOURCE if name != "dataset"}
     return recipe | {name: str(Path(path).absolute()) for name, path in paths.items() if path}
 
@@ -131,8 +131,8 @@ def recipe_name(model, dataset):
 
 
 def recipe_by_data(asked, classes, num_images, device):
-    """The recipe of ours for a model, if it is made for these data, else one for any data; and a
-    line that says why. asked: names the model, the weights and the format of the data."""
+    """Our recipe for this model and dataset, if the data are that dataset itself, else the one for
+    own images; and a line that says why. asked names the model, the weights and the format."""
     model, dataset = asked.model, asked.dataset
     name = recipe_name(model, dataset)
     is_published = name in RECIPES and num_images >= MIN_PUBLISHED_IMAGES
@@ -196,8 +196,11 @@ def with_flags(recipe, flags):
         changes |= dict(lr_schedule="milestones", milestone_epochs=())
     elif given.get("gamma", recipe.gamma) != recipe.gamma and recipe.lr_schedule == "cosine":
         raise UserError(f"--gamma {given['gamma']}: name --milestones, at which lr is to fall, too")
-    if "batch" in given and "lr" not in given and hasattr(flags, "lr"):
-        # The learning rate of a training follows the batch (Goyal et al., 2017).
+    if "batch" in given and not hasattr(flags, "lr"):
+        # It is the number of images at a time, not a batch of a training.
+        changes["accumulate"] = 1
+    elif "batch" in given and "lr" not in given:
+        # The learning rate follows the batch (Goyal et al., 2017).
         changes["lr"] = recipe.lr * given["batch"] / recipe.batch
     stride = given.get("finest_stride", recipe.finest_stride)
     if recipe.model == "retinanet" and stride != recipe.finest_stride:
@@ -244,17 +247,18 @@ def schedule_changes(given, recipe, factor):
     before = recipe.epochs or recipe.iterations
     drops = recipe.milestone_epochs if recipe.epochs else recipe.milestones
     length = round(given.get("epochs" if in_epochs else "iterations", before) * factor)
-    scaled = tuple(round(drop * length / max(before, 1)) for drop in drops)
-    milestones = scaled
-    if "milestones" in given:
-        milestones = tuple(round(milestone * factor) for milestone in given["milestones"])
-        scaled = ()
+    drops = tuple(round(drop * length / max(before, 1)) for drop in drops)
+    changes = dict(iterations=0, epochs=0, milestones=(), milestone_epochs=())
     if in_epochs:
-        return dict(epochs=length, iterations=0, milestone_epochs=scaled, milestones=milestones)
-    warmup = given.get("warmup", min(recipe.warmup, length // 10))
-    return dict(
-        iterations=length, epochs=0, milestone_epochs=(), milestones=milestones, warmup=warmup
-    )
+        changes |= dict(epochs=length, milestone_epochs=drops)
+    else:
+        warmup = given.get("warmup", min(recipe.warmup, length // 10))
+        changes |= dict(iterations=length, milestones=drops, warmup=warmup)
+    if "milestones" in given:
+        # They are in iterations, whatever the length is given in.
+        milestones = tuple(round(milestone * factor) for milestone in given["milestones"])
+        changes |= dict(milestones=milestones, milestone_epochs=())
+    return changes
 
 
 def in_iterations(recipe, num_images, warmup=None):

@@ -80,8 +80,7 @@ class FiniteCheck:
         self.recent = []  # (iteration, images, values) since the last check
 
     def add(self, iteration, values, micro_batches):
-        """Remember an iteration: its images, and its values, name -> number, grad_norm among
-        them."""
+        """Remember an iteration: its images, and its values, name -> number, with grad_norm."""
         indices = [target["index"] for _, targets in micro_batches for target in targets]
         self.recent.append((iteration, indices, values))
 

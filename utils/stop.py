@@ -198,7 +198,8 @@ def leave_signals_to_parent(worker):
 
 
 def stop_early(number, frame):
-    """Handle Ctrl-C before the first iteration: end now, or after it if that is not possible."""
+    """Answer Ctrl-C before training starts: end at once. Should a library swallow the
+    KeyboardInterrupt, Stop finds the request and ends before the first iteration."""
     early_requests.append(number)
     raise KeyboardInterrupt
 

@@ -10,7 +10,7 @@ import torch
 from tqdm import tqdm
 
 from data.dataset import eval_batches, padded_size
-from data.reading import place
+from data.reading import dataset_path
 from data.text import some
 from utils import parallel
 from utils.build import build_loader
@@ -102,7 +102,10 @@ def collect_detections(predict_batch, dataset, recipe, device):
     ignored_labels = dataset.records.ignored_labels
     resized = [dataset.output_size(0, index) for index in range(len(dataset))]
     padded = padded_size(resized, recipe.size_divisor, recipe.min_padding)
-    batches = eval_batches(padded, recipe.batch, parallel.rank(), parallel.world_size())
+    # As many images at a time as a process trains on, so that evaluating takes no more memory.
+    rank, world_size = parallel.rank(), parallel.world_size()
+    images_at_once = max(recipe.batch // (recipe.accumulate * world_size), 1)
+    batches = eval_batches(padded, images_at_once, rank, world_size)
     loader = build_loader(dataset, batches, recipe, device)
     # With None, the first process shows the bar if a terminal is there.
     is_hidden = True if parallel.rank() else None
@@ -247,7 +250,7 @@ def conditions(checkpoint, dataset, split, recipe, device, iteration=None):
     return dict(
         model=f"{recipe.model}-{recipe.depth}" if recipe.model == "retinanet" else recipe.model,
         checkpoint=str(checkpoint),
-        dataset=f"{recipe.dataset} {place(recipe)}".removeprefix("auto "),
+        dataset=f"{recipe.dataset} {dataset_path(recipe)}".removeprefix("auto "),
         split=split,
         images=len(dataset),
         objects=int((~dataset.records.ignore).sum()),
