@@ -33,8 +33,6 @@ CHANGES = ("resize", "max_size")  # fields of the recipe that a flag may change
 
 def main():
     flags = parse_flags()
-    must_be_new(flags.json, flags.coco_json)
-    must_be_new(flags.output if flags.labels else None)
     # A misspelt name is reported before the checkpoint is loaded.
     files = named_files(flags.inputs)
     given = given_fields(flags)
@@ -48,7 +46,7 @@ def main():
         flags.max_detections,
         changes,
     )
-    output = flags.output or new_name(Path("detections"))
+    output = flags.output
     dataset = annotated_dataset(flags, detector, output)
     if not files and dataset is None:
         raise UserError("name images, folders, videos or the number of a camera")
@@ -70,7 +68,9 @@ def main():
             detect_input(source, detector, flags.batch, results, is_drawn=not flags.labels)
     except KeyboardInterrupt:
         print("stopped; all that was written until now is kept", file=sys.stderr)
-    write_results(flags, output, results, detector.classes, dataset)
+    finally:
+        # A copy that cannot be written ends the program, too.
+        write_results(flags, output, results, detector.classes, dataset)
     done = "written" if flags.labels else "drawn"
     return report(results, inputs, f"{done} into {output}")
 
@@ -174,6 +174,12 @@ def parse_flags():
         value = getattr(flags, name)
         if value is not None and value < 1:
             raise UserError(f"--{name.replace('_', '-')} {value}: must be at least 1")
+    must_be_new(flags.json, flags.coco_json)
+    must_be_new(flags.output if flags.labels else None)
+    flags.output = flags.output or new_name(Path("detections"))
+    for folder in map(Path, flags.inputs if flags.labels else ()):
+        if folder.is_dir() and flags.output.resolve().is_relative_to(folder.resolve()):
+            raise UserError(f"--output {flags.output}: lies in {folder}, of which it gets copies")
     return flags
 
 

@@ -30,8 +30,9 @@ def main():
     device = parallel.start(flags.device)
     detector = load_detector(flags.checkpoint)
     recipe = with_flags(detector.recipe, flags)
-    # A file of annotations that the user names is evaluated whole.
-    split = flags.split or ("all" if flags.annotations else "val")
+    # A single file of annotations that the user names is evaluated whole.
+    is_whole = flags.annotations and not flags.val_annotations
+    split = flags.split or ("all" if is_whole else "val")
     with parallel.rank0_first():
         dataset = eval_dataset(recipe, split, detector.classes)
     described = conditions(flags.checkpoint, dataset, split, recipe, device, detector.iteration)
@@ -59,7 +60,7 @@ def parse_flags():
     )
     options.add_flags(parser, "data").description = "by default, that of the run"
     add = parser.add_argument_group("evaluation").add_argument
-    add("--split", help="train, val, test or all (default: val, or all with --annotations)")
+    add("--split", help="train, val, test or all (default: val, or all with --annotations alone)")
     add("--batch", "--batch-size", type=int, metavar="N", help="number of images at a time")
     add("--suspects", action="store_true",
         help="also list annotations that look wrong, the strangest first")  # fmt: skip

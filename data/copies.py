@@ -33,11 +33,14 @@ def group_copies(entries):
     repeated = {size for size, count in counts.items() if count > 1}
     runs = runs_of_frames(entries)
     groups = defaultdict(list)
-    key_of = {}
-    for entry in entries:
-        copy = copy_key(entry, repeated)
-        # Copies in several runs belong to the first of them.
-        groups[key_of.setdefault(copy, runs.get(entry.path, copy))].append(entry)
+    copies = [copy_key(entry, repeated) for entry in entries]
+    # Copies of a frame belong to its run; those in several runs to the first of them.
+    run_of = {}
+    for entry, copy in zip(entries, copies):
+        if entry.path in runs:
+            run_of.setdefault(copy, runs[entry.path])
+    for entry, copy in zip(entries, copies):
+        groups[run_of.get(copy, copy)].append(entry)
     return list(groups.values())
 
 
@@ -132,12 +135,19 @@ def num_differences(prints, others):
 
 
 def without_copies(entries, others):
-    """The entries that are copies of none of the others, and those that are."""
+    """The entries that are copies of none of the others, and those that are.
+
+    Roboflow puts all that it makes of an image into one split, so what has the name of one in
+    another may only have a common name, as image_jpg, and is looked at.
+    """
     sizes = [{file_size(entry.path) for entry in part} for part in (entries, others)]
     repeated = set.intersection(*sizes)
-    taken = {copy_key(other, repeated) for other in others}
-    copies = [entry for entry in entries if copy_key(entry, repeated) in taken]
-    left_out = set(map(id, copies))
+    same = defaultdict(list)
+    for other in others:
+        same[copy_key(other, repeated)].append(other)
+    pairs = [(entry, other) for entry in entries for other in same[copy_key(entry, repeated)]]
+    left_out = {id(pair[0]) for pair, is_copy in zip(pairs, look_alike(pairs)) if is_copy}
+    copies = [entry for entry in entries if id(entry) in left_out]
     return [entry for entry in entries if id(entry) not in left_out], copies
 
 

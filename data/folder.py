@@ -124,11 +124,12 @@ class Folder:
         An image that lies where the name leads comes first. Then photos come before
         masks, the ending and the case that the name has before others, and near ones before far.
         """
+        parts = name_parts(name)
         if split in self.image_splits:
-            found = [file for file in found if folder_split(file) in (None, split)]
+            at_place = [file for file in found if lies_at(file, parts, beside)]
+            found = [file for file in found if folder_split(file) in (None, split)] or at_place
         if not found:
             return None
-        parts = name_parts(name)
         at_place = [file for file in found if lies_at(file, parts, beside)]
         found = at_place or [file for file in found if file not in self.masks] or found
         found = [file for file in found if base_name(file) in parts[-1:]] or found
@@ -198,6 +199,11 @@ def grouped(files, key_of):
     for file in files:
         groups[key_of(file)].append(file)
     return groups
+
+
+def below(place, files):
+    """The files that lie in a folder, or in a folder in it; all of them if its name is empty."""
+    return [file for file in files if file.startswith(f"{place}/")] if place else list(files)
 
 
 def by_split(files, split_of):

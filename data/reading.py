@@ -11,7 +11,7 @@ from data.copies import alike_note, fingerprints
 from data.folder import Folder
 from data.formats import cityscapes, coco, csv_file, kitti, labelme, via, voc, widerface, yolo
 from data.records import object_names, of_classes, pack
-from data.splits import choose_splits, identity, unique
+from data.splits import choose_splits, identity, splits_by_folder, unique
 from data.text import UserError, counted, read_head, some
 
 FORMATS = dict(
@@ -54,6 +54,7 @@ def read_records(recipe, classes=None):
     objects in these data.
     """
     source = usable_source(recipe)
+    reading_notes = list(source.notes)
     splits, notes = choose_splits(source.splits, recipe.val_share)
     source.notes += notes
     if len(splits["train"] + splits["val"]) <= MAX_COMPARED:
@@ -81,7 +82,7 @@ def read_records(recipe, classes=None):
     train_problem = without_objects(train_records, "train")
     if train_problem:
         # What happened to its objects was noted while they were read.
-        reasons = train_records.notes[len(source.notes) :]
+        reasons = [*reading_notes, *train_records.notes[len(source.notes) :]]
         raise UserError("; ".join([f"{dataset_path(recipe)}: {train_problem}", *reasons]))
     return list(classes), train_records, None if val_problem else val_records
 
@@ -194,7 +195,9 @@ def read_folder(name, root):
     if name == "auto":
         name, note = recognise_format(folder)
     source = FORMATS[name].read(folder)
+    source.splits, more = splits_by_folder(source.splits, root)
     source.notes[:0] = note
+    source.notes += more
     return source
 
 

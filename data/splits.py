@@ -74,6 +74,19 @@ def choose_splits(splits, val_share=VAL_SHARE):
     return dict(train=train, val=val, test=test), notes
 
 
+def splits_by_folder(splits, root):
+    """The splits of a dataset whose annotations name none, but whose images all lie in folders of
+    several, and notes. root: the folder of the dataset."""
+    names = {}
+    for entry in splits.get("all", []):
+        names[entry.path] = folder_split(os.path.relpath(entry.path, root).replace(os.sep, "/"))
+    found = set(names.values())
+    if set(splits) != {"all"} or None in found or not {"train"} < found:
+        return splits, []
+    parts = {name: [e for e in splits["all"] if names[e.path] == name] for name in sorted(found)}
+    return parts, [f"splits are those that the folders of the images name: {', '.join(parts)}"]
+
+
 def keep_apart(train, others, split):
     """Leave out of train what another split has, under any name or link or as a copy -> the rest of
     train, and notes. split: the name of the other."""

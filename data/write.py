@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
@@ -214,9 +215,9 @@ def ending_of(path):
 
 
 def printable(word):
-    """A name without what would end a line, separate folders, or be lost at either end of it."""
+    """A name without what would end a line, separate folders, hide a file, or be lost at an end."""
     letters = [letter if letter.isprintable() and letter not in "\\/" else "_" for letter in word]
-    return "".join(letters).strip() or "_"
+    return "".join(letters).strip(" .") or "_"
 
 
 def copy_images(records, names, folder):
@@ -237,5 +238,6 @@ def element(name, content):
     if isinstance(content, dict):
         item.extend(element(key, value) for key, value in content.items())
     else:
-        item.text = str(content)
+        # XML has no place for most control characters.
+        item.text = re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f]", "_", str(content))
     return item

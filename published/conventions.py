@@ -128,6 +128,10 @@ RETINA_HEAD = dict(
 )
 
 
+# The priors of odtk, as its files tell them; files with angles have rotated ones.
+ODTK_PRIORS = dict(ratios=[1, 2, 0.5], scales=[4, 5.04, 6.35], angles=[])
+
+
 def refuse_other_priors(config):
     """Raise an error if the text of an MMDetection configuration has a RetinaNet whose priors or
     deltas are not the default ones."""
@@ -136,6 +140,14 @@ def refuse_other_priors(config):
         numbers = numbers_in(head, name)
         if numbers not in ([], default):
             raise UserError(f"its RetinaHead has {name} {numbers}, which must be {default} here")
+
+
+def refuse_other_odtk_priors(content):
+    """Raise an error if the content of an odtk file has other priors than odtk's default ones."""
+    for name, default in ODTK_PRIORS.items():
+        numbers = [round(float(number), 2) for number in content.get(name) or default]
+        if numbers != default:
+            raise UserError(f"it was trained with {name} {numbers}, which must be {default} here")
 
 
 def numbers_in(config, name):

@@ -7,7 +7,12 @@ import torch
 from data.formats import voc
 from data.formats.coco import names_by_id
 from data.text import UserError, counted
-from published.conventions import has_coco_classes, mmdetection_sizes, refuse_other_priors
+from published.conventions import (
+    has_coco_classes,
+    mmdetection_sizes,
+    refuse_other_odtk_priors,
+    refuse_other_priors,
+)
 from published.families import convert, family_of
 from utils import checkpoint
 from utils.recipes import RECIPES
@@ -103,6 +108,7 @@ def convert_checkpoint(content, classes=None, prior_sizes=()):
     refuse_other_priors(config)
     prior_sizes = prior_sizes or mmdetection_sizes(config)
     try:
+        refuse_other_odtk_priors(content)
         ours, changes, family = convert(state, "ratios" not in content, prior_sizes)
         ours, names, notes = with_names(ours, family, meta, classes)
     except NOT_SUCH_TENSORS as problem:

@@ -367,3 +367,22 @@ def test_an_id_of_a_category_that_is_written_as_a_float_is_the_number(tmp_path):
     _, records = read_split("coco", tmp_path)
     assert [repr(number) for number in records.category_ids] == expected
     assert len(records.boxes) == 1
+
+
+def test_an_image_of_another_split_s_folder_is_found_where_its_path_leads(tmp_path):
+    """A val that was cut from the images of train."""
+    write_coco(tmp_path, [[(1, 2, 30, 40, 0)]] * 3)
+    content = write_coco(tmp_path, [[(1, 2, 30, 40, 0)]] * 2, "val")
+    content["images"][0]["file_name"] = "train2017/2.jpg"
+    (tmp_path / "annotations/instances_val2017.json").write_text(json.dumps(content))
+    source = read_folder("coco", tmp_path)
+    paths = [entry.path for entry in source.splits["val"]]
+    assert not source.problems
+    assert paths == [str(tmp_path / name) for name in ("train2017/2.jpg", "val2017/1.jpg")]
+
+
+def test_files_are_read_however_deep_they_lie(tmp_path):
+    write_coco(tmp_path / "a", [[(1, 2, 30, 40, 0)]], "train")
+    write_coco(tmp_path / "x/y/z/w/b", [[(1, 2, 30, 40, 0)]], "val")
+    splits = read_folder("coco", tmp_path).splits
+    assert {split: len(part) for split, part in splits.items()} == dict(train=1, val=1)

@@ -135,3 +135,23 @@ def test_a_class_or_a_number_that_is_listed_twice_is_an_error(folder, rows):
     write(folder / "classes.csv", *rows)
     with pytest.raises(UserError, match="classes.csv: (class cat|id 0) is in 2 rows"):
         read_folder("csv", folder)
+
+
+def test_a_single_table_s_images_are_split_as_their_folders_say(tmp_path):
+    names = ("train/a", "train/b", "val/c", "test/d")
+    for seed, name in enumerate(names):
+        write_image(tmp_path / f"{name}.jpg", seed=seed)
+    write(tmp_path / "boxes.csv", *(f"{name}.jpg,1,2,30,40,dog" for name in names))
+    source = read_folder("csv", tmp_path)
+    counts = {split: len(part) for split, part in source.splits.items()}
+    assert counts == dict(train=2, val=1, test=1)
+    assert "splits are those that the folders of the images name: test, train, val" in source.notes
+
+
+@pytest.mark.parametrize("others", ("photos", "train"))
+def test_folders_that_do_not_tell_the_split_of_every_image_tell_none(tmp_path, others):
+    names = ("train/a", f"{others}/b")
+    for seed, name in enumerate(names):
+        write_image(tmp_path / f"{name}.jpg", seed=seed)
+    write(tmp_path / "boxes.csv", *(f"{name}.jpg,1,2,30,40,dog" for name in names))
+    assert list(read_folder("csv", tmp_path).splits) == ["all"]

@@ -42,3 +42,13 @@ def test_a_wrong_line_is_named(tmp_path, line, problem):
 def test_a_folder_without_labels_is_one_clear_error(tmp_path):
     with pytest.raises(UserError, match="no KITTI labels in .*; expected training/image_2"):
         read_folder("kitti", tmp_path)
+
+
+def test_folders_of_splits_are_splits(tmp_path):
+    for split in ("train", "val"):
+        write_label(tmp_path, split, "Car 0 0 0 10 20 30 40 1 1 1 1 1 1 1")
+        for place, ending in (("image_2", "png"), ("label_2", "txt")):
+            (tmp_path / split / place).mkdir(parents=True)
+            file = tmp_path / f"training/{place}/{split}.{ending}"
+            file.rename(tmp_path / f"{split}/{place}/{split}.{ending}")
+    assert sorted(read_folder("kitti", tmp_path).splits) == ["train", "val"]

@@ -185,7 +185,10 @@ def test_a_video_without_a_frame_that_can_be_read_is_a_problem(tmp_path, name):
     path = write_video(tmp_path / "a.avi").rename(tmp_path / name)
     video = VideoInput(path, tmp_path / "copy.avi")
     video.capture = SimpleNamespace(
-        grab=lambda: False, retrieve=lambda: (False, None), release=lambda: None
+        open=lambda path: None,
+        grab=lambda: False,
+        retrieve=lambda: (False, None),
+        release=lambda: None,
     )
     assert not list(video) and "12 of 12 frames cannot be read" in video.problems[0]
 

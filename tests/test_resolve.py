@@ -483,3 +483,11 @@ def test_a_range_of_no_sides_is_named_as_it_was_typed():
 def test_results_are_compared_unless_they_are_measured_in_another_way(recipe, change, is_other):
     before = RECIPES[recipe]
     assert resolve.changes_results(before, before | change) == is_other
+
+
+def test_more_iterations_of_a_resumed_run_move_no_drop_of_lr():
+    before = dict(iterations=1000, warmup=100, lr_schedule="milestones", milestones=(200, 400))
+    for more in (("--iters", "2000"), ("--iters", "1000"), ("--epochs", "3")):
+        recipe = resolve.in_iterations(stored(*more, **before), num_images=3000)
+        assert recipe.milestones == (200, 400) and recipe.warmup == 100
+    assert stored("--iters", "2000", "--milestones", "900", **before).milestones == (900,)

@@ -184,13 +184,32 @@ def test_too_few_images_are_an_error_that_says_what_to_do(count):
         train_val_split(entries(*"ab"[:count]))
 
 
+def test_copies_of_frames_under_other_names_do_not_break_their_runs(tmp_path):
+    write_video(tmp_path, 100)
+    video = frames(tmp_path, 100)
+    copies = []
+    for number in range(3, 100, 10):
+        path = tmp_path / f"a{number}.jpg"
+        shutil.copy(video[number].path, path)
+        copies.append(video[number]._replace(path=str(path), image_id=path.stem))
+    _, val = train_val_split(copies + video)
+    numbers = sorted(video.index(entry) for entry in val if entry in video)
+    alone = [n for n in numbers if n - 1 not in numbers and n + 1 not in numbers]
+    assert numbers and not alone
+
+
 def test_copies_in_train_of_images_in_val_are_left_out_and_named(tmp_path):
     """Equal files of other names, and what Roboflow makes of an image."""
     write_image(tmp_path / "train/a.jpg", seed=1)
     shutil.copy(tmp_path / "train/a.jpg", tmp_path / "val-a.jpg")
     write_image(tmp_path / "train/b.jpg", seed=2)
+    write_image(tmp_path / "c_jpg.rf.0123.jpg", seed=3)
+    darker = cv2.imread(str(tmp_path / "c_jpg.rf.0123.jpg")) // 2
+    cv2.imwrite(str(tmp_path / "c_jpg.rf.89ab.jpg"), darker)
+    # Another photo of the same name, as phones give it to many.
+    write_image(tmp_path / "c_jpg.rf.cdef.jpg", seed=5)
     paths = dict(
-        train=["train/a.jpg", "train/b.jpg", "c_jpg.rf.0123.jpg", "d_jpg.rf.4567.jpg"],
+        train=["train/a.jpg", "train/b.jpg", "c_jpg.rf.0123.jpg", "c_jpg.rf.cdef.jpg"],
         val=["val-a.jpg", "c_jpg.rf.89ab.jpg"],
     )
     given = {
@@ -198,7 +217,7 @@ def test_copies_in_train_of_images_in_val_are_left_out_and_named(tmp_path):
         for split, part in paths.items()
     }
     splits, notes = choose_splits(given)
-    assert names(splits["train"]) == ["d_jpg.rf.4567.jpg", "train/b.jpg"]
+    assert names(splits["train"]) == ["c_jpg.rf.cdef.jpg", "train/b.jpg"]
     assert names(splits["val"]) == sorted(paths["val"])
     assert notes[0].startswith("left out of train, copies of images in val: 2, of ")
     assert "a.jpg" in notes[0] and "c_jpg.rf.0123.jpg" in notes[0]

@@ -185,3 +185,28 @@ def test_a_list_may_name_images_with_their_endings(tmp_path):
     write_list(tmp_path, "train", ["a.jpg", "b.c.jpg"])
     source = read_folder("voc", tmp_path)
     assert len(source.splits["train"]) == 2 and not source.problems
+
+
+def test_lists_of_ones_own_data_in_a_folder_of_voc_s_name_are_kept(tmp_path):
+    root = tmp_path / "VOCdevkit/VOC2007"
+    write_voc(root, {str(i): [("helmet", 1, 2, 30, 40)] for i in range(4)})
+    for name, images in (("train", "01"), ("val", "2"), ("test", "3")):
+        write_list(root, name, images)
+    splits, _ = choose_splits(read_folder("voc", tmp_path).splits)
+    ids = {split: [entry.image_id for entry in part] for split, part in splits.items()}
+    assert ids == dict(train=["0", "1"], val=["2"], test=["3"])
+
+
+def test_a_list_may_have_paths_of_windows(tmp_path):
+    write_voc(tmp_path, {"a": [("dog", 1, 2, 30, 40)]})
+    write_list(tmp_path, "train", [r"C:\photos\JPEGImages\a.jpg"])
+    source = read_folder("voc", tmp_path)
+    assert not source.problems and list(source.splits) == ["train"]
+
+
+def test_a_list_is_of_its_own_folder_and_not_of_one_whose_name_goes_on(tmp_path):
+    write_voc(tmp_path / "set10", {"a": [("dog", 1, 2, 30, 40)]})
+    write_list(tmp_path / "set1", "train", ["a"])
+    write_list(tmp_path / "set10", "train", ["a"])
+    problems = read_folder("voc", tmp_path).problems
+    assert len(problems) == 1 and "set1/ImageSets/Main/train.txt: no annotation of a" in problems[0]

@@ -4,9 +4,10 @@ import pytest
 from PIL import Image
 
 from data.formats import yolo
-from data.reading import read_folder
+from data.reading import read_folder, read_records
 from data.text import UserError
 from tests.conftest import read_split, write_image
+from utils.recipes import RECIPES
 
 NAMES = ("data.yaml", "names: [cat, dog]")
 
@@ -351,3 +352,100 @@ def test_only_the_folder_of_images_is_taken_for_that_of_labels(tmp_path):
     write(tmp_path / "classes.txt", "cat\n")
     source = read_folder("yolo", tmp_path)
     assert [len(entry.objects) for entry in source.splits["all"]] == [1, 1]
+
+
+@pytest.mark.parametrize("place", ("../other/images", "../gone/images"))
+@pytest.mark.parametrize("path", ("", "path: ..\n"))
+def test_a_place_outside_is_never_taken_for_one_inside(tmp_path, place, path):
+    for name in ("other", "set"):
+        write_image(tmp_path / name / "images/a.jpg", seed=len(name))
+        write(tmp_path / name / "labels/a.txt", "0 0.5 0.5 0.5 0.5")
+    place = place.removeprefix("../") if path else place
+    val = "set/images" if path else "images"
+    write(tmp_path / "set/data.yaml", f"{path}train: {place}\nval: {val}\nnames: [x]")
+    with pytest.raises(UserError, match="lies outside the folder|lead to the same images"):
+        read_folder("yolo", tmp_path / "set")
+
+
+def test_roboflow_s_places_mean_the_folder_itself_though_another_export_lies_beside_it(tmp_path):
+    for root in (tmp_path, tmp_path / "set"):
+        for split in ("train", "valid"):
+            write_image(root / split / "images/a.jpg")
+            write(root / split / "labels/a.txt", "0 0.5 0.5 0.5 0.5")
+    text = "train: ../train/images\nval: ../valid/images\nnames: [x]"
+    write(tmp_path / "set/data.yaml", text)
+    splits = read_folder("yolo", tmp_path / "set").splits
+    assert [entry.path for entry in splits["train"]] == [str(tmp_path / "set/train/images/a.jpg")]
+
+
+def test_an_empty_folder_inside_is_not_said_to_lie_outside(tmp_path):
+    write_image(tmp_path / "train/images/a.jpg")
+    write(tmp_path / "train/labels/a.txt", "0 0.5 0.5 0.5 0.5")
+    (tmp_path / "valid/images").mkdir(parents=True)
+    write(tmp_path / "data.yaml", "train: train/images\nval: valid/images\nnames: [x]")
+    source = read_folder("yolo", tmp_path)
+    assert list(source.splits) == ["train"] and "no images of val at" in " ".join(source.notes)
+
+
+@pytest.mark.parametrize(
+    "layout", ("{0}/img/{1}.jpg {0}/lbl/{1}.txt", "imgs/{0}/day/{1}.jpg anno/{0}/day/{1}.txt")
+)
+def test_sequences_that_number_their_images_alike_keep_their_labels(tmp_path, layout):
+    write(tmp_path / "classes.txt", "x")
+    for number, sequence in enumerate(("s1", "s2")):
+        for stem in ("0", "1", "2")[: 3 - number]:
+            image, label = (tmp_path / part.format(sequence, stem) for part in layout.split())
+            write_image(image, seed=10 * number + int(stem))
+            write(label, f"0 0.5 0.5 0.{number + 1} 0.5")
+    _, records = read_split("yolo", tmp_path, "all")
+    widths = [records.boxes[records.objects(i)].tolist() for i in range(5)]
+    assert [round(box[2] - box[0]) for (box,) in widths] == [10, 10, 10, 19, 19]
+
+
+def test_an_image_without_a_label_does_not_take_that_of_another_sequence(tmp_path):
+    write(tmp_path / "classes.txt", "x")
+    for place in ("s1/img", "s2/img", "s1/img/more"):
+        write_image(tmp_path / place / "0.jpg", seed=len(place))
+    for place in ("s1/lbl", "s2/lbl"):
+        write(tmp_path / place / "0.txt", "0 0.5 0.5 0.5 0.5")
+    source = read_folder("yolo", tmp_path)
+    assert [len(entry.objects) for entry in source.splits["all"]] == [1, 0, 1]
+
+
+def test_a_yaml_of_another_program_may_be_in_any_encoding(tmp_path):
+    write_image(tmp_path / "a.jpg")
+    write(tmp_path / "a.txt", "0 0.5 0.5 0.5 0.5")
+    write(tmp_path / "classes.txt", "x")
+    (tmp_path / "docker.yaml").write_bytes("# généré\nimage: x".encode("latin-1"))
+    assert read_split("auto", tmp_path, "all")[0] == ["x"]
+
+
+def test_labels_without_an_image_are_counted_and_lists_are_none(tmp_path):
+    for name in ("a", "b"):
+        write(tmp_path / f"labels/{name}.txt", "0 0.5 0.5 0.5 0.5")
+    write_image(tmp_path / "images/a.jpg")
+    (tmp_path / "images/b.HEIC").write_bytes(b"x")
+    write(tmp_path / "labels/classes.txt", "x")
+    write(tmp_path / "labels/none.txt", "")
+    notes = read_folder("yolo", tmp_path).notes
+    assert [note for note in notes if "without an image" in note] == [
+        "not used: label files without an image (HEIC is not read): 1, of b.txt"
+    ]
+
+
+def test_a_blank_line_between_names_is_an_error_and_one_at_the_end_is_not(tmp_path):
+    write_image(tmp_path / "a.jpg")
+    write(tmp_path / "a.txt", "1 0.5 0.5 0.5 0.5")
+    write(tmp_path / "classes.txt", "cat\ndog\n\n")
+    assert read_split("yolo", tmp_path, "all")[0] == ["dog"]
+    write(tmp_path / "classes.txt", "cat\n\ndog\n")
+    with pytest.raises(UserError, match="classes.txt, line 2: no name of a class"):
+        read_folder("yolo", tmp_path)
+
+
+def test_why_no_object_was_found_is_said(tmp_path):
+    for name in "abc":
+        write_image(tmp_path / f"images/{name}.jpg", seed=ord(name))
+    write(tmp_path / "classes.txt", "x")
+    with pytest.raises(UserError, match="no object of any class.*without a label file.*: 3, of"):
+        read_records(RECIPES["shapes"] | dict(dataset="yolo", root=str(tmp_path)))

@@ -59,8 +59,8 @@ def main():
         unreadable, notes = examine(records, pictures)
         problems += [*records.problems, *unreadable.values()]
         print(f"\n{split}", *summary(dataset, build_levels(recipe)), *notes, sep="\n")
-        if split == "train" and flags.sheet:
-            readable = [i for i in range(len(records)) if i not in unreadable]
+        readable = [i for i in range(len(records)) if i not in unreadable]
+        if split == "train" and flags.sheet and readable:
             sheet_dataset, _ = make_datasets(recipe, classes, records.subset(readable), None)
         problem = without_objects(records, split)
         if problem:

@@ -85,10 +85,11 @@ def convert_dataset(flags):
     source = usable_source(recipe)
     classes = select_classes(source, recipe.classes) if recipe.classes else source.classes
     merged, merge_notes = merge_repeated(source.splits)
-    splits = {
-        split: pack(entries, classes, source.category_ids)
-        for split, entries in disjoint(merged).items()
-    }
+    kept = disjoint(merged)
+    num_removed = sum(map(len, merged.values())) - sum(map(len, kept.values()))
+    if num_removed:
+        merge_notes.append(f"images in several splits, which stay in one of them: {num_removed}")
+    splits = {split: pack(entries, classes, source.category_ids) for split, entries in kept.items()}
     if not splits:
         raise UserError(f"no images in {dataset_path(recipe)}")
     notes = merge_notes + [note for records in splits.values() for note in records.notes]

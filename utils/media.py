@@ -97,11 +97,16 @@ class VideoInput:
         self.frame_count = 0 if self.is_camera else max(int(count), 0)
         fps = self.capture.get(cv2.CAP_PROP_FPS) or DEFAULT_FPS
         self.writer = VideoWriter(copy, fps / every)
+        if not self.is_camera:
+            # There may be more videos than a program can have open files.
+            self.capture.release()
 
     def __len__(self):
         return -(-self.frame_count // self.every)
 
     def __iter__(self):
+        if not self.is_camera:
+            self.capture.open(self.source)
         number = 0
         missing = 0
         missing_last = 0  # since the last good frame
@@ -146,8 +151,12 @@ def open_inputs(files, output, every=1, truth=None):
 
     Copies are named as the images are, or as their places in a folder that was named.
     """
-    copies = {}
+    first_places = {}
     for path, place in files:
+        # A file that is named twice, as by `photos photos/best`, has one copy.
+        first_places.setdefault(path, place)
+    copies = {}
+    for path, place in first_places.items():
         # Of two files with the same name, the second is copied with the folders of its path, which
         # must not lead out of the output.
         whole = Path(os.path.abspath(path))
@@ -215,7 +224,9 @@ class VideoWriter:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
             codec = cv2.VideoWriter.fourcc(*CODECS[self.path.suffix.lower()])
             size = image.shape[1::-1]
-            self.writer = cv2.VideoWriter(str(self.path), codec, self.fps, size)
+            # MPEG-4 writes it as a fraction of numbers up to 65535.
+            fps = round(self.fps, 3 if self.fps < 65 else 2)
+            self.writer = cv2.VideoWriter(str(self.path), codec, fps, size)
             if not self.writer.isOpened():
                 raise UserError(f"{self.path}: no video can be written here")
         self.writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))

@@ -110,8 +110,10 @@ def resumed_recipe(flags, stored):
                 f"{getattr(stored, name)}; {another}"
             )
     # Only what was typed decides where anything is written or sent.
-    stored |= dict(logdir="", visdom="")
-    return with_absolute_paths(with_flags(stored, flags))
+    recipe = with_flags(stored | dict(logdir="", visdom=""), flags)
+    # A new length moves neither the warm-up nor the drops of lr that the run has been through.
+    kept = {name: getattr(stored, name) for name in ("warmup", "milestones") if name not in given}
+    return with_absolute_paths(recipe | dict(milestone_epochs=()) | kept)
 
 
 def changes_results(before, recipe):
@@ -262,10 +264,8 @@ def schedule_changes(given, recipe, factor):
 
 
 def in_iterations(recipe, num_images, warmup=None):
-    """The recipe with its epochs counted in iterations, of which each takes one batch of images.
-
-    warmup: the flag, which is kept as it was typed.
-    """
+    """The recipe with its epochs counted in iterations, of which each takes one batch of images;
+    warmup is the flag, which stays as it was typed."""
     if not recipe.epochs:
         return recipe
     given = dict(iterations=recipe.epochs * max(num_images // recipe.batch, 1))

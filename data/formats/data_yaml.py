@@ -4,18 +4,20 @@ classes and the images of its splits."""
 import os
 from collections import defaultdict
 from functools import partial
+from pathlib import Path
 
 import yaml
 
-from data.folder import parent_of, stem_key, stem_of
+from data.folder import below, parent_of, stem_key, stem_of
 from data.records import Entry, with_images
 from data.splits import split_in
-from data.text import UserError, read_lines, read_text, some
+from data.text import UserError, read_head, read_lines, read_text, some
 
 NAME_LISTS = r"(.*/)?(classes\.txt|obj\.names|[^/]*\.names|_darknet\.labels)"
 # It leaves every value the text that it is; to YAML, no and off are False. The one in C, which is
 # not everywhere, is ten times as fast.
 LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+MAX_SIZE = 1 << 20  # bytes of a yaml file in which names are looked for
 # The splits that data.yaml, or lists of files, may have.
 SPLITS = ("train", "val", "valid", "validation", "test")
 
@@ -24,7 +26,7 @@ def settings_files(folder):
     """data.yaml and all other yaml files with class names in them, the likeliest first."""
     found = outermost_first(folder.matching(r"(.*/)?[^/]*\.ya?ml"))
     found.sort(key=lambda file: stem_of(file) not in ("data", "dataset"))
-    return [file for file in found if "names" in read_text(folder.path(file))]
+    return [file for file in found if b"names" in read_head(folder.path(file), MAX_SIZE)]
 
 
 def outermost_first(files):
@@ -81,11 +83,19 @@ def class_names(folder, settings, notes):
     if not lists:
         notes.append("no data.yaml, classes.txt or obj.names: classes are called by their numbers")
         return None
-    names, *others = [[line for _, line in read_lines(folder.path(file))] for file in lists]
+    names, *others = [listed_names(folder.path(file)) for file in lists]
+    if "" in names:
+        raise UserError(f"{folder.path(lists[0])}, line {names.index('') + 1}: no name of a class")
     unused = [file for file, other in zip(lists[1:], others) if other != names]
     if unused:
         notes.append(f"class names are those of {lists[0]}; not used: {some(unused)}")
     return names
+
+
+def listed_names(path):
+    """The lines of a list of names; those between them that are blank are empty."""
+    names = dict(read_lines(path))
+    return [names.get(number, "") for number in range(1, max(names, default=0) + 1)]
 
 
 def split_places(folder, settings):
@@ -106,7 +116,8 @@ def listed_images(folder, settings, notes, problems):
     """
     splits = defaultdict(list)
     missing = {}
-    for split, place in split_places(folder, settings):
+    places = split_places(folder, settings)
+    for split, place in places:
         files = images_at(folder, place, settings, problems)
         splits[split] += files
         if not files:
@@ -123,6 +134,10 @@ def listed_images(folder, settings, notes, problems):
     if splits and "train" in missing and "train" not in splits:
         raise UserError(f"{missing['train']}: correct the place there, or remove it")
     if splits.get("train") and splits["train"] == splits.get("val"):
+        places = [path_parts(place) for split, place in places if split in ("train", "val")]
+        if any(parts != places[0] for parts in places):
+            path = folder.path(settings["file"])
+            raise UserError(f"{path}: train and val lead to the same images: correct one of them")
         splits["all"] = splits.pop("train")
         del splits["val"]
     return splits
@@ -147,11 +162,6 @@ def split_folders(folder, split, settings, listed):
     return folders
 
 
-def below(place, files):
-    """The files that lie in a folder, or in a folder in it; all of them if its name is empty."""
-    return [file for file in files if file.startswith(f"{place}/")] if place else list(files)
-
-
 def images_at(folder, place, settings, problems):
     """The images in a folder, or those that a list names; place is its path in data.yaml.
 
@@ -164,6 +174,9 @@ def images_at(folder, place, settings, problems):
     # Without its front, valid/images would be images of all splits.
     num_kept = 2 if len(own) > 1 and split_in(own[-2]) else 1
     for start in range(len(parts) - num_kept + 1):
+        if start > len(parts) - len(own):
+            # What follows is only the end of the place that was named.
+            refuse_outside(folder, place, settings)
         rest = "/".join(parts[start:])
         for candidate in dict.fromkeys((f"{home}/{rest}".strip("/"), rest)):
             if candidate in folder.files:
@@ -177,12 +190,18 @@ def images_at(folder, place, settings, problems):
                 return inside
     if not own:
         return below(home, folder.images)
-    outside = os.path.join(folder.root, home, place)
-    if os.path.isdir(outside):
+    refuse_outside(folder, place, settings)
+    return []
+
+
+def refuse_outside(folder, place, settings):
+    """Raise a UserError if data.yaml names a place that exists, but not in its dataset's folder."""
+    home = parent_of(settings.get("file", ""))
+    named = Path(folder.root, home, settings.get("path") or "", place).resolve()
+    if named.is_dir() and not named.is_relative_to(folder.root.resolve()):
         raise UserError(
             f"{folder.path(settings['file'])}: {place} lies outside the folder: use --root"
         )
-    return []
 
 
 def path_parts(path):

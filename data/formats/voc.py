@@ -4,7 +4,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 from collections import defaultdict
 
-from data.folder import base_name, by_split, grouped, parent_of, stem_key, stem_of
+from data.folder import base_name, below, by_split, grouped, parent_of, stem_key, stem_of
 from data.records import Entry, Object, Source, box_around_rotated, object_names, read_entries
 from data.splits import folder_split
 from data.text import UserError, count_note, file_errors, is_set, read_head, read_lines, to_number
@@ -85,7 +85,8 @@ def list_annotations(folder, files, notes, problems):
 def image_lists(folder, notes):
     """[(split, file)] of the lists of images; in VOC itself, only the official ones."""
     lists = folder.matching(r"(.*/)?ImageSets/Main/(train|val|trainval|test)\.txt")
-    if any("VOC20" in file for file in lists):
+    # Own data in folders of these names may have lists of train and val alone.
+    if any("VOC20" in file and stem_of(file) == "trainval" for file in lists):
         found = {name: [file for file in lists if file.endswith(name)] for name in OFFICIAL_LISTS}
         notes += [f"{name}: not there, left out" for name, files in found.items() if not files]
         lists = [files[0] for files in found.values() if files]
@@ -96,8 +97,8 @@ def nearest_xml(by_stem, name, path):
     """The annotation of an image that a list names, in the folder that the list belongs to."""
     # The list is in ImageSets/Main of that folder.
     home = parent_of(parent_of(parent_of(path)))
-    files = [file for file in by_stem.get(base_name(name), []) if file.startswith(home)]
-    return min(files, key=len, default=None)
+    stem = base_name(name.replace("\\", "/"))
+    return min(below(home, by_stem.get(stem, [])), key=len, default=None)
 
 
 def images_without_xml(folder, splits, files):

@@ -7,7 +7,7 @@ import re
 from collections import Counter, defaultdict
 from itertools import chain
 
-from data.folder import grouped, in_photo_folder, stem_key, stem_of
+from data.folder import distances, grouped, in_photo_folder, parent_of, stem_key, stem_of
 from data.formats.data_yaml import (
     NAME_LISTS,
     choose_settings,
@@ -21,6 +21,7 @@ from data.splits import folder_split
 from data.text import UserError, count_note, first_lines, read_lines, to_number
 
 MAX_UNNAMED = 1000  # classes, where nothing gives them names
+UNLABELLED = "images without a label file, taken for images without objects"
 LAYOUT = "expected images/train and labels/train (val alike), and data.yaml or classes.txt"
 
 
@@ -91,8 +92,8 @@ def read(folder):
         raise UserError(f"no images in {folder.root.absolute()}; {LAYOUT}")
     if not has_keypoints:
         refuse_keypoints(folder, lengths)
-    what = "images without a label file, taken for images without objects"
-    notes += count_note(what, unlabelled)
+    notes += count_note(UNLABELLED, unlabelled)
+    notes += labels_without_image(folder)
     classes = list(dict.fromkeys(names)) if listed else sorted(object_names(splits), key=int)
     return Source(classes, splits, notes=notes, problems=problems)
 
@@ -134,18 +135,32 @@ def unlisted_images(folder, labels, notes):
     return splits
 
 
+def labels_without_image(folder):
+    """A list of one note on the label files, among others that have an image, that have none."""
+    homes = {parent_of(file) for file in label_files(folder)}
+    rest = [file for file in folder.matching(r".*\.txt") if stem_key(file) not in folder.by_stem]
+    paths = [folder.path(file) for file in rest if parent_of(file) in homes]
+    alone = [path for path in paths if first_lines(path) and is_labels(path)]
+    return count_note("not used: label files without an image (HEIC is not read)", alone)
+
+
 def label_of(folder, image, labels, rivals):
     """The label file of an image, among those with its stem, or None.
 
-    A file in quite another folder belongs to the nearest of the rivals, the images with the stem.
+    A file in quite another folder belongs to the nearest of the rivals, the images with the stem,
+    and an image to the nearest of such files.
     """
     split = folder_split(image)
     labels = [file for file in labels if not split or folder_split(file) in (None, split)]
     own = own_labels(image, labels)
-    if own or len(labels) != 1:
-        return own[0] if len(own) == 1 else None
+    if len(own) == 1:
+        return own[0]
+    far = {label: distances(label, image) for label in own or labels}
+    nearest = [label for label in far if far[label] == min(far.values())]
+    if len(nearest) != 1:
+        return None
     rivals = [rival for rival in rivals if folder_split(rival) == split]
-    return labels[0] if image in folder.nearest(rivals, labels[0]) else None
+    return nearest[0] if image in folder.nearest(rivals, nearest[0]) else None
 
 
 def own_labels(image, labels):

@@ -69,7 +69,7 @@ def evaluate(model, dataset, recipe, device):
     metrics, per_class, matches = compute_metrics(
         recipe.metric, dataset.classes, dataset.records, detections
     )
-    points = best_operating_points(matches)
+    points = best_operating_points(matches, recipe.score_threshold)
     return Evaluation(metrics, per_class, interval(matches, recipe.metric), *points, detections)
 
 
@@ -123,25 +123,26 @@ def collect_detections(predict_batch, dataset, recipe, device):
     return detections
 
 
-def best_operating_points(matches):
+def best_operating_points(matches, lowest=0.0):
     """The OperatingPoint with the best F1 of all classes together, and class name -> its own.
 
-    matches: class name -> Matches, whose first IoU threshold is 0.5.
+    matches: class name -> Matches, whose first IoU threshold is 0.5. lowest: a score below which
+    there are no detections.
     """
     columns = {
         name: (match.scores, match.hits[0], match.is_counted[0], match.num_objects)
         for name, match in matches.items()
     }
     together = [np.concatenate(parts) for parts in zip(*columns.values())]
-    per_class = {name: best_f1(*values) for name, values in columns.items()}
-    return best_f1(*together), per_class
+    per_class = {name: best_f1(*values, lowest) for name, values in columns.items()}
+    return best_f1(*together, lowest), per_class
 
 
-def best_f1(scores, hits, is_counted, num_objects):
+def best_f1(scores, hits, is_counted, num_objects, lowest=0.0):
     """The OperatingPoint with the best F1; all nan if there is no object or no hit.
 
     hits and is_counted [D]: whether a detection is right, and whether it counts at all.
-    num_objects: in each image.
+    num_objects: in each image. lowest: as in best_operating_points().
     """
     total = np.sum(num_objects)
     order = np.argsort(-scores[is_counted], kind="stable")
@@ -159,7 +160,7 @@ def best_f1(scores, hits, is_counted, num_objects):
     is_last = np.append(scores[1:] != scores[:-1], True)
     best = np.where(is_last, f1, -1).argmax()
     # Halfway to the next lower score, so that rounding moves no detection across the threshold.
-    next_score = scores[best + 1] if best + 1 < len(scores) else 0.0
+    next_score = scores[best + 1] if best + 1 < len(scores) else lowest
     threshold = float(scores[best] + next_score) / 2
     return OperatingPoint(threshold, float(precision[best]), float(recall[best]), float(f1[best]))
 

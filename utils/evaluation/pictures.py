@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import torch
 from matplotlib.figure import Figure
@@ -139,11 +140,13 @@ def draw_quality(path, classes, records, errors, threshold):
     """Write a picture of four panels; threshold is the score with the best F1, or nan."""
     figure = Figure(figsize=(13, 10), layout="constrained")
     upper_left, upper_right, lower_left, lower_right = figure.subplots(2, 2).flatten()
-    draw_precision(upper_left, classes, errors)
-    draw_thresholds(upper_right, errors, threshold)
-    draw_confusion(lower_left, classes, confusion_matrix(len(classes), errors, threshold))
-    draw_groups(lower_right, classes, records, errors)
-    draw.write_figure(path, figure, dpi=80)
+    # The name of a class may have dollar signs in it.
+    with matplotlib.rc_context({"text.parse_math": False}):
+        draw_precision(upper_left, classes, errors)
+        draw_thresholds(upper_right, errors, threshold)
+        draw_confusion(lower_left, classes, confusion_matrix(len(classes), errors, threshold))
+        draw_groups(lower_right, classes, records, errors)
+        draw.write_figure(path, figure, dpi=80)
 
 
 def draw_precision(axes, classes, errors):
@@ -154,7 +157,8 @@ def draw_precision(axes, classes, errors):
         precision, recall = precision_recall(chosen)
         if len(classes) <= MAX_CLASSES and len(recall):
             area = mean_ap50(classes, chosen)
-            axes.plot(recall, precision, label=f"{name} {area:.3f}", linewidth=1)
+            # A legend leaves out what begins with an underscore, as a name may.
+            axes.plot(recall, precision, label=f"{area:.3f} {name}", linewidth=1)
     precision, recall = precision_recall(errors)
     axes.plot(recall, precision, color="black", linewidth=2, label="all together")
     axes.set(title="precision at IoU 0.5", xlabel="recall", ylabel="precision")
