@@ -95,8 +95,8 @@ class Folder:
         name is a stem. If the file itself lies elsewhere, give its path, for messages.
 
         Folders in the name may no longer exist, they may be separated by backslashes, and case is
-        ignored. Of several images with that name the nearest is meant, and never one of another
-        split.
+        ignored. Of several images with that name the nearest is meant, and one of another split
+        only if its folder is named.
         """
         for written in (name, from_url(name)):
             last = (name_parts(written) or [""])[-1]
@@ -125,13 +125,14 @@ class Folder:
         masks, the ending and the case that the name has before others, and near ones before far.
         """
         parts = name_parts(name)
+        at_place = [file for file in found if lies_at(file, parts, beside)]
+        found = at_place or found
         if split in self.image_splits:
-            at_place = [file for file in found if lies_at(file, parts, beside)]
             found = [file for file in found if folder_split(file) in (None, split)] or at_place
         if not found:
             return None
-        at_place = [file for file in found if lies_at(file, parts, beside)]
-        found = at_place or [file for file in found if file not in self.masks] or found
+        if not at_place:
+            found = [file for file in found if file not in self.masks] or found
         found = [file for file in found if base_name(file) in parts[-1:]] or found
         found = [file for file in found if name.endswith(file.rsplit("/", 1)[-1])] or found
         return self.path(self.nearest(found, beside, path)[0])

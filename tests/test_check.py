@@ -98,6 +98,15 @@ def test_a_bad_image_that_is_not_trained_on_is_a_problem_as_for_a_training(tmp_p
     assert "test2017/1.jpg: not a readable" in printed and "\n1 problem\n" in printed
 
 
+def test_without_an_image_for_the_sheet_the_problems_are_listed_all_the_same(tmp_path):
+    write_coco(tmp_path / "data", OBJECTS)
+    for path in (tmp_path / "data/train2017").iterdir():
+        path.write_bytes(path.read_bytes()[:-200])
+    flags = ("--root", tmp_path / "data", "--weights", "none", "--sheet", tmp_path / "a.jpg")
+    printed = run_script("tools/check.py", *flags, code=1)
+    assert "3 problems" in printed and not (tmp_path / "a.jpg").exists()
+
+
 def test_a_sheet_does_not_become_an_image_of_the_dataset(tmp_path):
     write_coco(tmp_path, OBJECTS)
     flags = ("--root", tmp_path, "--sheet", tmp_path / "sheet.jpg")

@@ -112,3 +112,13 @@ def test_what_cannot_be_changed_in_a_checkpoint_is_one_line(flags, message, tmp_
     printed = convert(tmp_path / "best.pth", *flags, "--output", tmp_path / "new.pth", code=2)
     assert message in printed and printed.count("\n") == 1
     assert not (tmp_path / "new.pth").exists()
+
+
+def test_an_image_of_two_splits_stays_in_one_and_is_counted(tmp_path):
+    write_coco(tmp_path / "set", [[(1, 2, 30, 40, 0)], []])
+    content = write_coco(tmp_path / "set", [[(5, 5, 9, 9, 1)], []], "val")
+    content["images"][0]["file_name"] = "train2017/0.jpg"
+    path = tmp_path / "set/annotations/instances_val2017.json"
+    path.write_text(json.dumps(content))
+    printed = convert("--root", tmp_path / "set", "--to", "coco", "--output", tmp_path / "out")
+    assert "images in several splits, which stay in one of them: 1" in printed

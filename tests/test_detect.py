@@ -8,6 +8,7 @@ import pytest
 import detect
 from data.dataset import Dataset
 from data.reading import read_folder
+from data.text import UserError
 from data.write import WRITERS
 from tests.conftest import read_split, write_coco, write_image
 from tests.scripts import run_script
@@ -238,3 +239,19 @@ def test_a_copy_that_is_there_is_not_overwritten(folder, tmp_path):
     arguments = (folder / "best.pth", folder / "clip.mp4", "--output", tmp_path)
     assert "not overwritten" in run_script("detect.py", *arguments, code=2)
     assert (tmp_path / "clip.mp4").read_text() == "mine"
+
+
+def test_a_copy_that_cannot_be_written_loses_no_detections(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("utils.media.CODECS", {".mp4": "none"})
+    inputs = (folder / "set/val2017/0.jpg", folder / "clip.mp4")
+    flags = ("--output", tmp_path / "out", "--json", tmp_path / "a.json", "--score-threshold", 0)
+    with pytest.raises(UserError, match="no video can be written here"):
+        run(folder, monkeypatch, *inputs, *flags)
+    assert "0.jpg" in (tmp_path / "a.json").read_text()
+
+
+def test_labels_are_not_written_among_the_photos_that_they_are_of(photos, folder, monkeypatch):
+    flags = ("--labels", "yolo", "--output", photos / "labelled")
+    with pytest.raises(UserError, match="labelled: lies in .*photos, of which it gets copies"):
+        run(folder, monkeypatch, photos, *flags)
+    assert not (photos / "labelled").exists()

@@ -144,3 +144,11 @@ def test_suspects_are_a_list_and_a_picture(trained, tmp_path):
     assert "not overwritten" in run_script(
         "eval.py", trained, "--suspects", "--output", tmp_path / "out", code=2
     )
+
+
+def test_of_annotations_of_train_and_of_val_those_of_val_are_evaluated(trained):
+    folder = trained.parents[1] / "data/annotations"
+    flags = ("--annotations", folder / "instances_train.json")
+    flags += ("--val-annotations", folder / "instances_val.json", "--images", folder.parent)
+    words, _ = evaluated(trained, *flags)
+    assert words["split"] == "val" and words["images"] == "12"

@@ -37,6 +37,19 @@ def test_the_threshold_lies_behind_the_detection_with_the_best_f1():
     assert (found.precision, found.recall) == (0.75, 0.75) and found.f1 == pytest.approx(0.75)
 
 
+def test_below_the_last_detection_the_threshold_stays_where_there_are_detections():
+    found = best_f1(np.array([0.9, 0.06]), mask("xx"), mask("xx"), 2, lowest=0.05)
+    assert found.threshold == pytest.approx(0.055)
+
+
+def test_no_score_is_shown_that_is_not_evaluated(monkeypatch):
+    monkeypatch.setattr("utils.evaluation.evaluate.detect_all", lambda *_: found_in(10))
+    dataset = SimpleNamespace(classes=["a", "b"], records=RECORDS)
+    found = evaluate(torch.nn.Identity(), dataset, Recipe(score_threshold=0.3), None)
+    # Halfway between the lowest score of a detection, 0.8, and the lowest that is looked at.
+    assert found.operating_point.threshold == pytest.approx(0.55)
+
+
 def test_equal_scores_pass_together():
     scores = np.array([0.9, 0.5, 0.5])
     found = best_f1(scores, mask("xx."), mask("xxx"), num_objects=2)

@@ -148,6 +148,18 @@ def test_odtk_s_first_release_rounded_its_priors():
     )
 
 
+@pytest.mark.parametrize(
+    "changes", (dict(ratios=[1, 4, 0.25]), dict(scales=[2, 3, 5]), dict(angles=[0.5]))
+)
+def test_odtk_s_other_priors_are_refused(changes):
+    state = published_state(figures("odtk_rn18"))
+    content = dict(state_dict=state, ratios=[1.0, 2.0, 0.5])
+    content |= dict(scales=[4 * 2 ** (i / 3) for i in range(3)])
+    converted(content)
+    with pytest.raises(UserError, match=f"was trained with {next(iter(changes))} "):
+        converted(content | changes)
+
+
 def test_mmdetection_retinanet():
     numbers, model, _, deltas, logits = outputs("mmdet_retinanet_r18")
     assert_relative(deltas * UNSCALED, numbers["deltas"])

@@ -324,3 +324,26 @@ def test_a_copy_has_an_ending_that_can_be_written(photos, ending):
     [frame] = images
     frame.save(frame.image)
     assert copies([images]) == [str(photos / f"out/c.{ending}.jpg")] and images.copies[0].exists()
+
+
+@pytest.mark.parametrize("name", ("a.mp4", "a.avi"))
+def test_a_frame_rate_of_a_phone_is_written(tmp_path, name):
+    for fps in (29.97003, 119.987, 240.0213):
+        writer = VideoWriter(tmp_path / f"{fps}{name}", fps)
+        writer.write(np.zeros((64, 96, 3), np.uint8))
+        writer.close()
+        written = VideoInput(tmp_path / f"{fps}{name}", tmp_path / "copy.mp4").writer.fps
+        assert written == pytest.approx(fps, abs=0.01)
+
+
+def test_only_the_video_that_is_read_is_open(tmp_path):
+    write_video(tmp_path / "a.mp4")
+    videos = [VideoInput(tmp_path / "a.mp4", tmp_path / "copy.mp4") for _ in range(3)]
+    assert not any(video.capture.isOpened() for video in videos)
+    assert [len(list(video)) for video in videos] == [12, 12, 12]
+    assert not any(video.capture.isOpened() for video in videos)
+
+
+def test_a_file_that_is_named_twice_is_read_once(photos, tmp_path):
+    inputs = find_inputs(["photos", "photos/sub", "photos/sub/*.png"], tmp_path / "out")
+    assert copies(inputs) == [str(tmp_path / "out" / n) for n in ("a.jpg", "sub/b.png", "clip.mp4")]

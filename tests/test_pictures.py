@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from data.dataset import Dataset
 from tests.conftest import read_split, write_coco
@@ -111,3 +112,15 @@ def test_the_picture_is_drawn_of_any_detections(tmp_path, empty):
     errors = find_errors(records, detections)
     pictures.draw_quality(tmp_path / "a.png", NAMES, records, errors, threshold)
     assert (tmp_path / "a.png").stat().st_size > 10_000
+
+
+def test_names_of_classes_are_drawn_as_they_are(tmp_path):
+    """Two dollar signs are no formula, and what begins with an underscore is in the legend."""
+    records, detections = scene("class", "missed", images=5)
+    names = ["$1_and_$5", "_x", *NAMES[2:]]
+    errors = find_errors(records, detections)
+    pictures.draw_quality(tmp_path / "a.png", names, records, errors, 0.4)
+    axes = Figure().subplots()
+    pictures.draw_precision(axes, names, errors)
+    legend = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert [text.split()[-1] for text in legend[:2]] == names[:2]

@@ -128,7 +128,7 @@ def test_yolo_calls_trainval_train_and_validates_on_test(tmp_path):
 ODD_NAMES = (
     "a/1.jpg", "b/1.jpg", "b/1.png", "c/B_1.jpg", "my photo  (2).jpg", "Größe 猫.jpg",
     " edge .jpg", "a.b.c.JPG", "train.jpg", "labels.jpg", "images/test/x.jpg", "it's & <b>.jpg",
-    "back\\slash.jpg",
+    "back\\slash.jpg", ".hidden.jpg",
 )  # fmt: skip
 
 
@@ -256,3 +256,11 @@ def test_a_missing_image_is_one_error_and_leaves_nothing(form, tmp_path):
     with pytest.raises(UserError, match="0.jpg: no such image"):
         write_dataset(tmp_path / "out", form, ["cat"], dict(all=records))
     assert not list(tmp_path.iterdir())
+
+
+@formats
+def test_a_class_with_a_control_character_can_be_read_again(form, tmp_path):
+    write_image(tmp_path / "a.jpg")
+    entry = Entry(str(tmp_path / "a.jpg"), None, "a", [Object(1, 2, 30, 40, "a\x0bb")])
+    again = write_and_read(tmp_path / "out", form, ["a\x0bb"], dict(all=pack([entry], ["a\x0bb"])))
+    assert again.classes == ["a_b" if form == "voc" else "a\x0bb"]

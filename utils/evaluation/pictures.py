@@ -138,10 +138,10 @@ def cell(image, box, boxes, name, text):
 
 def draw_quality(path, classes, records, errors, threshold):
     """Write a picture of four panels; threshold is the score with the best F1, or nan."""
-    figure = Figure(figsize=(13, 10), layout="constrained")
-    upper_left, upper_right, lower_left, lower_right = figure.subplots(2, 2).flatten()
     # The name of a class may have dollar signs in it.
     with matplotlib.rc_context({"text.parse_math": False}):
+        figure = Figure(figsize=(13, 10), layout="constrained")
+        upper_left, upper_right, lower_left, lower_right = figure.subplots(2, 2).flatten()
         draw_precision(upper_left, classes, errors)
         draw_thresholds(upper_right, errors, threshold)
         draw_confusion(lower_left, classes, confusion_matrix(len(classes), errors, threshold))
