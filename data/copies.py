@@ -146,6 +146,8 @@ def without_copies(entries, others):
     for other in others:
         same[copy_key(other, repeated)].append(other)
     pairs = [(entry, other) for entry in entries for other in same[copy_key(entry, repeated)]]
+    if not pairs:
+        return entries, []
     left_out = {id(pair[0]) for pair, is_copy in zip(pairs, look_alike(pairs)) if is_copy}
     copies = [entry for entry in entries if id(entry) in left_out]
     return [entry for entry in entries if id(entry) not in left_out], copies
