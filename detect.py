@@ -68,9 +68,12 @@ def main():
             detect_input(source, detector, flags.batch, results, is_drawn=not flags.labels)
     except KeyboardInterrupt:
         print("stopped; all that was written until now is kept", file=sys.stderr)
-    finally:
-        # A copy that cannot be written ends the program, too.
-        write_results(flags, output, results, detector.classes, dataset)
+    except (UserError, OSError):
+        # What was detected before a copy could not be written is kept.
+        if results:
+            write_results(flags, output, results, detector.classes, dataset)
+        raise
+    write_results(flags, output, results, detector.classes, dataset)
     done = "written" if flags.labels else "drawn"
     return report(results, inputs, f"{done} into {output}")
 
@@ -179,7 +182,10 @@ def parse_flags():
     flags.output = flags.output or new_name(Path("detections"))
     for folder in map(Path, flags.inputs if flags.labels else ()):
         if folder.is_dir() and flags.output.resolve().is_relative_to(folder.resolve()):
-            raise UserError(f"--output {flags.output}: lies in {folder}, of which it gets copies")
+            raise UserError(
+                f"{flags.output} lies in {folder}, whose images would be copied into it: choose "
+                "another --output"
+            )
     return flags
 
 

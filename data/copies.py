@@ -23,6 +23,7 @@ FRAME_DIFFERENCES = 10
 # at least so many runs, and at most so many frames in each.
 MIN_RUNS = 10
 MAX_RUN = 25
+MAX_VERSIONS = 50  # that Roboflow makes of one photo
 PAIRS_LOOKED_AT = 200  # to find out whether numbered images are frames of videos at all
 
 
@@ -33,7 +34,8 @@ def group_copies(entries):
     repeated = {size for size, count in counts.items() if count > 1}
     runs = runs_of_frames(entries)
     groups = defaultdict(list)
-    copies = [copy_key(entry, repeated) for entry in entries]
+    common = common_names(entries)
+    copies = [copy_key(entry, repeated, common) for entry in entries]
     # Copies of a frame belong to its run; those in several runs to the first of them.
     run_of = {}
     for entry, copy in zip(entries, copies):
@@ -135,33 +137,32 @@ def num_differences(prints, others):
 
 
 def without_copies(entries, others):
-    """The entries that are copies of none of the others, and those that are.
-
-    Roboflow puts all that it makes of an image into one split, so what has the name of one in
-    another may only have a common name, as image_jpg, and is looked at.
-    """
+    """The entries that are copies of none of the others, and those that are."""
     sizes = [{file_size(entry.path) for entry in part} for part in (entries, others)]
     repeated = set.intersection(*sizes)
-    same = defaultdict(list)
-    for other in others:
-        same[copy_key(other, repeated)].append(other)
-    pairs = [(entry, other) for entry in entries for other in same[copy_key(entry, repeated)]]
-    if not pairs:
-        return entries, []
-    left_out = {id(pair[0]) for pair, is_copy in zip(pairs, look_alike(pairs)) if is_copy}
-    copies = [entry for entry in entries if id(entry) in left_out]
+    common = common_names([*entries, *others])
+    taken = {copy_key(other, repeated, common) for other in others}
+    copies = [entry for entry in entries if copy_key(entry, repeated, common) in taken]
+    left_out = set(map(id, copies))
     return [entry for entry in entries if id(entry) not in left_out], copies
 
 
-def copy_key(entry, repeated_sizes):
+def common_names(entries):
+    """The names before .rf. of more images than Roboflow makes of one photo, such as image_jpg, as
+    telephones call all of their photos. They do not tell what is a copy of what."""
+    counts = Counter(Path(entry.path).stem.partition(".rf.")[0] for entry in entries)
+    return {name for name, count in counts.items() if count > MAX_VERSIONS}
+
+
+def copy_key(entry, repeated_sizes, common):
     """A value that copies of an image have in common: files that are equal byte for byte, and what
-    Roboflow makes of an image, NAME.rf.HASH.jpg.
+    Roboflow makes of an image, NAME.rf.HASH.jpg, unless the name is a common one.
 
     Files are only read if their size is one of those that occur repeatedly.
     """
-    stem = Path(entry.path).stem
-    if ".rf." in stem:
-        return stem.split(".rf.")[0]
+    name, mark, _ = Path(entry.path).stem.partition(".rf.")
+    if mark and name not in common:
+        return name
     size = file_size(entry.path)
     if size not in repeated_sizes:
         return size, entry.path

@@ -6,6 +6,7 @@ import posixpath
 import re
 import unicodedata
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -126,13 +127,14 @@ class Folder:
         """
         parts = name_parts(name)
         at_place = [file for file in found if lies_at(file, parts, beside)]
-        found = at_place or found
         if split in self.image_splits:
-            found = [file for file in found if folder_split(file) in (None, split)] or at_place
+            found = [file for file in found if folder_split(file) in (None, split)]
+            # Of train, images/1.jpg means no image if only val has one of this name.
+            allowed = (None, split, folder_split("/".join(parts)))
+            at_place = [file for file in at_place if folder_split(file) in allowed]
+        found = at_place or [file for file in found if file not in self.masks] or found
         if not found:
             return None
-        if not at_place:
-            found = [file for file in found if file not in self.masks] or found
         found = [file for file in found if base_name(file) in parts[-1:]] or found
         found = [file for file in found if name.endswith(file.rsplit("/", 1)[-1])] or found
         return self.path(self.nearest(found, beside, path)[0])
@@ -141,7 +143,8 @@ class Folder:
         """The images that lie nearest to an annotation file, those in folders of photos first;
         if there are several, they are copies of one another, otherwise it is an error."""
         rank = {file: (*distances(beside, file), not in_photo_folder(file)) for file in found}
-        first, *others = sorted(file for file in found if rank[file] == min(rank.values()))
+        least = min(rank.values())
+        first, *others = sorted(file for file in found if rank[file] == least)
         for other in others:
             if not filecmp.cmp(self.path(first), self.path(other), shallow=False):
                 where = path or self.path(beside)
@@ -267,8 +270,12 @@ def distances(beside, file):
     The first counts no folders whose names only say what is in them, so that Annotations/a.xml is
     nearer to JPEGImages/a.jpg than to drawings/a.jpg. The second counts all.
     """
-    home = parent_of(beside)
-    place = parent_of(file)
+    return folder_distances(parent_of(beside), parent_of(file))
+
+
+@cache
+def folder_distances(home, place):
+    """distances() of all files in these two folders."""
     bare_home = without_folders(home, ANNOTATION_FOLDERS)
     bare_place = without_folders(place, PHOTO_FOLDERS)
     return distance(bare_home, bare_place), distance(home, place)

@@ -81,7 +81,7 @@ def read_records(recipe, classes=None):
     train_records = pack(splits["train"], classes, source.category_ids, source.notes)
     train_problem = without_objects(train_records, "train")
     if train_problem:
-        # What happened to its objects was noted while they were read.
+        # What became of the objects is in the notes of reading and of packing.
         reasons = [*reading_notes, *train_records.notes[len(source.notes) :]]
         raise UserError("; ".join([f"{dataset_path(recipe)}: {train_problem}", *reasons]))
     return list(classes), train_records, None if val_problem else val_records
@@ -191,13 +191,12 @@ def read_folder(name, root):
     root = Path(root)
     is_inside = root.is_file() and root.suffix.lower() in FILES_OF_FOLDERS
     folder = Folder(root.parent if is_inside else root)
-    note = []
+    format_notes = []
     if name == "auto":
-        name, note = recognise_format(folder)
+        name, format_notes = recognise_format(folder)
     source = FORMATS[name].read(folder)
-    source.splits, more = splits_by_folder(source.splits, root)
-    source.notes[:0] = note
-    source.notes += more
+    source.splits, split_notes = splits_by_folder(source.splits, folder.root)
+    source.notes = [*format_notes, *source.notes, *split_notes]
     return source
 
 

@@ -16,6 +16,8 @@ on.
 import os
 import re
 import zlib
+from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 from data.copies import group_copies, without_copies
@@ -75,16 +77,18 @@ def choose_splits(splits, val_share=VAL_SHARE):
 
 
 def splits_by_folder(splits, root):
-    """The splits of a dataset whose annotations name none, but whose images all lie in folders of
-    several, and notes. root: the folder of the dataset."""
-    names = {}
-    for entry in splits.get("all", []):
-        names[entry.path] = folder_split(os.path.relpath(entry.path, root).replace(os.sep, "/"))
-    found = set(names.values())
-    if set(splits) != {"all"} or None in found or not {"train"} < found:
+    """The splits that the folders of the images name, where the annotations name none and every
+    image lies in the folder of a split; and notes. root: the folder of the dataset."""
+    if set(splits) != {"all"}:
         return splits, []
-    parts = {name: [e for e in splits["all"] if names[e.path] == name] for name in sorted(found)}
-    return parts, [f"splits are those that the folders of the images name: {', '.join(parts)}"]
+    parts = defaultdict(list)
+    for entry in splits["all"]:
+        file = os.path.relpath(entry.path, root).replace(os.sep, "/")
+        parts[folder_split(file)].append(entry)
+    if None in parts or len(parts) < 2 or not {"train", "trainval"} & set(parts):
+        return splits, []
+    names = ", ".join(sorted(parts))
+    return dict(parts), [f"splits are those that the folders of the images name: {names}"]
 
 
 def keep_apart(train, others, split):
@@ -201,6 +205,7 @@ def file_split(file):
     return split_in(file.rsplit("/", 1)[-1]) or folder_split(file)
 
 
+@cache
 def split_in(name):
     """The split that a single name contains as a word, as train2017 and instances_val do."""
     words = re.split(r"[^a-z]+", name.lower())

@@ -57,8 +57,9 @@ def load_detector(path):
         for note in notes if isinstance(notes, list) else ():
             print(f"{path}: {note}")
         loaded = checkpoint.build_model(content, path)
-    # Only training cuts batches into parts; to detect, a batch of any size will do.
-    return loaded._replace(recipe=loaded.recipe | dict(accumulate=1))
+    # Only training cuts batches into parts. As many images as were in a part fit at a time.
+    batch = max(loaded.recipe.batch // loaded.recipe.accumulate, 1)
+    return loaded._replace(recipe=loaded.recipe | dict(batch=batch, accumulate=1))
 
 
 def open_checkpoint(path, content=None, classes=None, prior_sizes=()):

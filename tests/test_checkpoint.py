@@ -13,6 +13,7 @@ import torch
 from data.text import UserError
 from published.load import load_detector
 from tests.conftest import Malicious
+from tests.test_detector import save_random_detector
 from utils import checkpoint
 from utils.build import build_detector
 from utils.checkpoint import read
@@ -227,3 +228,9 @@ def test_a_training_s_state_of_another_kind_is_one_line(name, value, tmp_path):
     torch.save(content | {name: value}, tmp_path / "last.pth")
     with pytest.raises(UserError, match=f"last.pth: {name} .* is not what a run saves"):
         checkpoint.load_training(tmp_path / "last.pth")
+
+
+def test_as_many_images_are_evaluated_at_a_time_as_were_in_a_part_of_a_training_s_batch(tmp_path):
+    save_random_detector(tmp_path / "a.pth", batch=64, accumulate=8)
+    recipe = load_detector(tmp_path / "a.pth").recipe
+    assert (recipe.batch, recipe.accumulate) == (8, 1)

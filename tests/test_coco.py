@@ -381,8 +381,27 @@ def test_an_image_of_another_split_s_folder_is_found_where_its_path_leads(tmp_pa
     assert paths == [str(tmp_path / name) for name in ("train2017/2.jpg", "val2017/1.jpg")]
 
 
+def test_an_image_that_val_lacks_is_not_that_of_train_with_the_same_path_in_it(tmp_path):
+    """Both call theirs images/0.jpg; only train has images/2.jpg."""
+    for split, count in (("train", 3), ("val", 2)):
+        content = write_coco(tmp_path, [[(1, 2, 30, 40, 0)]] * count, split)
+        (tmp_path / split).mkdir()
+        (tmp_path / f"{split}2017").rename(tmp_path / split / "images")
+        if split == "val":
+            content["images"].append(content["images"][0] | dict(id=9, file_name="2.jpg"))
+        for image in content["images"]:
+            image["file_name"] = f"images/{image['file_name']}"
+        (tmp_path / f"{split}/annotations.json").write_text(json.dumps(content))
+        (tmp_path / f"annotations/instances_{split}2017.json").unlink()
+    source = read_folder("coco", tmp_path)
+    assert [problem.split(": ", 1)[1] for problem in source.problems] == [
+        "no such image: images/2.jpg"
+    ]
+    assert {split: len(part) for split, part in source.splits.items()} == dict(train=3, val=2)
+
+
 def test_files_are_read_however_deep_they_lie(tmp_path):
     write_coco(tmp_path / "a", [[(1, 2, 30, 40, 0)]], "train")
-    write_coco(tmp_path / "x/y/z/w/b", [[(1, 2, 30, 40, 0)]], "val")
+    write_coco(tmp_path / "p/q/r/s/x/y/z/w/b", [[(1, 2, 30, 40, 0)]], "val")
     splits = read_folder("coco", tmp_path).splits
     assert {split: len(part) for split, part in splits.items()} == dict(train=1, val=1)

@@ -4,6 +4,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 import detect
 from data.dataset import Dataset
@@ -252,6 +253,17 @@ def test_a_copy_that_cannot_be_written_loses_no_detections(folder, tmp_path, mon
 
 def test_labels_are_not_written_among_the_photos_that_they_are_of(photos, folder, monkeypatch):
     flags = ("--labels", "yolo", "--output", photos / "labelled")
-    with pytest.raises(UserError, match="labelled: lies in .*photos, of which it gets copies"):
+    with pytest.raises(UserError, match="labelled lies in .*photos, whose images would be"):
         run(folder, monkeypatch, photos, *flags)
     assert not (photos / "labelled").exists()
+
+
+def test_a_failure_before_any_detection_leaves_no_file_in_the_way(folder, tmp_path, monkeypatch):
+    def failing(self, arrays, score_threshold):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(detect.Detector, "detect_batch", failing)
+    flags = ("--output", tmp_path / "out", "--json", tmp_path / "a.json")
+    with pytest.raises(torch.OutOfMemoryError):
+        run(folder, monkeypatch, folder / "set/val2017/0.jpg", *flags)
+    assert not (tmp_path / "a.json").exists()

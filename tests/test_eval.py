@@ -146,7 +146,7 @@ def test_suspects_are_a_list_and_a_picture(trained, tmp_path):
     )
 
 
-def test_of_annotations_of_train_and_of_val_those_of_val_are_evaluated(trained):
+def test_given_annotations_of_train_and_val_eval_takes_those_of_val(trained):
     folder = trained.parents[1] / "data/annotations"
     flags = ("--annotations", folder / "instances_train.json")
     flags += ("--val-annotations", folder / "instances_val.json", "--images", folder.parent)

@@ -38,7 +38,7 @@ def test_the_threshold_lies_behind_the_detection_with_the_best_f1():
 
 
 def test_below_the_last_detection_the_threshold_stays_where_there_are_detections():
-    found = best_f1(np.array([0.9, 0.06]), mask("xx"), mask("xx"), 2, lowest=0.05)
+    found = best_f1(np.array([0.9, 0.06]), mask("xx"), mask("xx"), 2, score_threshold=0.05)
     assert found.threshold == pytest.approx(0.055)
 
 

@@ -134,12 +134,13 @@ def test_the_loss_of_an_epoch_that_a_resume_cut_is_the_mean_of_its_rest(tmp_path
     assert shown == [dict(epoch_loss=3.0)] * 2
 
 
-def test_without_somebody_to_show_it_to_no_loss_of_an_epoch_is_computed(tmp_path):
+def test_without_a_watcher_the_loss_of_an_epoch_is_not_summed(tmp_path):
     """Reading it would make the program wait for a GPU."""
     log = Log(tmp_path, RECIPES["shapes"] | dict(log_every=100), per_epoch=1, start=50)
     unread = object()
     step(log, 51, dict(box_loss=unread, class_loss=unread, lr=0.1), OPTIMIZER)
     log.__exit__()
+    assert log.epoch_loss == 0
 
 
 def test_what_is_no_finite_number_is_none_in_the_log(tmp_path):

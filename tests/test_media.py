@@ -328,12 +328,20 @@ def test_a_copy_has_an_ending_that_can_be_written(photos, ending):
 
 @pytest.mark.parametrize("name", ("a.mp4", "a.avi"))
 def test_a_frame_rate_of_a_phone_is_written(tmp_path, name):
-    for fps in (29.97003, 119.987, 240.0213):
+    for fps in (0.01, 29.97003, 119.987, 240.0213):
         writer = VideoWriter(tmp_path / f"{fps}{name}", fps)
         writer.write(np.zeros((64, 96, 3), np.uint8))
         writer.close()
         written = VideoInput(tmp_path / f"{fps}{name}", tmp_path / "copy.mp4").writer.fps
         assert written == pytest.approx(fps, abs=0.01)
+
+
+@pytest.mark.parametrize("fps", (0.001, 1000.37, 90_000))
+def test_a_frame_rate_that_no_file_holds_is_the_nearest(tmp_path, fps):
+    writer = VideoWriter(tmp_path / "a.mp4", fps)
+    writer.write(np.zeros((64, 96, 3), np.uint8))
+    writer.close()
+    assert VideoInput(tmp_path / "a.mp4", tmp_path / "copy.mp4").writer.fps > 0
 
 
 def test_only_the_video_that_is_read_is_open(tmp_path):
@@ -345,5 +353,6 @@ def test_only_the_video_that_is_read_is_open(tmp_path):
 
 
 def test_a_file_that_is_named_twice_is_read_once(photos, tmp_path):
-    inputs = find_inputs(["photos", "photos/sub", "photos/sub/*.png"], tmp_path / "out")
+    names = ["photos", "photos/sub", "photos/sub/*.png", photos / "a.jpg"]
+    inputs = find_inputs(map(str, names), tmp_path / "out")
     assert copies(inputs) == [str(tmp_path / "out" / n) for n in ("a.jpg", "sub/b.png", "clip.mp4")]

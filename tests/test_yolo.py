@@ -354,17 +354,66 @@ def test_only_the_folder_of_images_is_taken_for_that_of_labels(tmp_path):
     assert [len(entry.objects) for entry in source.splits["all"]] == [1, 1]
 
 
-@pytest.mark.parametrize("place", ("../other/images", "../gone/images"))
+@pytest.mark.parametrize(
+    "place, message",
+    (
+        ("../other/images", "other/images lies outside the folder: use --root"),
+        ("../gone/images", "train and val lead to the same images"),
+    ),
+)
 @pytest.mark.parametrize("path", ("", "path: ..\n"))
-def test_a_place_outside_is_never_taken_for_one_inside(tmp_path, place, path):
+def test_a_place_outside_is_never_taken_for_one_inside(tmp_path, place, message, path):
     for name in ("other", "set"):
         write_image(tmp_path / name / "images/a.jpg", seed=len(name))
         write(tmp_path / name / "labels/a.txt", "0 0.5 0.5 0.5 0.5")
     place = place.removeprefix("../") if path else place
     val = "set/images" if path else "images"
     write(tmp_path / "set/data.yaml", f"{path}train: {place}\nval: {val}\nnames: [x]")
-    with pytest.raises(UserError, match="lies outside the folder|lead to the same images"):
+    with pytest.raises(UserError, match=message):
         read_folder("yolo", tmp_path / "set")
+
+
+@pytest.mark.parametrize(
+    "text",
+    (
+        "train: [a/images, b/images]\nval: [a/images, b/images]",
+        "train: {root}/a/images\nval: a/images",
+        "train: a/images\nval: ./a/images/",
+    ),
+)
+def test_the_same_images_may_be_named_as_train_and_as_val(tmp_path, text):
+    for name in ("a", "b"):
+        write_image(tmp_path / name / f"images/{name}.jpg", seed=ord(name))
+        write(tmp_path / name / f"labels/{name}.txt", "0 0.5 0.5 0.5 0.5")
+    write(tmp_path / "data.yaml", text.format(root=tmp_path) + "\nnames: [x]")
+    assert list(read_folder("yolo", tmp_path).splits) == ["all"]
+
+
+def test_lists_of_train_and_val_with_the_same_lines_are_one(tmp_path):
+    write_image(tmp_path / "a.jpg")
+    write(tmp_path / "a.txt", "0 0.5 0.5 0.5 0.5")
+    write(tmp_path / "obj.names", "x")
+    for split in ("train", "val"):
+        write(tmp_path / f"{split}.txt", "a.jpg")
+    assert list(read_folder("yolo", tmp_path).splits) == ["all"]
+
+
+def test_a_link_to_another_disk_lies_inside(tmp_path):
+    write_image(tmp_path / "disk/train/a.jpg")
+    write(tmp_path / "disk/train/a.txt", "0 0.5 0.5 0.5 0.5")
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set/images").symlink_to(tmp_path / "disk")
+    write(tmp_path / "set/data.yaml", f"train: {tmp_path}/set/images/train\nnames: [x]")
+    assert list(read_folder("yolo", tmp_path / "set").splits) == ["train"]
+
+
+def test_settings_of_another_folder_are_the_last_choice(tmp_path):
+    write_image(tmp_path / "old/images/a.jpg")
+    write_image(tmp_path / "set/images/a.jpg")
+    write(tmp_path / "set/labels/a.txt", "0 0.5 0.5 0.5 0.5")
+    write(tmp_path / "set/data.yaml", "train: ../old/images\nnames: [old]")
+    write(tmp_path / "set/my.yaml", "train: images\nnames: [x]")
+    assert read_split("yolo", tmp_path / "set")[0] == ["x"]
 
 
 def test_roboflow_s_places_mean_the_folder_itself_though_another_export_lies_beside_it(tmp_path):
@@ -431,6 +480,10 @@ def test_labels_without_an_image_are_counted_and_lists_are_none(tmp_path):
     assert [note for note in notes if "without an image" in note] == [
         "not used: label files without an image (HEIC is not read): 1, of b.txt"
     ]
+    (tmp_path / "images/b.HEIC").unlink()
+    assert (
+        "not used: label files without an image: 1, of b.txt" in read_folder("yolo", tmp_path).notes
+    )
 
 
 def test_a_blank_line_between_names_is_an_error_and_one_at_the_end_is_not(tmp_path):

@@ -154,9 +154,9 @@ def open_inputs(files, output, every=1, truth=None):
     first_places = {}
     for path, place in files:
         # A file that is named twice, as by `photos photos/best`, has one copy.
-        first_places.setdefault(path, place)
+        first_places.setdefault(os.path.abspath(path), (path, place))
     copies = {}
-    for path, place in first_places.items():
+    for path, place in first_places.values():
         # Of two files with the same name, the second is copied with the folders of its path, which
         # must not lead out of the output.
         whole = Path(os.path.abspath(path))
@@ -225,7 +225,8 @@ class VideoWriter:
             codec = cv2.VideoWriter.fourcc(*CODECS[self.path.suffix.lower()])
             size = image.shape[1::-1]
             # MPEG-4 writes it as a fraction of numbers up to 65535.
-            fps = round(self.fps, 3 if self.fps < 65 else 2)
+            digits = next(n for n in (3, 2, 1, 0) if self.fps * 10**n < 65_535 or n == 0)
+            fps = min(max(round(self.fps, digits), 0.01), 65_535)
             self.writer = cv2.VideoWriter(str(self.path), codec, fps, size)
             if not self.writer.isOpened():
                 raise UserError(f"{self.path}: no video can be written here")

@@ -86,7 +86,7 @@ def choose_gpu(device):
     if number is None:
         number = int(os.environ.get("LOCAL_RANK", 0))
     elif int(os.environ.get("LOCAL_WORLD_SIZE", 1)) > 1:
-        raise RuntimeError("torchrun gives each process a GPU of its own, so name none")
+        raise UserError(f"--device {device}: torchrun gives each process a GPU; leave it out")
     if number >= torch.cuda.device_count():
         raise RuntimeError(f"there is no GPU {number}")
     # Before anything else, or every process would take memory of the first GPU as well.

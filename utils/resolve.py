@@ -111,9 +111,11 @@ def resumed_recipe(flags, stored):
             )
     # Only what was typed decides where anything is written or sent.
     recipe = with_flags(stored | dict(logdir="", visdom=""), flags)
-    # A new length moves neither the warm-up nor the drops of lr that the run has been through.
-    kept = {name: getattr(stored, name) for name in ("warmup", "milestones") if name not in given}
-    return with_absolute_paths(recipe | dict(milestone_epochs=()) | kept)
+    if recipe.epochs or recipe.iterations >= stored.iterations:
+        # A longer run moves neither its warm-up nor the drops of lr that it may have been through.
+        kept = {name for name in ("warmup", "milestones") if name not in given}
+        recipe |= dict(milestone_epochs=()) | {name: getattr(stored, name) for name in kept}
+    return with_absolute_paths(recipe)
 
 
 def changes_results(before, recipe):
@@ -198,11 +200,8 @@ def with_flags(recipe, flags):
         changes |= dict(lr_schedule="milestones", milestone_epochs=())
     elif given.get("gamma", recipe.gamma) != recipe.gamma and recipe.lr_schedule == "cosine":
         raise UserError(f"--gamma {given['gamma']}: name --milestones, at which lr is to fall, too")
-    if "batch" in given and not hasattr(flags, "lr"):
-        # It is the number of images at a time, not a batch of a training.
-        changes["accumulate"] = 1
-    elif "batch" in given and "lr" not in given:
-        # The learning rate follows the batch (Goyal et al., 2017).
+    if "batch" in given and "lr" not in given and hasattr(flags, "lr"):
+        # In training, the learning rate follows the batch (Goyal et al., 2017).
         changes["lr"] = recipe.lr * given["batch"] / recipe.batch
     stride = given.get("finest_stride", recipe.finest_stride)
     if recipe.model == "retinanet" and stride != recipe.finest_stride:

@@ -18,7 +18,7 @@ LAYOUT = "expected annotations/instances_train2017.json and images in train2017/
 KEYS = ("images", "annotations", "categories")
 # The official files of other tasks, whose images and categories look like those of detection.
 OTHER_TASKS = r"(^|/)(person_keypoints|captions|panoptic|stuff|image_info)_[^/]*$"
-FILES = r"([^/]*/){0,6}[^/]*\.json"
+FILES = r"(.*/)?[^/]*\.json"
 # Names by which a file that has lost its keys is still known.
 USUAL_FILES = r"(.*/)?(instances_[^/]*|[^/]*coco|train|val)\.json"
 

@@ -44,8 +44,7 @@ def choose_settings(folder, notes):
     for file in files:
         content = read_settings(folder, file)
         settings = settings or content
-        places = split_places(folder, content)
-        if not places or any(images_at(folder, place, content, []) for _, place in places):
+        if has_places(folder, content):
             settings = content
             break
     others = set(files) - {settings.get("file")}
@@ -55,6 +54,16 @@ def choose_settings(folder, notes):
             "(--root with a smaller folder reads another)"
         )
     return settings
+
+
+def has_places(folder, settings):
+    """Whether at least one of the places that settings name has images, or none is named."""
+    places = split_places(folder, settings)
+    try:
+        return not places or any(images_at(folder, place, settings, []) for _, place in places)
+    except UserError:
+        # One lies outside of the folder.
+        return False
 
 
 def read_settings(folder, file):
@@ -134,8 +143,11 @@ def listed_images(folder, settings, notes, problems):
     if splits and "train" in missing and "train" not in splits:
         raise UserError(f"{missing['train']}: correct the place there, or remove it")
     if splits.get("train") and splits["train"] == splits.get("val"):
-        places = [path_parts(place) for split, place in places if split in ("train", "val")]
-        if any(parts != places[0] for parts in places):
+        wanted = {
+            split: [place_of(folder, other, settings) for name, other in places if name == split]
+            for split in ("train", "val")
+        }
+        if "file" in settings and wanted["train"] != wanted["val"]:
             path = folder.path(settings["file"])
             raise UserError(f"{path}: train and val lead to the same images: correct one of them")
         splits["all"] = splits.pop("train")
@@ -196,12 +208,22 @@ def images_at(folder, place, settings, problems):
 
 def refuse_outside(folder, place, settings):
     """Raise a UserError if data.yaml names a place that exists, but not in its dataset's folder."""
-    home = parent_of(settings.get("file", ""))
-    named = Path(folder.root, home, settings.get("path") or "", place).resolve()
-    if named.is_dir() and not named.is_relative_to(folder.root.resolve()):
+    named = place_of(folder, place, settings)
+    # A link inside may lead outside.
+    is_inside = any(
+        Path(whole(named)).is_relative_to(whole(folder.root))
+        for whole in (os.path.abspath, os.path.realpath)
+    )
+    if named.exists() and not is_inside:
         raise UserError(
             f"{folder.path(settings['file'])}: {place} lies outside the folder: use --root"
         )
+
+
+def place_of(folder, place, settings):
+    """The path that data.yaml gives to a place, literally."""
+    home = parent_of(settings.get("file", ""))
+    return Path(os.path.abspath(Path(folder.root, home, settings.get("path") or "", place)))
 
 
 def path_parts(path):

@@ -4,7 +4,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 from collections import defaultdict
 
-from data.folder import base_name, below, by_split, grouped, parent_of, stem_key, stem_of
+from data.folder import below, by_split, grouped, name_parts, parent_of, stem_key, stem_of
 from data.records import Entry, Object, Source, box_around_rotated, object_names, read_entries
 from data.splits import folder_split
 from data.text import UserError, count_note, file_errors, is_set, read_head, read_lines, to_number
@@ -97,8 +97,8 @@ def nearest_xml(by_stem, name, path):
     """The annotation of an image that a list names, in the folder that the list belongs to."""
     # The list is in ImageSets/Main of that folder.
     home = parent_of(parent_of(parent_of(path)))
-    stem = base_name(name.replace("\\", "/"))
-    return min(below(home, by_stem.get(stem, [])), key=len, default=None)
+    files = by_stem.get((name_parts(name) or [""])[-1], [])
+    return min(below(home, files), key=len, default=None)
 
 
 def images_without_xml(folder, splits, files):

@@ -3,6 +3,7 @@
 A line is `class cx cy w h` in normalised coordinates: 0 to 1 across the image.
 """
 
+import os
 import re
 from collections import Counter, defaultdict
 from itertools import chain
@@ -140,15 +141,16 @@ def labels_without_image(folder):
     homes = {parent_of(file) for file in label_files(folder)}
     rest = [file for file in folder.matching(r".*\.txt") if stem_key(file) not in folder.by_stem]
     paths = [folder.path(file) for file in rest if parent_of(file) in homes]
-    alone = [path for path in paths if first_lines(path) and is_labels(path)]
-    return count_note("not used: label files without an image (HEIC is not read)", alone)
+    alone = [path for path in paths if os.path.getsize(path) and is_labels(path)]
+    hint = " (HEIC is not read)" if folder.matching(r".*\.hei[cf]") else ""
+    return count_note(f"not used: label files without an image{hint}", alone)
 
 
 def label_of(folder, image, labels, rivals):
     """The label file of an image, among those with its stem, or None.
 
-    A file in quite another folder belongs to the nearest of the rivals, the images with the stem,
-    and an image to the nearest of such files.
+    A file in quite another folder belongs to the nearest of the rivals, the images with its stem,
+    and an image takes the nearest such file.
     """
     split = folder_split(image)
     labels = [file for file in labels if not split or folder_split(file) in (None, split)]
@@ -156,7 +158,8 @@ def label_of(folder, image, labels, rivals):
     if len(own) == 1:
         return own[0]
     far = {label: distances(label, image) for label in own or labels}
-    nearest = [label for label in far if far[label] == min(far.values())]
+    least = min(far.values(), default=None)
+    nearest = [label for label in far if far[label] == least]
     if len(nearest) != 1:
         return None
     rivals = [rival for rival in rivals if folder_split(rival) == split]

@@ -102,7 +102,7 @@ def collect_detections(predict_batch, dataset, recipe, device):
     ignored_labels = dataset.records.ignored_labels
     resized = [dataset.output_size(0, index) for index in range(len(dataset))]
     padded = padded_size(resized, recipe.size_divisor, recipe.min_padding)
-    # As many images at a time as a process trains on, so that evaluating takes no more memory.
+    # As many images at a time as in a part of a training's batch, which fits into the memory.
     rank, world_size = parallel.rank(), parallel.world_size()
     images_at_once = max(recipe.batch // (recipe.accumulate * world_size), 1)
     batches = eval_batches(padded, images_at_once, rank, world_size)
@@ -123,26 +123,26 @@ def collect_detections(predict_batch, dataset, recipe, device):
     return detections
 
 
-def best_operating_points(matches, lowest=0.0):
+def best_operating_points(matches, score_threshold=0.0):
     """The OperatingPoint with the best F1 of all classes together, and class name -> its own.
 
-    matches: class name -> Matches, whose first IoU threshold is 0.5. lowest: a score below which
-    there are no detections.
+    matches: class name -> Matches, whose first IoU threshold is 0.5. score_threshold: that
+    of the detections, of which none scores less.
     """
     columns = {
         name: (match.scores, match.hits[0], match.is_counted[0], match.num_objects)
         for name, match in matches.items()
     }
     together = [np.concatenate(parts) for parts in zip(*columns.values())]
-    per_class = {name: best_f1(*values, lowest) for name, values in columns.items()}
-    return best_f1(*together, lowest), per_class
+    per_class = {name: best_f1(*values, score_threshold) for name, values in columns.items()}
+    return best_f1(*together, score_threshold), per_class
 
 
-def best_f1(scores, hits, is_counted, num_objects, lowest=0.0):
+def best_f1(scores, hits, is_counted, num_objects, score_threshold=0.0):
     """The OperatingPoint with the best F1; all nan if there is no object or no hit.
 
     hits and is_counted [D]: whether a detection is right, and whether it counts at all.
-    num_objects: in each image. lowest: as in best_operating_points().
+    num_objects: in each image. score_threshold: as in best_operating_points().
     """
     total = np.sum(num_objects)
     order = np.argsort(-scores[is_counted], kind="stable")
@@ -160,7 +160,7 @@ def best_f1(scores, hits, is_counted, num_objects, lowest=0.0):
     is_last = np.append(scores[1:] != scores[:-1], True)
     best = np.where(is_last, f1, -1).argmax()
     # Halfway to the next lower score, so that rounding moves no detection across the threshold.
-    next_score = scores[best + 1] if best + 1 < len(scores) else lowest
+    next_score = scores[best + 1] if best + 1 < len(scores) else score_threshold
     threshold = float(scores[best] + next_score) / 2
     return OperatingPoint(threshold, float(precision[best]), float(recall[best]), float(f1[best]))
 
