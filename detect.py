@@ -69,7 +69,7 @@ def main():
     except KeyboardInterrupt:
         print("stopped; all that was written until now is kept", file=sys.stderr)
     except (UserError, OSError):
-        # What was detected before a copy could not be written is kept.
+        # If a copy cannot be written, keep what was detected until then.
         if results:
             write_results(flags, output, results, detector.classes, dataset)
         raise

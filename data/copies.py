@@ -23,7 +23,7 @@ FRAME_DIFFERENCES = 10
 # at least so many runs, and at most so many frames in each.
 MIN_RUNS = 10
 MAX_RUN = 25
-MAX_VERSIONS = 50  # that Roboflow makes of one photo
+MAX_VERSIONS = 50  # of one photo that Roboflow makes
 PAIRS_LOOKED_AT = 200  # to find out whether numbered images are frames of videos at all
 
 
@@ -148,8 +148,8 @@ def without_copies(entries, others):
 
 
 def common_names(entries):
-    """The names before .rf. of more images than Roboflow makes of one photo, such as image_jpg, as
-    telephones call all of their photos. They do not tell what is a copy of what."""
+    """The names before .rf. that more images share than Roboflow makes of one photo, such as
+    image_jpg, which some phones give to every photo. They say nothing about copies."""
     counts = Counter(Path(entry.path).stem.partition(".rf.")[0] for entry in entries)
     return {name for name, count in counts.items() if count > MAX_VERSIONS}
 

@@ -100,8 +100,13 @@ class Folder:
         only if its folder is named.
         """
         for written in (name, from_url(name)):
-            last = (name_parts(written) or [""])[-1]
-            found = self.by_name.get(last) or self.by_stem.get(last, [])
+            parts = name_parts(written) or [""]
+            found = self.by_name.get(parts[-1]) or self.by_stem.get(parts[-1], [])
+            # A val that was cut from train names the folder of train.
+            named = folder_split("/".join(parts))
+            at_place = [file for file in found if lies_at(file, parts, beside)]
+            if named and any(folder_split(file) == named for file in at_place):
+                split = named
             image = self.choose(found, written, beside, split, path)
             if image is not None:
                 return image
@@ -125,16 +130,13 @@ class Folder:
         An image that lies where the name leads comes first. Then photos come before
         masks, the ending and the case that the name has before others, and near ones before far.
         """
-        parts = name_parts(name)
-        at_place = [file for file in found if lies_at(file, parts, beside)]
         if split in self.image_splits:
             found = [file for file in found if folder_split(file) in (None, split)]
-            # Of train, images/1.jpg means no image if only val has one of this name.
-            allowed = (None, split, folder_split("/".join(parts)))
-            at_place = [file for file in at_place if folder_split(file) in allowed]
-        found = at_place or [file for file in found if file not in self.masks] or found
         if not found:
             return None
+        parts = name_parts(name)
+        at_place = [file for file in found if lies_at(file, parts, beside)]
+        found = at_place or [file for file in found if file not in self.masks] or found
         found = [file for file in found if base_name(file) in parts[-1:]] or found
         found = [file for file in found if name.endswith(file.rsplit("/", 1)[-1])] or found
         return self.path(self.nearest(found, beside, path)[0])

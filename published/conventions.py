@@ -128,7 +128,7 @@ RETINA_HEAD = dict(
 )
 
 
-# The priors of odtk, as its files tell them; files with angles have rotated ones.
+# odtk's default priors, as its files store them; a file with angles has rotated boxes.
 ODTK_PRIORS = dict(ratios=[1, 2, 0.5], scales=[4, 5.04, 6.35], angles=[])
 
 

@@ -197,6 +197,17 @@ def test_lists_of_ones_own_data_in_a_folder_of_voc_s_name_are_kept(tmp_path):
     assert ids == dict(train=["0", "1"], val=["2"], test=["3"])
 
 
+def test_a_stale_name_with_the_folder_of_another_split_is_not_followed(tmp_path):
+    for seed, split in enumerate(("train", "val")):
+        write_image(tmp_path / split / "0.jpg", seed=seed)
+        box = "<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>30</xmax><ymax>40</ymax></bndbox>"
+        name = "<filename>train/0.jpg</filename>"
+        text = f"<annotation>{name}<object><name>dog</name>{box}</object></annotation>"
+        (tmp_path / split / "0.xml").write_text(text)
+    splits = read_folder("voc", tmp_path).splits
+    assert [entry.path for entry in splits["val"]] == [str(tmp_path / "val/0.jpg")]
+
+
 def test_a_list_may_have_paths_of_windows(tmp_path):
     write_voc(tmp_path, {"a": [("dog", 1, 2, 30, 40)]})
     write_list(tmp_path, "train", [r"C:\photos\JPEGImages\a.jpg"])

@@ -357,7 +357,7 @@ def test_only_the_folder_of_images_is_taken_for_that_of_labels(tmp_path):
 @pytest.mark.parametrize(
     "place, message",
     (
-        ("../other/images", "other/images lies outside the folder: use --root"),
+        ("../other/images", "which lies outside the folder: use --root"),
         ("../gone/images", "train and val lead to the same images"),
     ),
 )
@@ -379,6 +379,7 @@ def test_a_place_outside_is_never_taken_for_one_inside(tmp_path, place, message,
         "train: [a/images, b/images]\nval: [a/images, b/images]",
         "train: {root}/a/images\nval: a/images",
         "train: a/images\nval: ./a/images/",
+        "train: a\\images\nval: a/images",
     ),
 )
 def test_the_same_images_may_be_named_as_train_and_as_val(tmp_path, text):
@@ -405,6 +406,33 @@ def test_a_link_to_another_disk_lies_inside(tmp_path):
     (tmp_path / "set/images").symlink_to(tmp_path / "disk")
     write(tmp_path / "set/data.yaml", f"train: {tmp_path}/set/images/train\nnames: [x]")
     assert list(read_folder("yolo", tmp_path / "set").splits) == ["train"]
+
+
+def test_a_copy_without_its_test_is_read(tmp_path):
+    for place in ("copy/images/train", "copy/images/val", "whole/images/test"):
+        write_image(tmp_path / place / "a.jpg", seed=len(place))
+        write(tmp_path / place.replace("images", "labels") / "a.txt", "0 0.5 0.5 0.5 0.5")
+    places = "train: images/train\nval: images/val\ntest: images/test"
+    write(tmp_path / "copy/data.yaml", f"path: {tmp_path}/whole\n{places}\nnames: [x]")
+    source = read_folder("yolo", tmp_path / "copy")
+    assert sorted(source.splits) == ["train", "val"]
+    assert any("no images of test at images/test" in note for note in source.notes)
+
+
+@pytest.mark.parametrize("path", ("x" * 5000, "[a, b]"))
+def test_a_path_that_cannot_be_looked_at_is_taken_for_missing(tmp_path, path):
+    write_image(tmp_path / "images/a.jpg")
+    write(tmp_path / "labels/a.txt", "0 0.5 0.5 0.5 0.5")
+    write(tmp_path / "data.yaml", f"path: {path}\ntrain: images\nval: nowhere/else\nnames: [x]")
+    assert list(read_folder("yolo", tmp_path).splits) == ["train"]
+
+
+def test_a_broken_link_among_the_labels_is_no_label(tmp_path):
+    write_image(tmp_path / "a.jpg")
+    write(tmp_path / "a.txt", "0 0.5 0.5 0.5 0.5")
+    write(tmp_path / "classes.txt", "x")
+    (tmp_path / "b.txt").symlink_to(tmp_path / "gone.txt")
+    assert len(read_folder("yolo", tmp_path).splits["all"]) == 1
 
 
 def test_settings_of_another_folder_are_the_last_choice(tmp_path):

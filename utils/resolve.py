@@ -111,7 +111,7 @@ def resumed_recipe(flags, stored):
             )
     # Only what was typed decides where anything is written or sent.
     recipe = with_flags(stored | dict(logdir="", visdom=""), flags)
-    if recipe.epochs or recipe.iterations >= stored.iterations:
+    if not recipe.epochs and recipe.iterations >= stored.iterations:
         # A longer run moves neither its warm-up nor the drops of lr that it may have been through.
         kept = {name for name in ("warmup", "milestones") if name not in given}
         recipe |= dict(milestone_epochs=()) | {name: getattr(stored, name) for name in kept}

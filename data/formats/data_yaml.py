@@ -127,7 +127,13 @@ def listed_images(folder, settings, notes, problems):
     missing = {}
     places = split_places(folder, settings)
     for split, place in places:
-        files = images_at(folder, place, settings, problems)
+        try:
+            files = images_at(folder, place, settings, problems)
+        except UserError:
+            # A copy of a dataset may be without its test, which no training needs.
+            if split != "test":
+                raise
+            files = []
         splits[split] += files
         if not files:
             path = folder.path(settings.get("file", place))
@@ -162,9 +168,8 @@ def split_folders(folder, split, settings, listed):
     be drawings of what another program detected.
     """
     stems = {stem_key(file) for file in folder.matching(r".*\.txt")}
-    home = parent_of(settings.get("file", ""))
     folders = defaultdict(list)
-    for file in below(home, folder.images):
+    for file in below(home_of(settings), folder.images):
         parts = parent_of(file).split("/")
         while parts and not split_in(parts[-1]):
             parts.pop()
@@ -180,7 +185,7 @@ def images_at(folder, place, settings, problems):
     Programs that export data write paths relative to a folder above the one that the user has. So
     folders are removed from the front of the path until it exists.
     """
-    home = parent_of(settings.get("file", ""))
+    home = home_of(settings)
     parts = path_parts(f"{settings.get('path') or ''}/{place}")
     own = path_parts(place)
     # Without its front, valid/images would be images of all splits.
@@ -214,16 +219,23 @@ def refuse_outside(folder, place, settings):
         Path(whole(named)).is_relative_to(whole(folder.root))
         for whole in (os.path.abspath, os.path.realpath)
     )
-    if named.exists() and not is_inside:
+    # Unlike Path.exists, this takes what may not be looked at for missing.
+    if os.path.exists(named) and not is_inside:
         raise UserError(
-            f"{folder.path(settings['file'])}: {place} lies outside the folder: use --root"
+            f"{folder.path(settings['file'])}: {place} is {named}, which lies outside the folder: "
+            "use --root, or correct the place"
         )
 
 
 def place_of(folder, place, settings):
     """The path that data.yaml gives to a place, literally."""
-    home = parent_of(settings.get("file", ""))
-    return Path(os.path.abspath(Path(folder.root, home, settings.get("path") or "", place)))
+    top, place = (str(part).replace("\\", "/") for part in (settings.get("path") or "", place))
+    return Path(os.path.abspath(Path(folder.root, home_of(settings), top, place)))
+
+
+def home_of(settings):
+    """The folder of data.yaml; empty if it is the dataset's, or there is no data.yaml."""
+    return parent_of(settings.get("file", ""))
 
 
 def path_parts(path):

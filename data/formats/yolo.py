@@ -3,7 +3,6 @@
 A line is `class cx cy w h` in normalised coordinates: 0 to 1 across the image.
 """
 
-import os
 import re
 from collections import Counter, defaultdict
 from itertools import chain
@@ -19,7 +18,7 @@ from data.formats.data_yaml import (
 from data.images import image_size
 from data.records import Entry, Object, Source, box_around, object_names, read_entries
 from data.splits import folder_split
-from data.text import UserError, count_note, first_lines, read_lines, to_number
+from data.text import UserError, count_note, first_lines, read_head, read_lines, to_number
 
 MAX_UNNAMED = 1000  # classes, where nothing gives them names
 UNLABELLED = "images without a label file, taken for images without objects"
@@ -137,11 +136,12 @@ def unlisted_images(folder, labels, notes):
 
 
 def labels_without_image(folder):
-    """A list of one note on the label files, among others that have an image, that have none."""
+    """A list of one note on label files without an image, in folders where others have one, or an
+    empty list."""
     homes = {parent_of(file) for file in label_files(folder)}
     rest = [file for file in folder.matching(r".*\.txt") if stem_key(file) not in folder.by_stem]
     paths = [folder.path(file) for file in rest if parent_of(file) in homes]
-    alone = [path for path in paths if os.path.getsize(path) and is_labels(path)]
+    alone = [path for path in paths if read_head(path, 1) and is_labels(path)]
     hint = " (HEIC is not read)" if folder.matching(r".*\.hei[cf]") else ""
     return count_note(f"not used: label files without an image{hint}", alone)
 

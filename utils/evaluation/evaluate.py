@@ -126,8 +126,8 @@ def collect_detections(predict_batch, dataset, recipe, device):
 def best_operating_points(matches, score_threshold=0.0):
     """The OperatingPoint with the best F1 of all classes together, and class name -> its own.
 
-    matches: class name -> Matches, whose first IoU threshold is 0.5. score_threshold: that
-    of the detections, of which none scores less.
+    matches: class name -> Matches, whose first IoU threshold is 0.5. score_threshold:
+    below it, no detection was kept.
     """
     columns = {
         name: (match.scores, match.hits[0], match.is_counted[0], match.num_objects)
