@@ -104,8 +104,8 @@ class Folder:
             found = self.by_name.get(parts[-1]) or self.by_stem.get(parts[-1], [])
             # A val that was cut from train names the folder of train.
             named = folder_split("/".join(parts))
-            at_place = [file for file in found if lies_at(file, parts, beside)]
-            if named and any(folder_split(file) == named for file in at_place):
+            in_named = [file for file in found if named and folder_split(file) == named]
+            if any(lies_at(file, parts, beside) for file in in_named):
                 split = named
             image = self.choose(found, written, beside, split, path)
             if image is not None:

@@ -114,7 +114,7 @@ def resumed_recipe(flags, stored):
     if not recipe.epochs and recipe.iterations >= stored.iterations:
         # A longer run moves neither its warm-up nor the drops of lr that it may have been through.
         kept = {name for name in ("warmup", "milestones") if name not in given}
-        recipe |= dict(milestone_epochs=()) | {name: getattr(stored, name) for name in kept}
+        recipe |= {name: getattr(stored, name) for name in kept}
     return with_absolute_paths(recipe)
 
 

@@ -1,6 +1,5 @@
 """COCO's format (https://cocodataset.org/#format-data): a json file for each split."""
 
-import codecs
 import re
 from functools import partial
 
@@ -61,7 +60,7 @@ def read(folder):
 
 def is_cut_short(path):
     """Whether a JSON file has an end that does not close what its start opens."""
-    start = read_head(path, 100).removeprefix(codecs.BOM_UTF8).lstrip()[:1]
+    start = read_head(path, 100).lstrip()[:1]
     end = read_head(path, 100, from_end=True).rstrip()[-1:]
     return start + end not in (b"{}", b"[]")
 

@@ -93,7 +93,7 @@ def read(folder):
     if not has_keypoints:
         refuse_keypoints(folder, lengths)
     notes += count_note(UNLABELLED, unlabelled)
-    notes += labels_without_image(folder)
+    notes += labels_without_image(folder, labels)
     classes = list(dict.fromkeys(names)) if listed else sorted(object_names(splits), key=int)
     return Source(classes, splits, notes=notes, problems=problems)
 
@@ -135,10 +135,10 @@ def unlisted_images(folder, labels, notes):
     return splits
 
 
-def labels_without_image(folder):
+def labels_without_image(folder, labels):
     """A list of one note on label files without an image, in folders where others have one, or an
-    empty list."""
-    homes = {parent_of(file) for file in label_files(folder)}
+    empty list. labels: stem -> the label files of images."""
+    homes = {parent_of(file) for file in chain.from_iterable(labels.values())}
     rest = [file for file in folder.matching(r".*\.txt") if stem_key(file) not in folder.by_stem]
     paths = [folder.path(file) for file in rest if parent_of(file) in homes]
     alone = [path for path in paths if read_head(path, 1) and is_labels(path)]

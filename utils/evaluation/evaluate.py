@@ -108,7 +108,7 @@ def collect_detections(predict_batch, dataset, recipe, device):
     batches = eval_batches(padded, images_at_once, rank, world_size)
     loader = build_loader(dataset, batches, recipe, device)
     # With None, the first process shows the bar if a terminal is there.
-    is_hidden = True if parallel.rank() else None
+    is_hidden = True if rank else None
     bar = tqdm(
         read_batches(loader, device, torch.preserve_format), "evaluating", len(loader),
         leave=False, disable=is_hidden, dynamic_ncols=True,
